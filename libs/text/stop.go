@@ -4,21 +4,21 @@ import "strings"
 
 // stopEnglish reports whether the folded, unstemmed word w carries no content.
 // Question words are among them: counting them as content costs 1.2 points of
-// nDCG@10 on SQuAD.
+// nDCG@10 on SQuAD. Rarer function words ("itself", "upon", "some") are not: they
+// are rare enough to tell passages apart, and hit@1 is half a point better with
+// them.
 func stopEnglish(w string) bool {
 	switch w {
-	case "a", "an", "the", "this", "that", "these", "those",
-		"i", "me", "my", "we", "us", "our", "you", "your", "yours", "he", "him", "his", "she", "her", "hers",
-		"it", "its", "they", "them", "their", "theirs", "itself", "himself", "herself", "themselves",
+	case "a", "an", "the", "this", "that", "these", "those", "there",
+		"i", "me", "my", "we", "us", "our", "you", "your", "he", "him", "his", "she", "her", "it", "its", "they", "them", "their",
 		"am", "is", "are", "was", "were", "be", "been", "being",
 		"do", "does", "did", "done", "doing", "have", "has", "had", "having",
 		"can", "could", "will", "would", "shall", "should", "may", "might", "must",
-		"and", "or", "but", "nor", "so", "if", "then", "than", "as", "because", "while",
-		"of", "at", "by", "for", "with", "about", "into", "to", "from", "in", "on", "upon", "onto",
-		"not", "no", "there", "here", "some", "any", "such", "also", "just", "too", "very",
+		"and", "or", "but", "nor", "not", "no", "so", "if", "then", "than", "as", "because",
+		"of", "at", "by", "for", "with", "about", "into", "to", "from", "in", "on",
+		"more", "most", "other", "only", "own", "same", "each", "both", "all",
 		"s", "t", "d", "ll", "m", "re", "ve",
-		"what", "which", "who", "whom", "whose", "when", "where", "why", "how",
-		"many", "much":
+		"what", "which", "who", "whom", "whose", "when", "where", "why", "how", "many", "much":
 		return true
 	}
 	if i := strings.IndexByte(w, '\''); i > 0 {
