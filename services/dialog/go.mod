@@ -1,0 +1,13 @@
+module github.com/ragmesh/ragmesh/services/dialog
+
+go 1.26.0
+
+require (
+	github.com/ragmesh/ragmesh/libs v0.0.0
+	github.com/ragmesh/ragmesh/proto v0.0.0
+)
+
+replace (
+	github.com/ragmesh/ragmesh/libs => ../../libs
+	github.com/ragmesh/ragmesh/proto => ../../proto
+)
