@@ -1,0 +1,103 @@
+# Needs Go and make. Tools are built from the pinned modules in .tools/ into .bin/ when a target first wants them.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --warn-undefined-variables --no-builtin-rules --no-print-directory
+
+# Every Go command below gets the same flags, so that run, build, test and lint share one set of compiled packages.
+export CGO_ENABLED := 0
+export GOFLAGS := -trimpath -buildvcs=false
+export PATH := $(CURDIR)/.bin:$(PATH)
+
+ARGS ?=
+PKG ?= work
+TESTFLAGS ?=
+FUZZTIME ?= 5s
+VULNDB ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X github.com/ragmesh/ragmesh/libs/telemetry.Version=$(VERSION)
+
+# The module list has one home, go.work. Expanded only by the targets that use it.
+MODULES = $(shell go work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p')
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: bin/ragmesh ## Build and start everything in one process; ARGS="--data DIR" and the like are passed on
+	@exec bin/ragmesh up $(ARGS)
+
+.PHONY: build
+build: bin/ragmesh ## Build the six binaries into bin/: ragmesh and one per service
+	@for dir in services/*/cmd/*; do \
+		go build -ldflags '$(LDFLAGS)' -o bin/ragmesh-$$(basename $$dir) ./$$dir; \
+	done
+
+.PHONY: bin/ragmesh
+bin/ragmesh:
+	@go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/ragmesh
+
+.PHONY: test
+test: ## Run every module's tests, end to end ones included; PKG=./libs/... TESTFLAGS=-run=X narrow it down
+	go test $(TESTFLAGS) $(PKG)
+
+.PHONY: race
+race: export CGO_ENABLED := 1
+race: ## The same under the race detector, which needs a C compiler
+	go test -race $(TESTFLAGS) $(PKG)
+
+.PHONY: isolated
+isolated: ## Vet and test each module on its own, as its go.mod describes it (GOWORK=off)
+	@for module in $(MODULES); do \
+		echo "== $$module"; \
+		GOWORK=off go -C $$module vet ./...; \
+		GOWORK=off go -C $$module test -short ./...; \
+	done
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
+	@.ci/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: .bin/lint.stamp .bin/proto.stamp ## Lint Go and the proto files
+	golangci-lint run $(addsuffix /...,$(MODULES))
+	cd proto && buf format --diff --exit-code && buf lint
+
+.PHONY: fmt
+fmt: .bin/lint.stamp .bin/proto.stamp ## Format Go and the proto files
+	golangci-lint fmt $(MODULES)
+	cd proto && buf format --write
+
+.PHONY: vuln
+vuln: .bin/vuln.stamp ## Check what we call against the Go vulnerability database; VULNDB=URL for a mirror
+	@for module in $(MODULES); do govulncheck -C $$module $(addprefix -db ,$(VULNDB)) ./...; done
+
+.PHONY: generate
+generate: .bin/proto.stamp ## Regenerate the Go code of the proto files and every go:generate output
+	cd proto && buf generate
+	go generate work
+
+.PHONY: tidy
+tidy: ## Tidy every module and keep them in step on shared versions
+	@for pass in 1 2; do \
+		for module in $(MODULES); do GOWORK=off go -C $$module mod tidy; done; \
+		[[ $$pass == 2 ]] || go work sync; \
+	done
+
+.PHONY: setup
+setup: .bin/proto.stamp .bin/lint.stamp .bin/vuln.stamp ## Build the development tools into .bin/
+
+.bin/%.stamp: .tools/%/go.mod .tools/%/go.sum
+	@echo "building the $* tools into .bin/"
+	@GOWORK=off GOBIN=$(CURDIR)/.bin go -C .tools/$* install -ldflags '-s -w' tool
+	@touch $@
+
+.PHONY: ci
+ci: ## Everything that must hold before a change lands, as CI runs it
+	@bash .ci/run
+
+.PHONY: clean
+clean: ## Remove what was built: bin/ and .bin/
+	rm -rf bin .bin
