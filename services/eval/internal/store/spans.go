@@ -1,0 +1,84 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// AddSpans stores spans in one transaction; those that are there already stay as they are. It returns how many are new.
+func (s *Store) AddSpans(ctx context.Context, spans []Span) (int, error) {
+	if len(spans) == 0 {
+		return 0, nil
+	}
+	var added int64
+	err := s.update(ctx, func(tx *sql.Tx) (err error) {
+		insert, err := tx.PrepareContext(ctx, `
+			INSERT INTO spans (trace_id, span_id, parent_id, workspace, service, name, started_ns, duration_ns, status, error, attributes)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, insert.Close()) }()
+		for _, sp := range spans {
+			attributes, err := json.Marshal(sp.Attributes)
+			if err != nil {
+				return err
+			}
+			result, err := insert.ExecContext(ctx, sp.TraceID, sp.ID, sp.Parent, sp.Workspace, sp.Service, sp.Name,
+				sp.Started.UnixNano(), int64(sp.Duration), sp.Status, sp.Error, string(attributes))
+			if err != nil {
+				return err
+			}
+			n, err := result.RowsAffected()
+			if err != nil {
+				return err
+			}
+			added += n
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("add spans: %w", err)
+	}
+	if added > 0 {
+		s.notify()
+	}
+	return int(added), nil
+}
+
+// Spans returns at most limit spans of a trace by start. Those that say they worked for another workspace are left out:
+// a trace id can come from outside, and knowing one must not open someone else's trace.
+func (s *Store) Spans(ctx context.Context, workspace, traceID string, limit int) ([]Span, error) {
+	if traceID == "" {
+		return nil, nil
+	}
+	rows, err := s.read.QueryContext(ctx, `
+		SELECT span_id, parent_id, workspace, service, name, started_ns, duration_ns, status, error, attributes
+		FROM spans WHERE trace_id = ? AND workspace IN ('', ?) ORDER BY started_ns, span_id LIMIT ?`, traceID, workspace, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read spans: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var spans []Span
+	for rows.Next() {
+		sp := Span{TraceID: traceID}
+		var started, duration int64
+		var attributes string
+		if err := rows.Scan(&sp.ID, &sp.Parent, &sp.Workspace, &sp.Service, &sp.Name, &started, &duration, &sp.Status, &sp.Error, &attributes); err != nil {
+			return nil, fmt.Errorf("read spans: %w", err)
+		}
+		sp.Started, sp.Duration = time.Unix(0, started).UTC(), time.Duration(duration)
+		if err := json.Unmarshal([]byte(attributes), &sp.Attributes); err != nil {
+			return nil, fmt.Errorf("decode attributes of span %s: %w", sp.ID, err)
+		}
+		spans = append(spans, sp)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read spans: %w", err)
+	}
+	return spans, nil
+}
