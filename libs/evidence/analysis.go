@@ -1,0 +1,202 @@
+package evidence
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ragmesh/ragmesh/libs/text"
+)
+
+// maxSentences bounds the sentences looked at over all passages, and with them
+// time and memory.
+const maxSentences = 4000
+
+// partial is the credit of a word that shares a long beginning with the
+// question's ("presidential" for "president"), and of a Chinese pair whose
+// characters both occur, but apart.
+const (
+	partial  = 0.7
+	apart    = 0.4
+	supports = 0.35 // the least credit at which a unit counts as mentioned
+)
+
+// credits holds for each unit of the question how well something mentions it, 0..1.
+type credits []float32
+
+// sentence is a sentence of a passage, measured.
+type sentence struct {
+	passage  int
+	span     text.Span // without list markers and heading signs
+	ordinal  int       // in its passage
+	heading  bool
+	code     bool
+	own      credits
+	adjacent uint64 // pairs of neighbouring units that stand close together here
+	cands    int    // tokens that could be the answer and are not in the question
+	near     int    // least distance of one of them to a matched token; large if none
+	news     int    // content tokens that are not in the question
+	size     int    // content tokens
+	clash    bool   // says the opposite of a word of the question
+	negated  bool
+	defines  bool
+}
+
+// analysis is a question measured against passages.
+type analysis struct {
+	q         *question
+	sentences []sentence
+	title     []credits // per passage: title and headings
+	passage   []credits // per passage: everything in it
+	all       credits   // over all passages
+	first     []int     // per passage: its first sentence; one more at the end
+	scores    []float64 // per passage: the retriever's
+}
+
+func analyse(q *question, passages []Passage) *analysis {
+	n := len(q.units)
+	a := &analysis{q: q, all: make(credits, n), first: make([]int, 0, len(passages)+1)}
+	m := newMatcher(q)
+	for p := range passages {
+		a.first = append(a.first, len(a.sentences))
+		a.scores = append(a.scores, passages[p].Score)
+		title := make(credits, n)
+		m.match(passages[p].Title, title)
+		for _, h := range passages[p].Headings {
+			m.match(h, title)
+		}
+		a.title = append(a.title, title)
+		whole := slices.Clone(title)
+		a.addSentences(m, p, passages[p].Text, whole)
+		a.passage = append(a.passage, whole)
+		a.all.merge(whole, 1)
+	}
+	a.first = append(a.first, len(a.sentences))
+	return a
+}
+
+// addSentences measures the sentences of one passage and merges their credits
+// into whole.
+func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
+	tokens := text.Tokens(s)
+	spans := text.Sentences(s)
+	slab := make(credits, len(spans)*len(a.q.units))
+	k := 0
+	for i, full := range spans {
+		span, heading := trimMarkup(s, full)
+		for k < len(tokens) && tokens[k].Start < span.Start {
+			k++
+		}
+		from := k
+		for k < len(tokens) && tokens[k].Start < span.End {
+			k++
+		}
+		if from == k || len(a.sentences) == maxSentences {
+			continue
+		}
+		st := sentence{passage: p, span: span, ordinal: i, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
+		slab = slab[len(a.q.units):]
+		m.measure(&st, s, tokens[from:k])
+		whole.merge(st.own, 1)
+		a.sentences = append(a.sentences, st)
+	}
+}
+
+// merge raises each credit to the other's times weight.
+func (c credits) merge(other credits, weight float32) {
+	for i, v := range other {
+		c[i] = max(c[i], v*weight)
+	}
+}
+
+// coverage is the weighted share of the question's units that c mentions.
+func (q *question) coverage(c credits) float64 {
+	var sum float64
+	for i, u := range q.units {
+		sum += u.weight * float64(c[i])
+	}
+	return sum / q.total
+}
+
+// share is coverage over the units keep chooses, and whether there are any.
+func (q *question) share(c credits, keep func(unit) bool) (float64, bool) {
+	var sum, total float64
+	for i, u := range q.units {
+		if keep(u) {
+			sum += u.weight * float64(c[i])
+			total += u.weight
+		}
+	}
+	if total == 0 {
+		return 1, false
+	}
+	return sum / total, true
+}
+
+func isKey(u unit) bool    { return u.kind == name || u.kind == number }
+func isNumber(u unit) bool { return u.kind == number }
+
+// context is what a sentence's surroundings add to it: its own credits, and at a
+// discount those of its neighbours, title and headings, and passage.
+func (a *analysis) context(i int) credits {
+	st := &a.sentences[i]
+	c := slices.Clone(st.own)
+	if i > a.first[st.passage] {
+		c.merge(a.sentences[i-1].own, 0.75)
+	}
+	if i+1 < a.first[st.passage+1] {
+		c.merge(a.sentences[i+1].own, 0.5)
+	}
+	c.merge(a.title[st.passage], 0.8)
+	c.merge(a.passage[st.passage], 0.4)
+	return c
+}
+
+// trimMarkup takes list markers, quotation and heading signs off the start of a
+// sentence and reports whether it was a heading.
+func trimMarkup(s string, sp text.Span) (text.Span, bool) {
+	line := s[sp.Start:sp.End]
+	rest := strings.TrimLeft(line, "#")
+	heading := len(rest) < len(line) && strings.HasPrefix(rest, " ")
+	if !heading {
+		rest = line
+	}
+	for {
+		before := rest
+		rest = strings.TrimLeft(rest, " \t>")
+		for _, marker := range [...]string{"- ", "* ", "+ ", "• "} {
+			rest = strings.TrimPrefix(rest, marker)
+		}
+		if rest == before {
+			break
+		}
+	}
+	digits := 0
+	for digits < len(rest) && digits < 3 && '0' <= rest[digits] && rest[digits] <= '9' {
+		digits++
+	}
+	if digits > 0 {
+		for _, end := range [...]string{". ", ") ", "、"} {
+			if strings.HasPrefix(rest[digits:], end) && len(rest) > digits+len(end) {
+				rest = strings.TrimLeft(rest[digits+len(end):], " ")
+				break
+			}
+		}
+	}
+	return text.Span{Start: sp.End - len(rest), End: sp.End}, heading
+}
+
+// softmax turns scores into shares of belief.
+func softmax(scores []float64) []float64 {
+	out := make([]float64, len(scores))
+	top := slices.Max(scores)
+	var sum float64
+	for i, s := range scores {
+		out[i] = math.Exp(s - top)
+		sum += out[i]
+	}
+	for i := range out {
+		out[i] /= sum
+	}
+	return out
+}

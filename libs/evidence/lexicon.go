@@ -1,0 +1,197 @@
+package evidence
+
+// canonical maps the stem of an irregular form to the stem of its base form, and
+// a few everyday words to the one they are interchanged with in questions and
+// answers. Other stems stand for themselves.
+func canonical(stem string) string {
+	switch stem {
+	case "wrote", "written", "author", "writer", "penned":
+		return "write"
+	case "won", "victor", "winner", "victori":
+		return "win"
+	case "made", "maker":
+		return "make"
+	case "led", "leader":
+		return "lead"
+	case "held":
+		return "hold"
+	case "began", "begun", "begin", "commenc", "initi":
+		return "start"
+	case "built", "construct", "builder":
+		return "build"
+	case "took", "taken":
+		return "take"
+	case "gave", "given":
+		return "give"
+	case "came":
+		return "come"
+	case "went", "gone":
+		return "go"
+	case "saw", "seen":
+		return "see"
+	case "grew", "grown", "growth":
+		return "grow"
+	case "knew", "known":
+		return "know"
+	case "found", "founder", "founda", "establish":
+		return "found"
+	case "found out", "discoveri", "discover":
+		return "discov"
+	case "left":
+		return "leav"
+	case "lost", "loss":
+		return "lose"
+	case "met":
+		return "meet"
+	case "paid", "payment":
+		return "pay"
+	case "ran", "runner":
+		return "run"
+	case "sent":
+		return "send"
+	case "sold", "sale", "seller":
+		return "sell"
+	case "spent":
+		return "spend"
+	case "spoke", "spoken", "speaker":
+		return "speak"
+	case "taught", "teacher":
+		return "teach"
+	case "thought":
+		return "think"
+	case "told":
+		return "tell"
+	case "understood":
+		return "understand"
+	case "bought", "purchas":
+		return "buy"
+	case "brought":
+		return "bring"
+	case "caught":
+		return "catch"
+	case "chose", "chosen", "choic", "select":
+		return "choos"
+	case "drew", "drawn":
+		return "draw"
+	case "drove", "driven":
+		return "drive"
+	case "fell", "fallen":
+		return "fall"
+	case "fought":
+		return "fight"
+	case "flew", "flown", "flight":
+		return "fli"
+	case "kept":
+		return "keep"
+	case "meant":
+		return "mean"
+	case "rose", "risen":
+		return "rise"
+	case "sang", "sung", "singer", "song":
+		return "sing"
+	case "stood":
+		return "stand"
+	case "struck":
+		return "strike"
+	case "threw", "thrown":
+		return "throw"
+	case "wore", "worn":
+		return "wear"
+	case "became":
+		return "becom"
+	case "broke", "broken":
+		return "break"
+	case "died", "dead", "death", "dy":
+		return "die"
+	case "born", "birth", "birthplac":
+		return "born"
+	case "men":
+		return "man"
+	case "women":
+		return "woman"
+	case "children":
+		return "child"
+	case "people", "peopl", "persons":
+		return "person"
+	case "larger", "largest", "big", "biggest", "bigger":
+		return "larg"
+	case "older", "oldest", "earliest":
+		return "old"
+	case "higher", "highest", "tallest":
+		return "high"
+	case "better", "best":
+		return "good"
+	case "maximum", "maxim", "max":
+		return "max"
+	case "minimum", "minim", "min":
+		return "min"
+	case "movi", "motion":
+		return "film"
+	case "finish", "complet", "conclud":
+		return "end"
+	case "near", "close":
+		return "near"
+	case "locat", "situat", "place":
+		return "locat"
+	case "remov", "delet", "eras":
+		return "remov"
+	case "allow", "permit", "let", "enabl":
+		return "allow"
+	case "specifi", "config", "configur", "set":
+		return "set"
+	case "creat", "produc":
+		return "creat"
+	case "happen", "occur":
+		return "occur"
+	case "need", "requir", "necessari":
+		return "need"
+	case "use", "usag", "util":
+		return "use"
+	case "help", "assist", "aid":
+		return "help"
+	case "show", "shown", "display":
+		return "show"
+	case "stop", "halt", "termin":
+		return "stop"
+	case "seconds", "sec", "s":
+		return "second"
+	case "percentag", "percent":
+		return "percent"
+	}
+	return stem
+}
+
+// isFraming reports whether a stem only frames a question: "what is the name
+// of", "what type of".
+func isFraming(stem string) bool {
+	switch stem {
+	case "name", "type", "kind", "sort", "call", "term", "word", "exampl", "mani", "exact", "refer", "say", "stand", "someth",
+		"thing", "happen", "occur", "tell", "describ", "explain", "mean", "percent", "some", "ani", "such", "also", "just", "veri",
+		"pleas", "person":
+		return true
+	}
+	return false
+}
+
+// opposite returns the antonym of a stem, or "".
+func opposite(stem string) string {
+	for _, p := range [...][2]string{
+		{"increas", "decreas"}, {"start", "end"}, {"before", "after"}, {"max", "min"}, {"high", "low"}, {"larg", "small"},
+		{"enabl", "disabl"}, {"first", "last"}, {"north", "south"}, {"east", "west"}, {"northern", "southern"},
+		{"eastern", "western"}, {"win", "lose"}, {"buy", "sell"}, {"accept", "reject"}, {"allow", "forbid"}, {"old", "new"},
+		{"grow", "shrink"}, {"rise", "fall"}, {"support", "oppos"}, {"public", "privat"}, {"intern", "extern"}, {"more", "less"},
+		{"includ", "exclud"}, {"good", "bad"}, {"strong", "weak"}, {"earli", "late"}, {"upper", "lower"}, {"major", "minor"},
+		{"gain", "lose"}, {"success", "fail"}, {"agre", "disagre"}, {"long", "short"}, {"best", "worst"}, {"most", "least"},
+		{"add", "remov"}, {"hot", "cold"}, {"posit", "negat"}, {"legal", "illeg"}, {"open", "close"}, {"male", "femal"},
+		{"增加", "减少"}, {"最大", "最小"}, {"启用", "禁用"}, {"开始", "结束"}, {"最高", "最低"}, {"首次", "最后"}, {"上升", "下降"},
+		{"内部", "外部"}, {"允许", "禁止"}, {"东部", "西部"}, {"南部", "北部"},
+	} {
+		switch stem {
+		case p[0]:
+			return p[1]
+		case p[1]:
+			return p[0]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,187 @@
+package evidence
+
+import (
+	"math/bits"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ragmesh/ragmesh/libs/text"
+)
+
+// closeBy is how many positions apart two words may stand and still count as
+// standing together.
+const closeBy = 4
+
+// farAway stands for no distance at all.
+const farAway = 99
+
+// matcher finds the units of one question in texts.
+type matcher struct {
+	q      *question
+	single map[string][2]uint64 // CJK character -> pair units it begins, ends
+	prefix []int                // units that may match by prefix
+	joined map[string]uint64    // two neighbouring words written as one: "replicaset"
+	oppose map[string]uint64    // antonym -> units it contradicts
+}
+
+func newMatcher(q *question) *matcher {
+	m := &matcher{q: q, single: map[string][2]uint64{}, joined: map[string]uint64{}, oppose: map[string]uint64{}}
+	for i, u := range q.units {
+		switch u.kind {
+		case hanPair:
+			_, size := utf8.DecodeRuneInString(u.term)
+			a, b := u.term[:size], u.term[size:]
+			e := m.single[a]
+			e[0] |= 1 << i
+			m.single[a] = e
+			e = m.single[b]
+			e[1] |= 1 << i
+			m.single[b] = e
+		case plain, name:
+			if len(u.term) >= 5 {
+				m.prefix = append(m.prefix, i)
+			}
+			if i > 0 && q.units[i-1].kind <= name && u.start-q.units[i-1].end == 1 {
+				m.joined[q.units[i-1].raw+u.raw] |= 1<<i | 1<<(i-1)
+			}
+		}
+		if o := opposite(u.term); o != "" {
+			m.oppose[o] |= 1 << i
+		}
+	}
+	return m
+}
+
+// match raises c by what s mentions.
+func (m *matcher) match(s string, c credits) {
+	st := sentence{own: c}
+	m.measure(&st, s, text.Tokens(s))
+}
+
+// measure fills in st for the tokens of one sentence of s.
+func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
+	var (
+		seen        uint64        // units matched here
+		last        [maxUnits]int // position of each unit's last match, plus one
+		begin, end  uint64        // pair units whose first, second character was seen
+		opposed     uint64
+		lastMatched = -farAway
+		lastCand    = -farAway
+	)
+	st.near = farAway
+	for i, t := range tokens {
+		hit := m.hits(t, s, tokens, i, st.own)
+		for h := hit; h != 0; h &= h - 1 {
+			u := bits.TrailingZeros64(h)
+			last[u] = t.Position + 1
+			for _, v := range [2]int{u - 1, u + 1} {
+				if v >= 0 && v < len(m.q.units) && last[v] > 0 && t.Position+1-last[v] <= closeBy {
+					st.adjacent |= 1 << min(u, v)
+				}
+			}
+		}
+		seen |= hit
+		if hit != 0 {
+			lastMatched = t.Position
+			st.near = min(st.near, t.Position-lastCand)
+		}
+		if t.Kind == text.Han {
+			e := m.single[t.Term]
+			begin |= e[0]
+			end |= e[1]
+		}
+		term := canonical(t.Term)
+		opposed |= m.oppose[term]
+		if _, asked := m.q.terms[term]; asked {
+			if t.Kind != text.HanPair && !t.Stop {
+				st.size++
+			}
+			continue
+		}
+		if t.Kind != text.HanPair && !t.Stop {
+			st.size++
+			st.news++
+		}
+		if candidate(m.q.expects.kind, s, t, i == 0) {
+			st.cands++
+			lastCand = t.Position
+			st.near = min(st.near, t.Position-lastMatched)
+		}
+	}
+	for h := begin & end &^ seen; h != 0; h &= h - 1 {
+		u := bits.TrailingZeros64(h)
+		st.own[u] = max(st.own[u], apart)
+	}
+	st.clash = opposed&^seen != 0
+	st.negated = negated(s, tokens)
+	if len(tokens) > 0 {
+		body := s[tokens[0].Start:tokens[len(tokens)-1].End]
+		st.defines = defines(body)
+		st.code = isCode(body)
+	}
+}
+
+// hits returns the units token i mentions and raises their credit.
+func (m *matcher) hits(t text.Token, s string, tokens []text.Token, i int, c credits) uint64 {
+	term := canonical(t.Term)
+	if u, ok := m.q.index[term]; ok {
+		c[u] = 1
+		return 1 << u
+	}
+	if t.Kind != text.Word || t.Stop {
+		return 0
+	}
+	var hit uint64
+	if len(term) >= 5 {
+		for _, u := range m.prefix {
+			if sharesStem(term, m.q.units[u].term) {
+				c[u] = max(c[u], partial)
+				hit |= 1 << u
+			}
+		}
+	}
+	if len(m.joined) > 0 {
+		if h, ok := m.joined[strings.ToLower(s[t.Start:t.End])]; ok {
+			for b := h; b != 0; b &= b - 1 {
+				c[bits.TrailingZeros64(b)] = 1
+			}
+			hit |= h
+		}
+	}
+	if i+1 < len(tokens) && tokens[i+1].Kind == text.Word && tokens[i+1].Start-t.End <= 1 {
+		for _, u := range m.prefix {
+			raw := m.q.units[u].raw
+			if n := t.End - t.Start; len(raw) == n+tokens[i+1].End-tokens[i+1].Start &&
+				strings.EqualFold(raw[:n], s[t.Start:t.End]) && strings.EqualFold(raw[n:], s[tokens[i+1].Start:tokens[i+1].End]) {
+				c[u] = 1
+				hit |= 1 << u
+			}
+		}
+	}
+	return hit
+}
+
+// sharesStem reports whether two stems of at least five letters begin alike for
+// five letters and three quarters of the longer one.
+func sharesStem(a, b string) bool {
+	n := min(len(a), len(b))
+	if n < 5 || a[0] != b[0] {
+		return false
+	}
+	i := 0
+	for i < n && a[i] == b[i] {
+		i++
+	}
+	return i >= 5 && i*4 >= 3*max(len(a), len(b))
+}
+
+// defines reports whether a sentence looks like a definition.
+func defines(s string) bool {
+	for _, w := range [...]string{" is a ", " is an ", " is the ", " are the ", " refers to ", " means ", " is defined ", " are a ", " known as ", " called ",
+		"是一", "是指", "指的是", "称为", "即", "是由", "表示", "也叫", "又称", "简称"} {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
+}
