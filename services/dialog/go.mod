@@ -3,6 +3,7 @@ module github.com/ragmesh/ragmesh/services/dialog
 go 1.26.0
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/ragmesh/ragmesh/libs v0.0.0
 	github.com/ragmesh/ragmesh/proto v0.0.0
 )
