@@ -53,7 +53,7 @@ isolated: ## Vet and test each module on its own, as its go.mod describes it (GO
 	@for module in $(MODULES); do \
 		echo "== $$module"; \
 		GOWORK=off go -C $$module vet ./...; \
-		GOWORK=off go -C $$module test -short ./...; \
+		GOWORK=off go -C $$module test -short $(TESTFLAGS) ./...; \
 	done
 
 .PHONY: fuzz
@@ -61,7 +61,9 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
 	@.ci/fuzz $(FUZZTIME)
 
 .PHONY: lint
-lint: .bin/lint.stamp .bin/proto.stamp ## Lint Go and the proto files
+lint: .bin/lint.stamp .bin/proto.stamp ## Lint Go and the proto files, and check the workspace's own rules
+	@# Uncached: these tests read all modules, and go test only watches the files of their own.
+	go test -count=1 ./cmd/ragmesh/internal/policy
 	golangci-lint run $(addsuffix /...,$(MODULES))
 	cd proto && buf format --diff --exit-code && buf lint
 

@@ -10,6 +10,7 @@ require (
 	github.com/ragmesh/ragmesh/services/llm-gateway v0.0.0
 	github.com/ragmesh/ragmesh/services/retriever v0.0.0
 	github.com/ragmesh/ragmesh/services/tools v0.0.0
+	golang.org/x/mod v0.41.0
 )
 
 replace (

@@ -1,0 +1,74 @@
+package policy
+
+// bans is the dependency direction: proto <- libs <- services/x <- cmd/ragmesh. Folders and import paths are relative
+// to the root.
+var bans = []struct{ from, to, why string }{
+	{"proto", "libs", "the contract is what everything else depends on"},
+	{"proto", "services", "the contract is what everything else depends on"},
+	{"proto", "cmd", "the contract is what everything else depends on"},
+	{"libs", "services", "libs is what services share; it can't know them"},
+	{"libs", "cmd", "libs is what services share; it can't know them"},
+	{"services", "cmd", "a service has to run without the all-in-one"},
+}
+
+// serviceBan is why services/x never imports services/y.
+const serviceBan = "services meet over their RPC contracts only; otherwise none can be deployed or replaced alone"
+
+// technology is something from outside that few packages may know.
+type technology struct {
+	name    string
+	imports []string // import path prefixes
+	why     string
+	// homes are the folders that may import it, and what they do with it. A * stands for one path element. Everything
+	// else that is not a test may not.
+	homes map[string]string
+}
+
+var technologies = []technology{
+	{
+		name:    "Connect",
+		imports: []string{"connectrpc.com/", "google.golang.org/grpc"},
+		why:     "handlers and clients translate, so that the domain can be read and tested without a transport",
+		homes: map[string]string{
+			"libs/rpc":                "the server and client kit",
+			"services/*/internal/rpc": "the handlers",
+		},
+	},
+	{
+		name:    "generated types",
+		imports: []string{prefix + "proto/gen/"},
+		why:     "the wire format and the domain change for different reasons",
+		homes: map[string]string{
+			"libs/fault":              "the reasons of errors are part of the contract",
+			"cmd/ragmesh/**":          "the command line speaks the public contract",
+			"proto/**":                "the contract itself",
+			"services/*/internal/rpc": "the handlers",
+		},
+	},
+	{
+		name:    "NATS",
+		imports: []string{"github.com/nats-io/"},
+		why:     "everything that is durable goes through libs/bus, which alone decides on acknowledgement and fsync",
+		homes:   map[string]string{"libs/bus": "the bus"},
+	},
+	{
+		name:    "langchaingo",
+		imports: []string{"github.com/tmc/langchaingo"},
+		why:     "its streaming hides failures, which its adapter turns back into errors",
+		homes:   map[string]string{},
+	},
+	{
+		name:    "Weaviate",
+		imports: []string{"github.com/weaviate/"},
+		why:     "retrieval must mean the same on every store",
+		homes:   map[string]string{},
+	},
+}
+
+// names are package and folder names that say nothing about what is inside.
+var names = []string{
+	"base", "common", "core", "helper", "helpers", "lib", "manager", "misc", "models", "shared", "types", "util", "utils",
+}
+
+// mainLines is how long a service's main package may be: parse, build, run, exit code.
+const mainLines = 60
