@@ -1,0 +1,54 @@
+package telemetry
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Logger returns a process's logger: JSON lines, or for people at a terminal when console is true. A level that does not
+// exist counts as info. Writes must be safe for concurrent use, as os.Stderr's are.
+func Logger(w io.Writer, level string, console bool) zerolog.Logger {
+	l, err := zerolog.ParseLevel(level)
+	if err != nil || level == "" {
+		l = zerolog.InfoLevel
+	}
+	if console {
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(w).Level(l).Hook(zerolog.HookFunc(stamp))
+}
+
+// stamp adds the time in UTC with milliseconds; zerolog's own way is a global setting.
+func stamp(e *zerolog.Event, _ zerolog.Level, _ string) {
+	e.Str(zerolog.TimestampFieldName, time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
+}
+
+// Logger returns the service's logger for one request: with trace_id, workspace and user where ctx has them.
+func (t *Telemetry) Logger(ctx context.Context) zerolog.Logger {
+	with := t.Log.With()
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		with = with.Stringer("trace_id", span.TraceID())
+	}
+	if t.who != nil {
+		workspace, user := t.who(ctx)
+		if workspace != "" {
+			with = with.Str("workspace", workspace)
+		}
+		if user != "" {
+			with = with.Str("user", user)
+		}
+	}
+	return with.Logger()
+}
+
+// TraceID returns the trace id of ctx as hexadecimal, empty when there is none.
+func TraceID(ctx context.Context) string {
+	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
+		return span.TraceID().String()
+	}
+	return ""
+}
