@@ -1,0 +1,140 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+const (
+	// readyTimeout bounds the start. Recovering a large store takes seconds, not minutes.
+	readyTimeout = 30 * time.Second
+	// stopTimeout bounds the end. What was acknowledged is on disk already.
+	stopTimeout = 10 * time.Second
+	// maxPayload bounds one message. Larger things go to an object store.
+	maxPayload = mib
+)
+
+// ServerOptions describe an embedded NATS server.
+type ServerOptions struct {
+	// Dir is where JetStream keeps its files. One server per directory: the caller holds a lock on it.
+	Dir string
+	// Addr is the TCP address to listen on, host:port; port 0 takes a free one. Empty means in-process connections only.
+	Addr string
+	// Token is asked of clients that come over TCP; empty means none, which the caller allows on loopback only.
+	Token string
+	// NoSync acknowledges before data is on disk: a power loss can then take everything of the last two minutes. For tests.
+	NoSync bool
+	// MaxStore bounds JetStream's files in bytes; 0 means three quarters of what is free on the volume.
+	MaxStore int64
+	// Log receives the server's warnings and errors.
+	Log zerolog.Logger
+	// Registry receives the metrics of buses made with [Server.Connect]; nil for none.
+	Registry prometheus.Registerer
+}
+
+// Server is a NATS server with JetStream inside this process.
+type Server struct {
+	server   *server.Server
+	token    string
+	log      zerolog.Logger
+	registry prometheus.Registerer
+}
+
+// Serve starts a server and returns once it takes connections. The caller ends it with [Server.Shutdown]; ctx bounds only
+// the start.
+func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
+	if o.Dir == "" {
+		return nil, errors.New("serve NATS: no directory")
+	}
+	options := &server.Options{
+		ServerName:         "ragmesh",
+		DontListen:         o.Addr == "",
+		NoSigs:             true,
+		JetStream:          true,
+		StoreDir:           o.Dir,
+		SyncAlways:         !o.NoSync,
+		JetStreamMaxStore:  o.MaxStore,
+		JetStreamMaxMemory: 64 * mib,
+		MaxPayload:         maxPayload,
+		Authorization:      o.Token,
+		NoAuthUser:         "",
+	}
+	if o.Addr != "" {
+		host, port, err := net.SplitHostPort(o.Addr)
+		if err != nil {
+			return nil, fmt.Errorf("serve NATS: %w", err)
+		}
+		options.Host = host
+		if options.Port, err = strconv.Atoi(port); err != nil {
+			return nil, fmt.Errorf("serve NATS: port %q is not a number", port)
+		}
+		if options.Port == 0 {
+			options.Port = server.RANDOM_PORT
+		}
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("serve NATS: %w", err)
+	}
+	s.SetLoggerV2(serverLog{o.Log.With().Str("component", "nats").Logger()}, false, false, false)
+	out := &Server{server: s, token: o.Token, log: o.Log, registry: o.Registry}
+	s.Start() // returns; accepts on goroutines of its own
+	bound := readyTimeout
+	if deadline, ok := ctx.Deadline(); ok {
+		bound = min(bound, time.Until(deadline))
+	}
+	if !s.ReadyForConnections(bound) || !s.JetStreamEnabled() {
+		out.Shutdown()
+		return nil, fmt.Errorf("serve NATS: not ready after %s; is %s writable and has the volume space?", bound.Round(time.Second), o.Dir)
+	}
+	return out, nil
+}
+
+// Connect returns a Bus to this server through memory. The caller closes it before [Server.Shutdown].
+func (s *Server) Connect(name string) (*Bus, error) {
+	return connect(context.Background(), Options{Name: name, Log: s.log, Registry: s.registry}, nats.InProcessServer(s.server), nats.Token(s.token))
+}
+
+// URL is where clients connect over TCP; empty when the server does not listen. It holds no token.
+func (s *Server) URL() string {
+	if s.server.Addr() == nil {
+		return ""
+	}
+	return s.server.ClientURL()
+}
+
+// Shutdown ends the server and waits, but not for ever, until its files are closed.
+func (s *Server) Shutdown() {
+	s.server.Shutdown()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.server.WaitForShutdown()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(stopTimeout):
+		s.log.Warn().Dur("after", stopTimeout).Msg("NATS has not ended in time")
+	}
+}
+
+// serverLog passes on what an operator can act on. What the server calls a notice is a debug line here.
+type serverLog struct{ log zerolog.Logger }
+
+var _ server.Logger = serverLog{}
+
+func (l serverLog) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v...) }
+func (l serverLog) Warnf(format string, v ...any)   { l.log.Warn().Msgf(format, v...) }
+func (l serverLog) Errorf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }
+func (l serverLog) Fatalf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }
+func (l serverLog) Debugf(string, ...any)           {}
+func (l serverLog) Tracef(string, ...any)           {}

@@ -1,0 +1,297 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The streams, buckets and stores. Nothing else in ragmesh makes any.
+const (
+	// Turns holds every turn, written once, on ragmesh.turn.v1.<workspace>.<session>.<turn>.
+	Turns = "RAGMESH_TURNS"
+	// Events holds feedback, changes of documents and the audit trail, on ragmesh.event.v1.<what>.<workspace>.
+	Events = "RAGMESH_EVENTS"
+	// Spans holds batches of OTLP spans, on ragmesh.span.v1.<service>.
+	SpanStream = "RAGMESH_SPANS"
+	// Jobs is the work queue of ingestion, on ragmesh.job.v1.<what>.<workspace>.
+	Jobs = "RAGMESH_JOBS"
+
+	// Workspaces maps a workspace to its description.
+	Workspaces = "RAGMESH_WORKSPACES"
+	// Keys maps the hash of an API key to what it allows.
+	Keys = "RAGMESH_KEYS"
+	// Sessions maps <workspace>.<session> to its title.
+	Sessions = "RAGMESH_SESSIONS"
+	// Requests maps <workspace>.<request id> to the turn it started.
+	Requests = "RAGMESH_REQUESTS"
+	// Documents maps <workspace>.<document> to its manifest: stages, live version, failure.
+	Documents = "RAGMESH_DOCUMENTS"
+	// Uploads maps <workspace>.<upload> to an upload that is under way.
+	Uploads = "RAGMESH_UPLOADS"
+
+	// Originals holds the documents' bytes as they were uploaded.
+	Originals = "RAGMESH_ORIGINALS"
+)
+
+// TurnSubject is where a turn is published. With "*" as the turn it matches a session's turns, with "*" as session too a
+// workspace's.
+func TurnSubject(workspace, session, turn string) string {
+	return subject("ragmesh.turn.v1", workspace, session, turn)
+}
+
+// EventSubject is where an event about a workspace is published; what is feedback, document or audit.
+func EventSubject(what, workspace string) string { return subject("ragmesh.event.v1", what, workspace) }
+
+// SpanSubject is where a service's spans are published.
+func SpanSubject(service string) string { return subject("ragmesh.span.v1", service) }
+
+// JobSubject is where a job for a workspace is published; what is ingest.
+func JobSubject(what, workspace string) string { return subject("ragmesh.job.v1", what, workspace) }
+
+// subject joins tokens. Ids are slugs and ULIDs by the contract; should one come that isn't, its separators and wildcards
+// become "_", so that it can't reach a subject it is not meant for. A token that is a wildcard as a whole is a filter's.
+func subject(tokens ...string) string {
+	out := make([]string, len(tokens))
+	for i, token := range tokens {
+		switch {
+		case i == 0, token == "*":
+			out[i] = token
+		case token == "":
+			out[i] = "_"
+		default:
+			out[i] = strings.Map(func(r rune) rune {
+				if r == '.' || r == '*' || r == '>' || r <= ' ' || r == 0x7f {
+					return '_'
+				}
+				return r
+			}, token)
+		}
+	}
+	return strings.Join(out, ".")
+}
+
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+	day = 24 * time.Hour
+)
+
+// streamConfigs says what each stream is. MaxBytes is reserved on the server when the stream is made, so the sums stay well
+// below a small volume. Direct reads (AllowDirect) are on everywhere: [Bus.Last] and [Bus.LastN] need them.
+func streamConfigs(replicas int) []jetstream.StreamConfig {
+	return []jetstream.StreamConfig{
+		{
+			// The only record of what was asked and answered: kept until it is deleted, and never dropped for space (a full
+			// store refuses the new turn, which dialog then spools). One message per subject makes "written once" the
+			// server's rule and a spool that is drained twice harmless.
+			Name: Turns, Subjects: []string{"ragmesh.turn.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, Discard: jetstream.DiscardNew, DiscardNewPerSubject: true, MaxMsgSize: 576 * kib,
+			Duplicates: 10 * time.Minute, Compression: jetstream.S2Compression, AllowDirect: true, Replicas: replicas,
+		},
+		{
+			// Feedback, document changes and audit: kept for a year and a bit, the oldest dropped first at the size bound.
+			Name: Events, Subjects: []string{"ragmesh.event.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxAge: 400 * day, MaxBytes: 512 * mib, MaxMsgSize: 256 * kib, Discard: jetstream.DiscardOld,
+			Duplicates: 10 * time.Minute, AllowDirect: true, Replicas: replicas,
+		},
+		{
+			// Telemetry on its way to eval: a day or 256 MiB, whichever is less; the oldest go first. One copy is enough for what
+			// may be lost anyway.
+			Name: SpanStream, Subjects: []string{"ragmesh.span.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxAge: day, MaxBytes: 256 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: 1,
+		},
+		{
+			// A job lives until a worker acknowledges it, so no age limit. Jobs are ids, not documents: a bound on their number
+			// that refuses new ones makes the uploader wait instead of losing work.
+			Name: Jobs, Subjects: []string{"ragmesh.job.v1.>"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage,
+			MaxMsgs: 1_000_000, MaxBytes: 256 * mib, MaxMsgSize: 16 * kib, Discard: jetstream.DiscardNew,
+			Duplicates: 2 * time.Minute, AllowDirect: true, Replicas: replicas,
+		},
+	}
+}
+
+// bucketConfigs says what each key-value bucket is: the last value of each key only.
+func bucketConfigs(replicas int) []jetstream.KeyValueConfig {
+	bucket := func(name string, maxValue int32, ttl time.Duration) jetstream.KeyValueConfig {
+		return jetstream.KeyValueConfig{Bucket: name, History: 1, MaxValueSize: maxValue, TTL: ttl, Storage: jetstream.FileStorage, Replicas: replicas}
+	}
+	return []jetstream.KeyValueConfig{
+		bucket(Workspaces, 64*kib, 0),
+		bucket(Keys, 16*kib, 0),
+		bucket(Sessions, 16*kib, 0),
+		// A request id is remembered for a day, so that a client's repeat finds its turn.
+		bucket(Requests, 16*kib, day),
+		// A manifest lists a document's coverage and warnings, which are bounded by the retriever.
+		bucket(Documents, 256*kib, 0),
+		// Uploads nobody commits vanish after a day.
+		bucket(Uploads, 256*kib, day),
+	}
+}
+
+// archiveConfigs says what each object store is.
+func archiveConfigs(replicas int) []jetstream.ObjectStoreConfig {
+	return []jetstream.ObjectStoreConfig{
+		// Kept until the document is deleted.
+		{Bucket: Originals, Storage: jetstream.FileStorage, Replicas: replicas},
+	}
+}
+
+// EnsureTopology makes streams, buckets and object stores what this file says, changing those that differ. It may run in
+// several processes at once and any number of times. The Bus does it by itself when it connects; call it to wait for it.
+func (b *Bus) EnsureTopology(ctx context.Context) error {
+	err := b.ensureTopology(ctx)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ensured = err == nil
+	if err != nil {
+		b.problem = err.Error()
+		return err
+	}
+	b.problem = ""
+	return nil
+}
+
+func (b *Bus) ensureTopology(ctx context.Context) error {
+	for _, cfg := range streamConfigs(b.replicas) {
+		if err := b.ensureStream(ctx, cfg); err != nil {
+			return wrap(ctx, err, "ensure stream "+cfg.Name)
+		}
+	}
+	for _, cfg := range bucketConfigs(b.replicas) {
+		if err := b.ensureBucket(ctx, cfg); err != nil {
+			return wrap(ctx, err, "ensure bucket "+cfg.Bucket)
+		}
+	}
+	for _, cfg := range archiveConfigs(b.replicas) {
+		if err := b.ensureArchive(ctx, cfg); err != nil {
+			return wrap(ctx, err, "ensure object store "+cfg.Bucket)
+		}
+	}
+	return nil
+}
+
+// ensureStream leaves a stream alone that is as it should be: in a cluster a change is a vote, and every replica of every
+// service comes past here at its start.
+func (b *Bus) ensureStream(ctx context.Context, want jetstream.StreamConfig) error {
+	s, err := b.js.Stream(ctx, want.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		_, err = b.js.CreateOrUpdateStream(ctx, want)
+	case err == nil && !sameStream(s.CachedInfo().Config, want):
+		_, err = b.js.UpdateStream(ctx, want)
+	}
+	return err
+}
+
+func sameStream(have, want jetstream.StreamConfig) bool {
+	unbounded := func(n int64) int64 {
+		if n == 0 {
+			return -1
+		}
+		return n
+	}
+	return len(have.Subjects) == len(want.Subjects) && have.Subjects[0] == want.Subjects[0] &&
+		have.Retention == want.Retention && have.Discard == want.Discard && have.DiscardNewPerSubject == want.DiscardNewPerSubject &&
+		unbounded(have.MaxMsgs) == unbounded(want.MaxMsgs) && unbounded(have.MaxMsgsPerSubject) == unbounded(want.MaxMsgsPerSubject) &&
+		unbounded(have.MaxBytes) == unbounded(want.MaxBytes) && unbounded(int64(have.MaxMsgSize)) == unbounded(int64(want.MaxMsgSize)) &&
+		have.MaxAge == want.MaxAge && (want.Duplicates == 0 || have.Duplicates == want.Duplicates) &&
+		have.Compression == want.Compression && have.AllowDirect == want.AllowDirect && have.Replicas == want.Replicas
+}
+
+func (b *Bus) ensureBucket(ctx context.Context, want jetstream.KeyValueConfig) error {
+	s, err := b.js.Stream(ctx, "KV_"+want.Bucket)
+	if err == nil {
+		have := s.CachedInfo().Config
+		if have.MaxAge == want.TTL && have.MaxMsgSize == want.MaxValueSize && have.Replicas == want.Replicas && have.AllowDirect {
+			return nil
+		}
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = b.js.CreateOrUpdateKeyValue(ctx, want)
+	return err
+}
+
+func (b *Bus) ensureArchive(ctx context.Context, want jetstream.ObjectStoreConfig) error {
+	s, err := b.js.Stream(ctx, "OBJ_"+want.Bucket)
+	if err == nil {
+		if s.CachedInfo().Config.Replicas == want.Replicas {
+			return nil
+		}
+	} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = b.js.CreateOrUpdateObjectStore(ctx, want)
+	return err
+}
+
+// keepTopology ensures the topology each time the connection comes up: the NATS that answers after an outage may be a new
+// one. It ends with ctx, and owns b.done.
+func (b *Bus) keepTopology(ctx context.Context) {
+	defer close(b.done)
+	if b.connected() {
+		b.signal()
+	}
+	for failures := 0; ; {
+		var again <-chan time.Time
+		if failures > 0 {
+			again = time.After(backoff(failures))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.changed:
+		case <-again:
+		}
+		if !b.connected() {
+			failures = 0
+			continue
+		}
+		attempt, cancel := context.WithTimeout(ctx, 4*requestTimeout)
+		err := b.EnsureTopology(attempt)
+		cancel()
+		switch {
+		case err == nil:
+			failures = 0
+		case ctx.Err() == nil && b.connected():
+			failures++
+			b.log.Warn().Err(err).Int("attempt", failures).Msg("streams and buckets are not ready")
+		}
+	}
+}
+
+// backoff grows from 200 ms to 10 s and differs a little from process to process.
+func backoff(failures int) time.Duration {
+	d := min(200*time.Millisecond<<min(failures-1, 6), 10*time.Second)
+	return d/2 + rand.N(d/2+1) //nolint:gosec // spreading load, not a secret
+}
+
+// stream returns the handle of a stream of the topology.
+func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	return cached(b, b.streams, name, func() (jetstream.Stream, error) { return b.js.Stream(ctx, name) })
+}
+
+// cached looks a handle up once. A handle is only a name with a connection: it stays good when the stream is made anew.
+func cached[H any](b *Bus, handles map[string]H, name string, open func() (H, error)) (H, error) {
+	b.mu.Lock()
+	h, ok := handles[name]
+	b.mu.Unlock()
+	if ok {
+		return h, nil
+	}
+	h, err := open()
+	if err != nil {
+		return h, fmt.Errorf("open %s: %w", name, err)
+	}
+	b.mu.Lock()
+	handles[name] = h
+	b.mu.Unlock()
+	return h, nil
+}
