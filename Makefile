@@ -50,21 +50,28 @@ race: ## The same under the race detector, which needs a C compiler
 
 .PHONY: isolated
 isolated: ## Vet and test each module on its own, as its go.mod describes it (GOWORK=off)
-	@for module in $(MODULES); do \
+	@failed=; \
+	for module in $(MODULES); do \
 		echo "== $$module"; \
-		GOWORK=off go -C $$module vet ./...; \
-		GOWORK=off go -C $$module test -short $(TESTFLAGS) ./...; \
-	done
+		( export GOWORK=off; cd $$module; go vet ./... && go test -short $(TESTFLAGS) ./... ) || failed+=" $$module"; \
+	done; \
+	[[ -z $$failed ]] || { echo "not on their own:$$failed"; exit 1; }
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
 	@.ci/fuzz $(FUZZTIME)
 
-.PHONY: lint
-lint: .bin/lint.stamp .bin/proto.stamp ## Lint Go and the proto files, and check the workspace's own rules
-	@# Uncached: these tests read all modules, and go test only watches the files of their own.
+.PHONY: lint policy lint-go lint-proto
+lint: policy lint-go lint-proto ## Lint Go and the proto files, and check the workspace's own rules
+
+# Uncached: the rules read every module, and go test only watches the files of a test's own.
+policy:
 	go test -count=1 ./cmd/ragmesh/internal/policy
+
+lint-go: .bin/lint.stamp
 	golangci-lint run $(addsuffix /...,$(MODULES))
+
+lint-proto: .bin/proto.stamp
 	cd proto && buf format --diff --exit-code && buf lint
 
 .PHONY: fmt
