@@ -81,7 +81,7 @@ fmt: .bin/lint.stamp .bin/proto.stamp ## Format Go and the proto files
 
 .PHONY: vuln
 vuln: .bin/vuln.stamp ## Check what we call against the Go vulnerability database; VULNDB=URL for a mirror
-	@for module in $(MODULES); do govulncheck -C $$module $(addprefix -db ,$(VULNDB)) ./...; done
+	govulncheck -C cmd/ragmesh $(addprefix -db ,$(VULNDB)) work
 
 .PHONY: generate
 generate: .bin/proto.stamp ## Regenerate the Go code of the proto files and every go:generate output
