@@ -1,0 +1,132 @@
+// Package trace finds turns with their spans. Turns and spans are consumed after the turn has ended, so a caller who asks
+// right away is a moment early: a turn that can still come is waited for, briefly.
+package trace
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/eval/internal/store"
+)
+
+const (
+	// maxSpans is more than a turn makes; it bounds the answer when a trace id is reused.
+	maxSpans = 2000
+	// reserve is the share of the caller's time kept for answering.
+	reserve = 10
+	// horizon is how long after its start a turn can still come: longer than a turn may take, and than a brief outage of
+	// the stream. An older turn that is not here is gone, and nobody waits for it.
+	horizon = 5 * time.Minute
+	// settle is how long after a turn's end its spans are worth waiting for.
+	settle = 5 * time.Second
+)
+
+// Store is what a Finder reads.
+type Store interface {
+	Turn(ctx context.Context, workspace, id string) (store.Turn, error)
+	Turns(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error)
+	Spans(ctx context.Context, workspace, traceID string, limit int) ([]store.Span, error)
+	// Changed returns a channel that is closed when something is added.
+	Changed() <-chan struct{}
+}
+
+// Finder reads traces. Safe for concurrent use.
+type Finder struct {
+	store Store
+	wait  time.Duration
+	clock func() time.Time
+}
+
+// New returns a Finder that waits at most wait for what is still on its way.
+func New(s Store, wait time.Duration, clock func() time.Time) *Finder {
+	return &Finder{store: s, wait: wait, clock: clock}
+}
+
+// Trace is a turn with its spans, by start.
+type Trace struct {
+	Turn  store.Turn
+	Spans []store.Span
+}
+
+// Get returns a turn with its spans. A turn that is not here yet but can still come is waited for, and so is the last span
+// of one that has just ended; spans may stay away, so the trace is returned without them when the wait is over.
+func (f *Finder) Get(ctx context.Context, workspace, id string) (Trace, error) {
+	waiting, cancel := context.WithTimeout(ctx, f.patience(ctx))
+	defer cancel()
+	for {
+		changed := f.store.Changed()
+		found, err := f.find(ctx, workspace, id)
+		if f.settled(id, found, err) {
+			return found, present(err)
+		}
+		select {
+		case <-changed:
+		case <-waiting.Done():
+			if ctx.Err() != nil {
+				return Trace{}, present(ctx.Err())
+			}
+			return found, present(err)
+		}
+	}
+}
+
+func (f *Finder) find(ctx context.Context, workspace, id string) (Trace, error) {
+	turn, err := f.store.Turn(ctx, workspace, id)
+	if err != nil {
+		return Trace{}, err
+	}
+	spans, err := f.store.Spans(ctx, workspace, turn.TraceID, maxSpans)
+	return Trace{Turn: turn, Spans: spans}, err
+}
+
+// settled says whether waiting can't bring more.
+func (f *Finder) settled(id string, found Trace, err error) bool {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		parsed, err := ulid.ParseStrict(id)
+		return err == nil && f.clock().Sub(parsed.Timestamp()) > horizon
+	case err != nil, found.Turn.TraceID == "":
+		return true
+	case f.clock().Sub(found.Turn.Started.Add(found.Turn.Duration)) > settle:
+		return true
+	}
+	// The span without a parent ends last: with it the trace is whole.
+	for _, s := range found.Spans {
+		if s.Parent == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// patience is how long to wait: not so long that the caller gives up before the answer comes.
+func (f *Finder) patience(ctx context.Context) time.Duration {
+	if end, ok := ctx.Deadline(); ok {
+		left := time.Until(end)
+		return min(f.wait, left-left/reserve)
+	}
+	return f.wait
+}
+
+// List returns at most limit turns of a workspace after a position, the latest first, without their records.
+func (f *Finder) List(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error) {
+	turns, err := f.store.Turns(ctx, workspace, after, limit)
+	return turns, present(err)
+}
+
+func present(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, store.ErrNotFound):
+		return fault.New(fault.NotFound, fault.TurnNotFound, "no such turn in this workspace; it may have been deleted, or be older than what is kept")
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fault.As(err)
+	default:
+		return fault.Wrap(err, fault.Unavailable, fault.StoreUnavailable, "the trace store does not answer; try again")
+	}
+}
