@@ -1,0 +1,31 @@
+package parse
+
+import (
+	"context"
+	"strings"
+)
+
+// parsePlain keeps the lines of a text as they are; blank lines separate its paragraphs.
+func parsePlain(_ context.Context, s Source) (Document, error) {
+	var c canon
+	var paragraph []string
+	flush := func() error {
+		err := c.add(Paragraph, 0, strings.Join(paragraph, "\n"))
+		paragraph = paragraph[:0]
+		return err
+	}
+	for l := range strings.Lines(clean(string(s.Data))) {
+		l = strings.TrimRight(l, " \t\n")
+		if l != "" {
+			paragraph = append(paragraph, l)
+			continue
+		}
+		if err := flush(); err != nil {
+			return Document{}, err
+		}
+	}
+	if err := flush(); err != nil {
+		return Document{}, err
+	}
+	return c.document(""), nil
+}
