@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -118,9 +119,9 @@ func (l *layer) decode(n *yaml.Node, v reflect.Value, path string, depth int) {
 
 	t := v.Type()
 	switch {
-	case t == secretType:
+	case t == reflect.TypeFor[Secret]():
 		l.secret(n, v, path)
-	case t == durationType, isText(t):
+	case t == reflect.TypeFor[time.Duration](), isText(t):
 		l.text(n, v, path)
 	case t.Kind() == reflect.Pointer:
 		target := reflect.New(t.Elem())

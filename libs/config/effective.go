@@ -58,10 +58,10 @@ func encode(v reflect.Value, revision bool) (*yaml.Node, error) {
 		return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!null", Value: "null"}, nil
 	}
 	switch {
-	case v.Type() == secretType:
+	case v.Type() == reflect.TypeFor[Secret]():
 		n, err := v.Interface().(Secret).MarshalYAML()
 		return n.(*yaml.Node), err
-	case v.Type() == durationType:
+	case v.Type() == reflect.TypeFor[time.Duration]():
 		return text(FormatDuration(time.Duration(v.Int()))), nil
 	}
 	if m, ok := v.Interface().(encoding.TextMarshaler); ok && isText(v.Type()) {

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Reference writes the page of a service's configuration: one row per key with its type, default, whether a change is live
@@ -105,11 +106,11 @@ func defaultOf(v reflect.Value) string {
 // typeName names a type as a person who writes YAML would.
 func typeName(t reflect.Type) string {
 	switch {
-	case t == secretType:
+	case t == reflect.TypeFor[Secret]():
 		return "secret"
-	case t == durationType:
+	case t == reflect.TypeFor[time.Duration]():
 		return "duration"
-	case t == bytesType:
+	case t == reflect.TypeFor[Bytes]():
 		return "size"
 	case isText(t):
 		return "text"

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -47,7 +48,7 @@ func (l *layer) text(n *yaml.Node, v reflect.Value, path string) {
 		l.fail(n, path, "must be one value, not %s", describe(n))
 		return
 	}
-	if v.Type() == durationType {
+	if v.Type() == reflect.TypeFor[time.Duration]() {
 		d, err := ParseDuration(n.Value)
 		if err != nil {
 			l.fail(n, path, "%v, not %q", err, clip(n.Value))

@@ -4,7 +4,6 @@ import (
 	"encoding"
 	"reflect"
 	"strings"
-	"time"
 )
 
 // field is one key of a configuration struct.
@@ -19,13 +18,6 @@ type field struct {
 	// local keys say where a process runs and not what it does, from `revision:"-"`: they are no part of the revision.
 	local bool
 }
-
-var (
-	secretType          = reflect.TypeFor[Secret]()
-	durationType        = reflect.TypeFor[time.Duration]()
-	bytesType           = reflect.TypeFor[Bytes]()
-	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
-)
 
 // fieldsOf returns the keys of a struct in order, those of inlined structs among them.
 func fieldsOf(t reflect.Type) []field {
@@ -67,11 +59,13 @@ func keysOf(fields []field) []string {
 }
 
 // isText says whether a type reads itself from one scalar.
-func isText(t reflect.Type) bool { return reflect.PointerTo(t).Implements(textUnmarshalerType) }
+func isText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
 
 // isSection says whether a type is a struct with keys of its own.
 func isSection(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t != secretType && !isText(t)
+	return t.Kind() == reflect.Struct && t != reflect.TypeFor[Secret]() && !isText(t)
 }
 
 // clone copies a value with everything it points to, so that decoding into it leaves the original alone.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ragmesh/ragmesh/libs/identity"
 )
 
 // Logger returns a process's logger: JSON lines, or for people at a terminal when console is true. A level that does not
@@ -33,13 +35,12 @@ func (t *Telemetry) Logger(ctx context.Context) zerolog.Logger {
 	if span := trace.SpanContextFromContext(ctx); span.HasTraceID() {
 		with = with.Stringer("trace_id", span.TraceID())
 	}
-	if t.who != nil {
-		workspace, user := t.who(ctx)
-		if workspace != "" {
-			with = with.Str("workspace", workspace)
+	if p, ok := identity.FromContext(ctx); ok {
+		if p.Workspace != "" {
+			with = with.Str("workspace", p.Workspace)
 		}
-		if user != "" {
-			with = with.Str("user", user)
+		if p.Subject != "" {
+			with = with.Str("user", p.Subject)
 		}
 	}
 	return with.Logger()

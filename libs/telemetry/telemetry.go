@@ -51,7 +51,6 @@ type Telemetry struct {
 	// Propagator writes and reads W3C trace context.
 	Propagator propagation.TextMapPropagator
 
-	who      func(context.Context) (workspace, user string)
 	shutdown []func(context.Context) error
 }
 
@@ -66,8 +65,6 @@ type Options struct {
 	Spans SpanSink
 	// SampleRatio is the share of traces that are kept, 0 to 1, where the caller has not decided already.
 	SampleRatio float64
-	// Who names the workspace and the user of a context for log lines. Nil for neither.
-	Who func(context.Context) (workspace, user string)
 }
 
 // Bounds on one span, so that no caller's input makes it large.
@@ -85,9 +82,8 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 	t := &Telemetry{
 		Service: o.Service, Version: o.Version,
 		Log:        o.Log.With().Str("service", o.Service).Logger(),
-		Registry:   prometheus.WrapRegistererWith(prometheus.Labels{"service": o.Service}, o.Registry),
+		Registry:   Registerer(o.Registry, o.Service),
 		Propagator: propagation.TraceContext{},
-		who:        o.Who,
 	}
 	about := resource.NewWithAttributes(semconv.SchemaURL,
 		semconv.ServiceNamespace("ragmesh"), semconv.ServiceName(o.Service), semconv.ServiceVersion(o.Version))
@@ -159,6 +155,11 @@ func End(span trace.Span, err error) {
 // Metric returns a metric's full name: ragmesh_<service>_<what>_<unit>.
 func (t *Telemetry) Metric(what string) string {
 	return "ragmesh_" + strings.ReplaceAll(t.Service, "-", "_") + "_" + what
+}
+
+// Registerer returns a registry that adds the label service, as Telemetry.Registry does, for what exists before a Telemetry.
+func Registerer(r *prometheus.Registry, service string) prometheus.Registerer {
+	return prometheus.WrapRegistererWith(prometheus.Labels{"service": service}, r)
 }
 
 // NewRegistry returns a registry with the process's and the Go runtime's metrics, one per process.
