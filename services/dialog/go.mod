@@ -8,6 +8,8 @@ require (
 	github.com/ragmesh/ragmesh/proto v0.0.0
 )
 
+require golang.org/x/text v0.43.0 // indirect
+
 replace (
 	github.com/ragmesh/ragmesh/libs => ../../libs
 	github.com/ragmesh/ragmesh/proto => ../../proto
