@@ -1,0 +1,149 @@
+// Package rpc is how ragmesh's services talk: Connect handlers and clients with one set of interceptors in one documented
+// order, gRPC over cleartext HTTP/2 between services, and the same over memory ([Pipe]) when they share a process. It holds
+// the one table between fault kinds and codes (fault.go), the one place that retries (retry.go), and the server with its
+// bounds (server.go).
+package rpc
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"connectrpc.com/otelconnect"
+	"connectrpc.com/validate"
+
+	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+)
+
+const (
+	// defaultMaxBytes bounds a request message: an upload part of 1 MiB and what is around it.
+	defaultMaxBytes = 2 << 20
+	// compressMinBytes is from where a response is worth compressing, for clients that ask for it.
+	compressMinBytes = 1 << 10
+)
+
+// MuxOptions describe a service's handlers. Telemetry is needed.
+type MuxOptions struct {
+	// Telemetry names the service and takes logs, spans and metrics.
+	Telemetry *telemetry.Telemetry
+	// Verifier checks the token of every call. Without one, and without Edge, every call is refused.
+	Verifier *identity.Verifier
+	// Edge marks the handlers people reach: no internal token is asked for (an interceptor in Extra authenticates), and a
+	// caller's trace is linked, not continued.
+	Edge bool
+	// Audience is whom tokens must be made for. Default: the telemetry's service.
+	Audience string
+	// Extra interceptors run after identity and before validation, the first outermost.
+	Extra []connect.Interceptor
+	// MaxBytes bounds a request message after decompression. Default 2 MiB.
+	MaxBytes int
+}
+
+// Mux collects a service's handlers. Register everything before it is served.
+type Mux struct {
+	telemetry *telemetry.Telemetry
+	options   []connect.HandlerOption
+	mux       *http.ServeMux
+	health    *healthChecker
+	services  []string
+	finished  sync.Once
+}
+
+// NewMux returns an empty mux. Programming errors in the options, such as no telemetry, panic.
+func NewMux(o MuxOptions) *Mux {
+	if o.Audience == "" {
+		o.Audience = o.Telemetry.Service
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = defaultMaxBytes
+	}
+	return &Mux{
+		telemetry: o.Telemetry,
+		options: []connect.HandlerOption{
+			connect.WithInterceptors(serverInterceptors(o)...),
+			connect.WithReadMaxBytes(o.MaxBytes),
+			connect.WithCompressMinBytes(compressMinBytes),
+		},
+		mux:    http.NewServeMux(),
+		health: &healthChecker{},
+	}
+}
+
+// serverInterceptors is the order in which a call passes through, outermost first:
+//
+//  1. trace: the span, with W3C context from the caller
+//  2. access: log line and metrics, which therefore see every outcome below them
+//  3. boundary: panics and errors of any kind become faults with a code and details; nothing else leaves
+//  4. authenticate: token, what the calling service may call, the request's workspace (absent at the edge)
+//  5. extra: the edge's own (API keys, roles, default workspace)
+//  6. validate: the contract's field rules, on what the edge has filled in
+func serverInterceptors(o MuxOptions) []connect.Interceptor {
+	order := []connect.Interceptor{
+		newTrace(o.Telemetry, !o.Edge),
+		newAccess(o.Telemetry),
+		&boundary{telemetry: o.Telemetry},
+	}
+	if !o.Edge {
+		order = append(order, &authenticate{verifier: o.Verifier, audience: o.Audience})
+	}
+	order = append(order, o.Extra...)
+	return append(order, validate.NewInterceptor(validate.WithoutErrorDetails()))
+}
+
+// newTrace makes spans only: the metrics of access carry ragmesh's names. Messages get no events of their own, which on a
+// stream would be one per token.
+func newTrace(t *telemetry.Telemetry, trustCaller bool) connect.Interceptor {
+	options := []otelconnect.Option{
+		otelconnect.WithTracerProvider(t.Tracer), otelconnect.WithPropagator(t.Propagator), otelconnect.WithoutMetrics(),
+	}
+	if trustCaller {
+		options = append(options, otelconnect.WithTrustRemote())
+	}
+	i, err := otelconnect.NewInterceptor(options...)
+	if err != nil {
+		// Only instruments can fail, and there are none.
+		panic("rpc: make trace interceptor: " + err.Error())
+	}
+	return i
+}
+
+// HandlerOptions are what every generated handler constructor takes.
+func (m *Mux) HandlerOptions() []connect.HandlerOption { return slices.Clone(m.options) }
+
+// Handle adds a handler under a path, as the generated constructors return both:
+//
+//	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(h, mux.HandlerOptions()...))
+//
+// A path of the form /package.Service/ is listed by health and reflection; others are plain HTTP.
+func (m *Mux) Handle(path string, h http.Handler) {
+	if name := strings.Trim(path, "/"); strings.Contains(name, ".") && !strings.Contains(name, "/") && strings.HasSuffix(path, "/") {
+		m.services = append(m.services, name)
+	}
+	m.mux.Handle(path, h)
+}
+
+// SetServing says what gRPC health answers. The server sets it when it starts and when it begins to stop.
+func (m *Mux) SetServing(serving bool) { m.health.serving.Store(serving) }
+
+// ServeHTTP serves the handlers, gRPC health and reflection. It applies none of the server's bounds; see [NewServer].
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	m.finished.Do(m.finish)
+	m.mux.ServeHTTP(w, r)
+}
+
+// finish adds what belongs to every service. Both answer without a token: health is asked by probes, and reflection says
+// nothing that isn't in the published contract.
+func (m *Mux) finish() {
+	slices.Sort(m.services)
+	m.health.services = m.services
+	bound := connect.WithReadMaxBytes(64 << 10)
+	reflector := grpcreflect.NewStaticReflector(m.services...)
+	m.mux.Handle(grpchealth.NewHandler(m.health, bound))
+	m.mux.Handle(grpcreflect.NewHandlerV1(reflector, bound))
+	m.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bound))
+}
