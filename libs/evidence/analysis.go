@@ -39,7 +39,8 @@ type sentence struct {
 	size     int    // content tokens
 	clash    bool   // says the opposite of a word of the question
 	negated  bool
-	defines  bool
+	defines  bool // opens with what the question asks about and says what that is or does
+	count    bool // a number stands right before what the question counts
 }
 
 // analysis is a question measured against passages.
@@ -65,6 +66,7 @@ func analyse(q *question, passages []Passage) *analysis {
 		for _, h := range passages[p].Headings {
 			m.match(h, title)
 		}
+		q.bridge(title)
 		a.title = append(a.title, title)
 		whole := slices.Clone(title)
 		a.addSentences(m, p, passages[p].Text, whole)
@@ -91,15 +93,48 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 		for k < len(tokens) && tokens[k].Start < span.End {
 			k++
 		}
-		if from == k || len(a.sentences) == maxSentences {
+		to := k
+		if end := listEnd(s, spans[i:]); end > span.End {
+			span.End = end
+			for to < len(tokens) && tokens[to].Start < end {
+				to++
+			}
+		}
+		if from == to || len(a.sentences) == maxSentences {
 			continue
 		}
 		st := sentence{passage: p, span: span, ordinal: i, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
 		slab = slab[len(a.q.units):]
-		m.measure(&st, s, tokens[from:k])
+		m.measure(&st, s, tokens[from:to])
+		a.q.bridge(st.own)
 		whole.merge(st.own, 1)
 		a.sentences = append(a.sentences, st)
 	}
+}
+
+// maxList bounds what an introduction ("The defaults are:") takes with it, in
+// bytes.
+const maxList = 600
+
+// listEnd returns where the list ends that the first of spans introduces with a
+// colon, or 0.
+func listEnd(s string, spans []text.Span) int {
+	intro := s[spans[0].Start:spans[0].End]
+	if !strings.HasSuffix(intro, ":") && !strings.HasSuffix(intro, "：") {
+		return 0
+	}
+	end := 0
+	for i, sp := range spans[1:] {
+		if sp.End-spans[0].Start > maxList {
+			break
+		}
+		item, heading := trimMarkup(s, sp)
+		if heading || i > 0 && item.Start == sp.Start {
+			break
+		}
+		end = sp.End
+	}
+	return end
 }
 
 // merge raises each credit to the other's times weight.
@@ -149,7 +184,20 @@ func (a *analysis) context(i int) credits {
 	}
 	c.merge(a.title[st.passage], 0.8)
 	c.merge(a.passage[st.passage], 0.4)
+	a.q.bridge(c)
 	return c
+}
+
+// bridge credits a pair of characters whose first character is mentioned in the
+// pair before it and whose second in the pair after it: most such pairs only
+// straddle two words that stand apart in the text (默认 and 保留 of 默认保留).
+func (q *question) bridge(c credits) {
+	for i := 1; i+1 < len(q.units); i++ {
+		before, u, after := &q.units[i-1], &q.units[i], &q.units[i+1]
+		if c[i] < 1 && u.kind == hanPair && before.kind == hanPair && after.kind == hanPair && before.end > u.start && u.end > after.start {
+			c[i] = max(c[i], min(c[i-1], c[i+1])*0.9)
+		}
+	}
 }
 
 // trimMarkup takes list markers, quotation and heading signs off the start of a

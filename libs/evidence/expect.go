@@ -21,78 +21,119 @@ const (
 	manner     // how to
 	definition // what is X
 	yesNo
+	occasion // when something happens each time, rather than on which date
+	setting  // the value something is set to, often by default
 )
+
+// strict reports whether an answer of kind k is recognised reliably, so that a
+// text without one hardly answers.
+func (k answerKind) strict() bool {
+	return k == quantity || k == duration || k == moment || k == setting
+}
+
+// loose reports whether an answer of kind k has to be a name.
+func (k answerKind) loose() bool { return k == person || k == place }
 
 // answer is what a question expects.
 type answer struct {
 	kind answerKind
-	head int // byte offset of the noun that names the kind ("year" in "what year"); -1 when none
+	// head is the byte offset of the noun that only names the kind ("year" in
+	// "what year"), counted that of what is counted ("pods" in "how many pods");
+	// -1 when there is none.
+	head, counted int
 }
+
+var none = answer{kind: anything, head: -1, counted: -1}
 
 // expectation reads off the question word, and the noun beside it, what kind of
 // answer s asks for.
 func expectation(s string, tokens []text.Token, chinese bool) answer {
 	if chinese {
-		return answer{kind: expectChinese(s), head: -1}
+		a := only(expectChinese(s))
+		if strings.Contains(s, "默认") && (a.kind == anything || a.kind == definition || a.kind == quantity && strings.Contains(s, "值")) {
+			a.kind = setting
+		}
+		return a
 	}
+	a := expectEnglish(s, tokens)
+	if (a.kind == anything || a.kind == definition || a.kind == yesNo) && strings.Contains(s, "default") {
+		a.kind = setting
+	}
+	return a
+}
+
+func expectEnglish(s string, tokens []text.Token) answer {
 	words := make([]string, 0, len(tokens))
 	for _, t := range tokens {
 		words = append(words, strings.ToLower(s[t.Start:t.End]))
 	}
 	for i, w := range words {
-		next, after := at(words, i+1), at(words, i+2)
+		next := at(words, i+1)
 		switch w {
 		case "who", "whom", "whose", "who's":
-			return answer{person, -1}
+			return only(person)
 		case "when", "when's":
 			if i == 0 || i == len(words)-1 || i > 0 && isPreposition(words[i-1]) {
-				return answer{moment, -1}
+				switch next {
+				case "do", "does", "is", "are", "can", "should", "will", "must", "i":
+					return only(occasion)
+				}
+				return only(moment)
 			}
 		case "where":
 			if i == 0 || i == len(words)-1 {
-				return answer{place, -1}
+				return only(place)
 			}
 		case "why":
-			return answer{reason, -1}
+			return only(reason)
 		case "how":
-			return expectHow(i, next, after)
+			a := expectHow(i, next)
+			if a.kind == quantity && i+2 < len(words) && (next == "many" || next == "much") {
+				a.counted = tokens[i+2].Start
+			}
+			return a
 		case "what", "which", "what's":
 			for k := i + 1; k < len(words) && k <= i+4; k++ {
-				if kind := headNoun(words[k]); kind != anything {
-					return answer{kind, tokens[k].Start}
+				if kind, repeated := headNoun(words[k]); kind != anything {
+					a := only(kind)
+					if !repeated {
+						a.head = tokens[k].Start
+					}
+					return a
 				}
 				if k > i+1 && tokens[k].Stop && words[k] != "of" && words[k] != "the" {
 					break
 				}
 			}
 			if i == 0 && (w == "what's" || next == "is" || next == "are") && len(words) <= i+6 {
-				return answer{definition, -1}
+				return only(definition)
 			}
-			return answer{anything, -1}
+			return only(anything)
 		}
 	}
 	switch at(words, 0) {
 	case "is", "are", "was", "were", "do", "does", "did", "can", "could", "will", "would", "should", "has", "have", "may", "must":
-		return answer{yesNo, -1}
+		return only(yesNo)
 	}
-	return answer{anything, -1}
+	return only(anything)
 }
 
-func expectHow(i int, next, after string) answer {
+func only(k answerKind) answer { return answer{kind: k, head: -1, counted: -1} }
+
+func expectHow(i int, next string) answer {
 	switch next {
 	case "long":
-		return answer{duration, -1}
+		return only(duration)
 	case "often", "frequently":
-		return answer{duration, -1}
+		return only(duration)
 	case "many", "much", "far", "tall", "big", "old", "large", "high", "deep", "fast", "wide", "heavy", "hot", "cold":
-		return answer{quantity, -1}
+		return only(quantity)
 	case "to", "do", "can", "should":
 		if i == 0 || next == "to" {
-			return answer{manner, -1}
+			return only(manner)
 		}
 	}
-	_ = after
-	return answer{anything, -1}
+	return only(anything)
 }
 
 func isPreposition(w string) bool {
@@ -103,48 +144,91 @@ func isPreposition(w string) bool {
 	return false
 }
 
-// headNoun tells what kind of answer a noun after "what" or "which" asks for.
-func headNoun(w string) answerKind {
+// headNoun tells what kind of answer a noun after "what" or "which" asks for, and
+// whether the answering sentence is likely to repeat the noun.
+func headNoun(w string) (kind answerKind, repeated bool) {
 	switch w {
 	case "year", "years", "date", "day", "month", "century", "decade", "season", "period", "era":
-		return moment
+		return moment, false
 	case "city", "country", "countries", "cities", "state", "town", "place", "location", "county", "region", "continent", "nation",
 		"street", "river", "area", "district", "province", "village", "island", "building":
-		return place
-	case "percent", "percentage", "number", "amount", "population", "size", "temperature", "length", "height", "distance", "cost",
-		"price", "limit", "maximum", "minimum", "rate", "age", "weight", "speed", "proportion", "fraction", "fee", "ratio", "depth":
-		return quantity
+		return place, false
+	case "percent", "percentage", "number", "amount", "proportion", "fraction":
+		return quantity, false
+	case "population", "size", "temperature", "length", "height", "distance", "cost", "price", "limit", "maximum", "minimum", "rate",
+		"age", "weight", "speed", "fee", "ratio", "depth", "port":
+		return quantity, true
+	case "timeout", "interval", "duration", "deadline":
+		return duration, true
 	case "person", "president", "king", "queen", "author", "singer", "man", "woman", "actor", "actress", "emperor", "scientist",
 		"scholar", "player", "leader", "minister", "director", "general", "doctor", "writer", "artist", "people":
-		return person
+		return person, false
 	}
-	return anything
+	return anything, false
 }
 
-// expectChinese looks for the question words of Chinese, the more specific ones
+// chineseQuestions are the question words of Chinese, the more specific kinds
 // first.
+var chineseQuestions = [...]struct {
+	kind  answerKind
+	words []string
+}{
+	{duration, []string{"多久", "多长时间", "几天", "几年", "几小时", "几分钟", "几个月", "多少天", "多少年", "多少小时", "多少分钟", "多少秒", "几秒"}},
+	{occasion, []string{"什么时候", "什么情况下", "何种情况"}},
+	{moment, []string{"何时", "什么时间", "哪一年", "哪年", "哪一天", "哪天", "几月", "几点", "哪个月", "什么年代", "何年", "哪个世纪", "哪个时期", "什么时期"}},
+	{quantity, []string{"多少", "几", "多大", "多高", "多长", "多远", "多深", "多重", "多宽"}},
+	{place, []string{"哪里", "哪儿", "何处", "什么地方", "何地", "哪个国家", "哪个城市", "哪座城市", "哪个省", "哪国", "哪个地区", "什么位置", "哪个地方", "哪个县", "哪个市"}},
+	{person, []string{"谁", "何人", "哪位", "什么人", "哪个人"}},
+	{reason, []string{"为什么", "为何", "什么原因", "原因"}},
+	{manner, []string{"如何", "怎么样", "怎么", "怎样"}},
+	{definition, []string{"是什么", "什么是", "指什么", "是指", "何谓"}},
+	{yesNo, []string{"吗", "是否", "能否", "可否", "能不能", "可不可以", "是不是", "会不会"}},
+	{anything, []string{"什么", "哪些", "哪种", "哪个", "哪一个", "哪一", "哪几", "何种", "请问", "有何"}},
+}
+
 func expectChinese(s string) answerKind {
-	for _, q := range [...]struct {
-		kind  answerKind
-		words []string
-	}{
-		{duration, []string{"多久", "多长时间", "几天", "几年", "几小时", "几分钟", "几个月", "多少天", "多少年", "多少小时", "多少分钟", "多少秒", "几秒", "多长周期"}},
-		{moment, []string{"何时", "什么时候", "什么时间", "哪年", "哪一年", "哪天", "哪一天", "几月", "几点", "哪个月", "什么年代", "何年", "哪个世纪", "时间是", "哪个时期", "什么时期"}},
-		{quantity, []string{"多少", "几", "多大", "多高", "多长", "多远", "多深", "多重", "多宽", "比例", "人口", "上限", "面积", "默认值"}},
-		{place, []string{"哪里", "哪儿", "何处", "什么地方", "何地", "哪个国家", "哪个城市", "哪座城市", "哪个省", "哪国", "哪个地区", "什么位置", "哪个地方", "哪个县", "哪个市"}},
-		{person, []string{"谁", "何人", "哪位", "什么人", "哪个人"}},
-		{reason, []string{"为什么", "为何", "原因", "因为什么", "缘故"}},
-		{manner, []string{"如何", "怎么", "怎样"}},
-		{definition, []string{"是什么？", "是什么?", "什么是", "指什么", "是指", "含义", "定义"}},
-		{yesNo, []string{"吗", "是否", "能否", "可否", "能不能", "可不可以", "是不是", "会不会"}},
-	} {
+	for _, q := range chineseQuestions {
 		for _, w := range q.words {
-			if strings.Contains(s, w) {
+			if strings.Contains(s, w) && (q.kind != definition || strings.HasPrefix(s, "什么是") || strings.HasPrefix(s, "何谓") || isShort(s)) {
 				return q.kind
 			}
 		}
 	}
 	return anything
+}
+
+// isShort reports whether a Chinese question can be no more than "X是什么？".
+func isShort(s string) bool {
+	return strings.Count(s, "的") == 0 && len(text.Tokens(s)) <= 16
+}
+
+// framing finds the question words in a Chinese question, in order: characters
+// that belong to no word an answer shares.
+func framing(s string) []text.Span {
+	var out []text.Span
+	for i := 0; i < len(s); {
+		longest := 0
+		for _, q := range chineseQuestions {
+			for _, w := range q.words {
+				if q.kind != reason || w != "原因" {
+					if len(w) > longest && strings.HasPrefix(s[i:], w) {
+						longest = len(w)
+					}
+				}
+			}
+		}
+		if longest == 0 {
+			i++
+			continue
+		}
+		end := i + longest
+		if strings.HasPrefix(s[end:], "个") {
+			end += len("个")
+		}
+		out = append(out, text.Span{Start: i, End: end})
+		i = end
+	}
+	return out
 }
 
 // candidate reports whether a token of a sentence could be, or be part of, an
@@ -153,10 +237,16 @@ func expectChinese(s string) answerKind {
 func candidate(k answerKind, s string, t text.Token, first bool) bool {
 	raw := s[t.Start:t.End]
 	switch k {
-	case quantity, duration:
-		return isQuantity(t, raw)
+	case quantity:
+		return isQuantity(t, raw, s[:t.Start])
+	case duration:
+		return isDuration(t, raw, s[t.End:])
 	case moment:
 		return isMoment(t, raw, s[t.End:])
+	case occasion:
+		return isOccasion(t, raw, s) || isMoment(t, raw, s[t.End:])
+	case setting:
+		return isSetting(t, raw, s, first)
 	case person, place:
 		switch t.Kind {
 		case text.Word:
@@ -168,14 +258,54 @@ func candidate(k answerKind, s string, t text.Token, first bool) bool {
 	return false
 }
 
-func isQuantity(t text.Token, raw string) bool {
+func isQuantity(t text.Token, raw, before string) bool {
 	switch t.Kind {
 	case text.Number:
 		return true
 	case text.Word:
 		return numberWord(strings.ToLower(raw))
 	case text.Han:
-		return strings.Contains("一二三四五六七八九十百千万亿两零半双", raw)
+		// 一 alone is an article more often than a number.
+		return strings.Contains("二三四五六七八九十百千万亿两零半双", raw) || raw == "一" && strings.HasSuffix(before, "第")
+	}
+	return false
+}
+
+// isDuration reports whether a token is a number with a unit of time (or, as "how
+// long" asks for it too, of length) or a word for a period or frequency.
+func isDuration(t text.Token, raw, after string) bool {
+	switch t.Kind {
+	case text.Number:
+		digits := 0
+		for digits < len(raw) && (raw[digits] >= '0' && raw[digits] <= '9' || raw[digits] == '.' || raw[digits] == ',') {
+			digits++
+		}
+		switch raw[digits:] {
+		case "s", "m", "h", "d", "ms", "min", "km", "cm", "mm", "ft":
+			return true
+		}
+		return hasUnit(strings.TrimLeft(after, " -‑`个多余"))
+	case text.Word:
+		w := strings.ToLower(raw)
+		switch w {
+		case "daily", "weekly", "monthly", "yearly", "annually", "hourly", "forever", "permanently", "indefinitely":
+			return true
+		}
+		return numberWord(w) && hasUnit(strings.TrimLeft(after, " -"))
+	case text.Han:
+		return strings.Contains("一二三四五六七八九十百千两半", raw) && hasUnit(strings.TrimLeft(after, "个多余"))
+	}
+	return false
+}
+
+// hasUnit reports whether s starts with a unit of time or length.
+func hasUnit(s string) bool {
+	for _, u := range [...]string{"second", "minute", "hour", "day", "week", "month", "year", "decade", "centur", "millisecond", "time",
+		"mile", "kilomet", "met", "feet", "foot", "inch", "km", "m ", "s ", "ms ", "hundred", "thousand", "million",
+		"秒", "分", "小时", "天", "日", "周", "星期", "月", "年", "世纪", "毫秒", "公里", "千米", "米", "公尺", "厘米", "次", "十", "百", "千", "万"} {
+		if strings.HasPrefix(s, u) {
+			return true
+		}
 	}
 	return false
 }
@@ -200,6 +330,43 @@ func isMoment(t text.Token, raw, after string) bool {
 		return timeWord(raw)
 	case text.Han:
 		return strings.Contains("年月日朝晨晚春夏秋冬", raw)
+	}
+	return false
+}
+
+func isOccasion(t text.Token, raw, s string) bool {
+	switch t.Kind {
+	case text.Word:
+		switch strings.ToLower(raw) {
+		case "before", "after", "when", "whenever", "until", "once", "if", "immediately", "during", "upon", "while", "every", "as":
+			return true
+		}
+	case text.HanPair:
+		switch t.Term {
+		case "之前", "之后", "以前", "以后", "期间", "立即", "每当", "每次", "如果", "直到", "一旦":
+			return true
+		}
+	case text.Han:
+		return raw == "时" || raw == "后" || raw == "前" || raw == "当"
+	}
+	return false
+}
+
+// isSetting reports whether a token is a value as documentation writes one: a
+// number, a literal in quotes or code marks, a constant with a capital.
+func isSetting(t text.Token, raw, s string, first bool) bool {
+	switch t.Kind {
+	case text.Number:
+		return true
+	case text.Word:
+		switch strings.ToLower(raw) {
+		case "true", "false", "none", "unlimited", "empty", "null", "enabled", "disabled":
+			return true
+		}
+		if t.Start > 0 && strings.IndexByte("`\"'", s[t.Start-1]) >= 0 {
+			return true
+		}
+		return !first && !t.Stop && isUpper(raw) || numberWord(strings.ToLower(raw))
 	}
 	return false
 }

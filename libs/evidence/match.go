@@ -45,7 +45,7 @@ func newMatcher(q *question) *matcher {
 				m.joined[q.units[i-1].raw+u.raw] |= 1<<i | 1<<(i-1)
 			}
 		}
-		if o := opposite(u.term); o != "" {
+		for _, o := range opposites(u.term, u.kind) {
 			m.oppose[o] |= 1 << i
 		}
 	}
@@ -80,8 +80,14 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 				}
 			}
 		}
+		if m.q.counted >= 0 && hit>>m.q.counted&1 != 0 && t.Position-lastCand <= 3 {
+			st.count = true
+		}
 		seen |= hit
 		if hit != 0 {
+			if st.news == 0 && !st.defines {
+				st.defines = defines(s[t.End:])
+			}
 			lastMatched = t.Position
 			st.near = min(st.near, t.Position-lastCand)
 		}
@@ -116,7 +122,6 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 	st.negated = negated(s, tokens)
 	if len(tokens) > 0 {
 		body := s[tokens[0].Start:tokens[len(tokens)-1].End]
-		st.defines = defines(body)
 		st.code = isCode(body)
 	}
 }
@@ -127,6 +132,12 @@ func (m *matcher) hits(t text.Token, s string, tokens []text.Token, i int, c cre
 	if u, ok := m.q.index[term]; ok {
 		c[u] = 1
 		return 1 << u
+	}
+	if l := limit(s, t); l != "" {
+		if u, ok := m.q.index[l]; ok {
+			c[u] = 1
+			return 1 << u
+		}
 	}
 	if t.Kind != text.Word || t.Stop {
 		return 0
@@ -175,13 +186,57 @@ func sharesStem(a, b string) bool {
 	return i >= 5 && i*4 >= 3*max(len(a), len(b))
 }
 
-// defines reports whether a sentence looks like a definition.
-func defines(s string) bool {
-	for _, w := range [...]string{" is a ", " is an ", " is the ", " are the ", " refers to ", " means ", " is defined ", " are a ", " known as ", " called ",
-		"是一", "是指", "指的是", "称为", "即", "是由", "表示", "也叫", "又称", "简称"} {
-		if strings.Contains(s, w) {
+// defines reports whether the words after a subject say what it is or does.
+func defines(after string) bool {
+	after = strings.TrimLeft(after, " *_`\"”」》）)")
+	for _, w := range [...]string{"is ", "are ", "was ", "were ", "refer", "mean", "ensure", "provide", "represent", "describe", "define",
+		"enable", "allow", "let ", "lets ", "manage", "contain", "specif", "run", "create", "hold", "stands for",
+		"是", "指", "即", "表示", "确保", "用于", "用来", "允许", "提供", "负责", "管理", "为", "，是", "，又称", "又称", "也称", "也叫"} {
+		if strings.HasPrefix(after, w) {
 			return true
 		}
 	}
 	return false
+}
+
+// limitPhrases are wordings of a maximum or minimum that share no word with a
+// question about one.
+func limit(s string, t text.Token) string {
+	switch t.Kind {
+	case text.Word:
+		before, after := s[:t.Start], s[t.End:]
+		switch strings.ToLower(s[t.Start:t.End]) {
+		case "most", "maximal":
+			if strings.HasSuffix(before, "at ") || strings.HasSuffix(before, "At ") {
+				return "max"
+			}
+		case "least":
+			if strings.HasSuffix(before, "at ") || strings.HasSuffix(before, "At ") {
+				return "min"
+			}
+		case "up":
+			if strings.HasPrefix(after, " to ") && len(after) > 4 && '0' <= after[4] && after[4] <= '9' {
+				return "max"
+			}
+		case "than":
+			for _, w := range [...]string{"no more ", "not more ", "no longer ", "no greater ", "not exceed "} {
+				if strings.HasSuffix(before, w) {
+					return "max"
+				}
+			}
+			if strings.HasSuffix(before, "no fewer ") || strings.HasSuffix(before, "no less ") {
+				return "min"
+			}
+		case "exceed":
+			return "max"
+		}
+	case text.HanPair:
+		switch t.Term {
+		case "不超":
+			return "最多"
+		case "不少", "不低":
+			return "最少"
+		}
+	}
+	return ""
 }

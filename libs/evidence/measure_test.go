@@ -207,10 +207,40 @@ func (d *dataset) examples(t testing.TB, name string, stride int) []example {
 			cut.passages[k].Text = without(cut.passages[k].Text, q.Answers)
 		}
 		out = append(out, cut)
+		if other := &d.queries[(i+len(d.queries)/2)%len(d.queries)]; article(other.Near) != art {
+			swap := e
+			swap.set, swap.answer, swap.gold = name+"-swap", false, -1
+			if q, ok := swapWord(q.Text, other.Text, i); ok {
+				swap.question = q
+				out = append(out, swap)
+			}
+		}
 		away := e
 		away.set, away.answer, away.gold = name+"-away", false, -1
 		away.passages = d.passages(d.search(q.Text, topK, func(doc document) bool { return article(doc.ID) != art }))
 		out = append(out, away)
+	}
+	return out
+}
+
+// swapWord puts a content word of other in the place of one of q: the right page
+// is still found, but what is asked about it is not there.
+func swapWord(q, other string, seed int) (string, bool) {
+	from, to := plainUnits(q), plainUnits(other)
+	if len(from) == 0 || len(to) == 0 {
+		return "", false
+	}
+	f, o := from[seed%len(from)], to[seed/7%len(to)]
+	return q[:f.start] + other[o.start:o.end] + q[f.end:], true
+}
+
+func plainUnits(s string) []unit {
+	q := parse(s, true)
+	var out []unit
+	for _, u := range q.units {
+		if u.kind == plain && u.weight == plainWeight || u.kind == hanPair && u.weight == pairWeight {
+			out = append(out, u)
+		}
 	}
 	return out
 }

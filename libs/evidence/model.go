@@ -16,7 +16,7 @@ type ranking struct {
 	belief []float64 // softmax of score, by sentence
 }
 
-const sentenceFeatures = 18
+const sentenceFeatures = 24
 
 // features describes sentence i to the model that ranks sentences.
 func (a *analysis) features(i int) [sentenceFeatures]float64 {
@@ -25,34 +25,36 @@ func (a *analysis) features(i int) [sentenceFeatures]float64 {
 	own := q.coverage(st.own)
 	keys, hasKeys := q.share(ctx, isKey)
 	f := [sentenceFeatures]float64{
-		own,
-		q.coverage(ctx),
-		a.adjacency(st),
-		1 / float64(1+st.passage),
-		math.Log(float64(1 + st.size)),
-		oneIf(st.heading),
-		oneIf(st.code),
-		oneIf(st.negated != q.negated),
-		oneIf(st.clash),
-		min(1, float64(st.news)/4),
-		oneIf(st.ordinal == 0),
+		0:  own,
+		1:  q.coverage(ctx),
+		2:  a.adjacency(st),
+		3:  1 / float64(1+st.passage),
+		4:  math.Log(float64(1 + st.size)),
+		5:  oneIf(st.heading),
+		6:  oneIf(st.code),
+		7:  oneIf(st.negated != q.negated),
+		8:  oneIf(st.clash),
+		9:  min(1, float64(st.news)/4),
+		10: oneIf(st.ordinal == 0),
 	}
 	if hasKeys {
 		f[11] = keys
-		own, _ := q.share(st.own, isKey)
-		f[12] = own
+		f[12], _ = q.share(st.own, isKey)
+	}
+	has, near := 0.0, 0.0
+	if st.cands > 0 {
+		has, near = 1, 1/float64(1+st.near)
 	}
 	switch q.expects.kind {
-	case quantity, duration, moment, person, place:
-		f[13] = oneIf(st.cands > 0)
-		if st.cands > 0 {
-			f[14] = 1 / float64(1+st.near)
-			f[15] = own
-		}
+	case quantity, duration, setting:
+		f[13], f[14], f[15] = has, near, has*own
+		f[16] = oneIf(st.count)
+	case moment, occasion:
+		f[17], f[18], f[19] = has, near, has*own
+	case person, place:
+		f[20], f[21], f[22] = has, near, has*own
 	case definition:
-		f[16] = oneIf(st.defines)
-	case reason:
-		f[17] = oneIf(st.defines)
+		f[23] = oneIf(st.defines)
 	}
 	return f
 }
@@ -89,7 +91,7 @@ func (a *analysis) rank() ranking {
 	return r
 }
 
-const verdictFeatures = 20
+const verdictFeatures = 28
 
 // describe gives the features of the verdict.
 func (a *analysis) describe(r ranking) [verdictFeatures]float64 {
@@ -109,40 +111,55 @@ func (a *analysis) describe(r ranking) [verdictFeatures]float64 {
 	keysAll, _ := q.share(a.all, isKey)
 	numbersHere, _ := q.share(a.passage[st.passage], isNumber)
 	keysPassage, _ := q.share(a.passage[st.passage], isKey)
-	missing := 0.0
+	missing, missingHere := 0.0, 0.0
 	for i, u := range q.units {
 		if a.all[i] < supports {
-			missing = max(missing, u.weight)
+			missing += u.weight
 		}
-	}
-	missingHere := 0.0
-	for i, u := range q.units {
 		if a.passage[st.passage][i] < supports {
 			missingHere += u.weight
 		}
 	}
-	typed := q.expects.kind == quantity || q.expects.kind == duration || q.expects.kind == moment || q.expects.kind == person || q.expects.kind == place
+	strict, loose := q.expects.kind.strict(), q.expects.kind.loose()
+	cands, near := 0, farAway
+	for _, i := range r.order[:min(3, len(r.order))] {
+		cands += a.sentences[i].cands
+		near = min(near, a.sentences[i].near)
+	}
+	plains, _ := q.share(ctx, func(u unit) bool { return !isKey(u) })
+	worst := 0.0
+	for i, u := range q.units {
+		worst = max(worst, u.weight*float64(1-ctx[i]))
+	}
 	return [verdictFeatures]float64{
-		1,
-		r.score[best],
-		r.belief[best],
-		q.coverage(st.own),
-		covCtx,
-		maxOwn,
-		maxPassage,
-		q.coverage(a.all),
-		keysHere,
-		keysPassage,
-		keysAll,
-		numbersHere,
-		missing,
-		missingHere,
-		oneIf(typed && st.cands == 0),
-		oneIf(st.clash),
-		oneIf(q.negated && !st.negated),
-		math.Log(float64(len(q.units))),
-		1 / float64(1+st.passage),
-		a.adjacency(st),
+		0:  1,
+		1:  r.score[best],
+		2:  r.belief[best],
+		3:  q.coverage(st.own),
+		4:  covCtx,
+		5:  maxOwn,
+		6:  maxPassage,
+		7:  q.coverage(a.all),
+		8:  keysHere,
+		9:  keysPassage,
+		10: keysAll,
+		11: numbersHere,
+		12: min(missing, 3),
+		13: min(missingHere, 3),
+		14: oneIf(strict && cands == 0),
+		15: oneIf(st.clash),
+		16: oneIf(q.negated && !st.negated),
+		17: math.Log(float64(len(q.units))),
+		18: 1 / float64(1+st.passage),
+		19: a.adjacency(st),
+		20: oneIf(loose && cands == 0),
+		21: oneIf(q.counted >= 0 && st.count),
+		22: oneIf(strict),
+		23: oneIf(loose),
+		24: plains,
+		25: worst,
+		26: oneIf(strict) / float64(1+near),
+		27: oneIf(loose) / float64(1+near),
 	}
 }
 

@@ -20,6 +20,7 @@ type question struct {
 	terms   map[string]struct{}
 	total   float64 // weight of all units
 	expects answer  // what kind of thing is asked for
+	counted int     // unit of what is counted ("pods" in "how many pods"), -1 when none
 	negated bool
 }
 
@@ -44,14 +45,16 @@ const (
 )
 
 // Weights of units, before learning: what a question is about (names, numbers)
-// has to be there, the noun that only says what kind of answer is wanted ("what
-// year") rarely is.
+// has to be there, a word that goes with any subject less so, and the noun that
+// only says what kind of answer is wanted ("what year") rarely is.
 const (
 	nameWeight    = 1.3
 	numberWeight  = 1.3
 	plainWeight   = 1.0
+	commonWeight  = 0.6
 	framingWeight = 0.3
 	pairWeight    = 0.5
+	commonPair    = 0.3
 	loosePair     = 0.15 // a pair with a function character in it
 )
 
@@ -60,16 +63,27 @@ func parse(s string, asked bool) question {
 	tokens := text.Tokens(s)
 	q := question{
 		text:    s,
-		chinese: text.Language(s) == text.Chinese,
+		chinese: inChinese(s),
 		index:   make(map[string]int, len(tokens)),
 		terms:   make(map[string]struct{}, len(tokens)),
 	}
-	q.expects = answer{kind: anything, head: -1}
+	q.expects = none
 	if asked {
 		q.expects = expectation(s, tokens, q.chinese)
 	}
 	q.negated = negated(s, tokens)
+	q.counted = -1
+	var framed []text.Span
+	if asked && q.chinese {
+		framed = framing(s)
+	}
 	for i, t := range tokens {
+		for len(framed) > 0 && framed[0].End <= t.Start {
+			framed = framed[1:]
+		}
+		if len(framed) > 0 && framed[0].Start < t.End {
+			continue
+		}
 		q.terms[canonical(t.Term)] = struct{}{}
 		if u, ok := q.unit(t, tokens, i); ok {
 			if at, seen := q.index[u.term]; seen {
@@ -79,6 +93,9 @@ func parse(s string, asked bool) question {
 			if len(q.units) == maxUnits {
 				break
 			}
+			if t.Start == q.expects.counted {
+				q.counted = len(q.units)
+			}
 			q.index[u.term] = len(q.units)
 			q.units = append(q.units, u)
 		}
@@ -87,6 +104,13 @@ func parse(s string, asked bool) question {
 		q.total += u.weight
 	}
 	return q
+}
+
+// inChinese reports whether a question is asked in Chinese, however many English
+// terms are in it.
+func inChinese(s string) bool {
+	l := text.Language(s)
+	return l == text.Chinese || l == text.Mixed
 }
 
 // unit makes a unit of token i, unless it carries no content.
@@ -101,8 +125,10 @@ func (q *question) unit(t text.Token, tokens []text.Token, i int) (unit, bool) {
 		}
 		u.kind, u.weight = plain, plainWeight
 		switch {
-		case q.expects.head == t.Start && q.expects.kind != anything, isFraming(u.term):
+		case q.expects.head == t.Start, isFraming(u.term):
 			u.weight = framingWeight
+		case isCommon(u.term):
+			u.weight = commonWeight
 		case q.chinese || isUpper(q.text[t.Start:]) && i > 0:
 			u.kind, u.weight = name, nameWeight
 		}
@@ -114,6 +140,8 @@ func (q *question) unit(t text.Token, tokens []text.Token, i int) (unit, bool) {
 			return u, false
 		case first || second:
 			u.weight = loosePair
+		case isCommon(u.term):
+			u.weight = commonPair
 		}
 	case text.Han:
 		// A lone character between others of no content: 谁写
