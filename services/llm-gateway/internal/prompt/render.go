@@ -1,0 +1,179 @@
+package prompt
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"strconv"
+	"strings"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+)
+
+// perMessage is what a provider's framing adds to each message, in tokens.
+const perMessage = 4
+
+// Budget bounds a prompt, in estimated tokens.
+type Budget struct {
+	// Context is for all sources together.
+	Context int
+	// History is for the conversation before the question.
+	History int
+	// Total is for the whole prompt, instructions and examples included.
+	Total int
+}
+
+// Rendered is what a model is asked.
+type Rendered struct {
+	Messages []ask.Message
+	// Sources are those that fit, in order, numbered as in the request.
+	Sources []ask.Source
+	// Hash is the SHA-256 of the messages, lower-case hex.
+	Hash string
+	// Tokens is the estimated size of the messages.
+	Tokens int
+}
+
+// Render makes the messages for r within budget.
+func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
+	language := r.AnswerLanguage()
+	l := t.locales[language]
+	var examples []ask.Message
+	for _, e := range l.examples {
+		examples = append(examples,
+			ask.Message{Role: ask.User, Content: userMessage(e.Question, exampleSources(e), language)},
+			ask.Message{Role: ask.Assistant, Content: strings.TrimSpace(e.Answer)})
+	}
+	// The instructions may name the number of sources, which depends on what the instructions leave room for. Their size
+	// hardly does, so measure them with all sources.
+	widest, err := execute(l.system, vars(language, len(r.Sources)))
+	if err != nil {
+		return Rendered{}, err
+	}
+	fixed := size(widest) + size(userMessage(r.Question, nil, language)) + total(examples)
+	room := budget.Total - fixed
+	if room < 0 {
+		return Rendered{}, fault.New(fault.Invalid, fault.PromptTooLarge,
+			"the prompt takes about %d tokens before any source, more than the %d there is room for; ask a shorter question", fixed, budget.Total)
+	}
+	sources, used := fitSources(r.Sources, min(budget.Context, room))
+	history := fitHistory(r.History, min(budget.History, room-used))
+	system, err := execute(l.system, vars(language, len(sources)))
+	if err != nil {
+		return Rendered{}, err
+	}
+	messages := append([]ask.Message{{Role: ask.System, Content: system}}, examples...)
+	messages = append(messages, history...)
+	messages = append(messages, ask.Message{Role: ask.User, Content: userMessage(r.Question, sources, language)})
+	return Rendered{Messages: messages, Sources: sources, Hash: hash(messages), Tokens: total(messages)}, nil
+}
+
+func size(s string) int { return perMessage + text.EstimateTokens(s) }
+
+func total(messages []ask.Message) int {
+	n := 0
+	for _, m := range messages {
+		n += size(m.Content)
+	}
+	return n
+}
+
+// fitSources keeps the best sources that fit. Whole sources go from the end; one that alone is larger than all the room is
+// left out without taking those behind it along.
+func fitSources(sources []ask.Source, room int) (kept []ask.Source, used int) {
+	for _, s := range sources {
+		n := text.EstimateTokens(block(s))
+		switch {
+		case n > room:
+			continue
+		case used+n > room:
+			return kept, used
+		}
+		kept, used = append(kept, s), used+n
+	}
+	return kept, used
+}
+
+// fitHistory keeps the newest messages that fit, beginning with one of the person's: providers refuse a conversation that
+// the assistant opens.
+func fitHistory(history []ask.Message, room int) []ask.Message {
+	first := len(history)
+	for used := 0; first > 0; first-- {
+		if used += size(history[first-1].Content); used > room {
+			break
+		}
+	}
+	for first < len(history) && history[first].Role != ask.User {
+		first++
+	}
+	kept := make([]ask.Message, 0, len(history)-first)
+	for _, m := range history[first:] {
+		if m.Role == ask.System {
+			continue // instructions are the template's alone
+		}
+		kept = append(kept, ask.Message{Role: m.Role, Content: neutralise(m.Content)})
+	}
+	return kept
+}
+
+func exampleSources(e Example) []ask.Source {
+	if strings.TrimSpace(e.Context) == "" {
+		return nil
+	}
+	return []ask.Source{{Number: 1, Text: e.Context}}
+}
+
+// userMessage is the last message: the sources as data, then the question.
+func userMessage(question string, sources []ask.Source, language string) string {
+	var b strings.Builder
+	b.WriteString("<sources>\n")
+	for _, s := range sources {
+		b.WriteString(block(s))
+	}
+	b.WriteString("</sources>\n\n")
+	if language == ask.Chinese {
+		b.WriteString("问题：")
+	} else {
+		b.WriteString("Question: ")
+	}
+	b.WriteString(neutralise(strings.TrimSpace(question)))
+	return b.String()
+}
+
+// block is one source between its delimiters.
+func block(s ask.Source) string {
+	var b strings.Builder
+	b.WriteString(`<source n="` + strconv.Itoa(s.Number) + `"`)
+	if s.Tool != nil {
+		b.WriteString(` tool="` + attribute(s.Tool.Name) + `"`)
+	}
+	if place := strings.Join(append([]string{s.Title}, s.Headings...), " > "); strings.Trim(place, "> ") != "" {
+		b.WriteString(` title="` + attribute(strings.TrimPrefix(place, " > ")) + `"`)
+	}
+	b.WriteString(">\n")
+	switch {
+	case s.Tool != nil && s.Tool.Failure != "":
+		b.WriteString("The call failed: " + neutralise(s.Tool.Failure))
+	default:
+		b.WriteString(neutralise(strings.TrimSpace(s.Text)))
+	}
+	b.WriteString("\n</source>\n")
+	return b.String()
+}
+
+// hash names messages by their content: each role and content with its length, so that no two prompts share a stream of
+// bytes.
+func hash(messages []ask.Message) string {
+	h := sha256.New()
+	var length [8]byte
+	for _, m := range messages {
+		for _, part := range []string{string(m.Role), m.Content} {
+			binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+			h.Write(length[:])
+			h.Write([]byte(part))
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
