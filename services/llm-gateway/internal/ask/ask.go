@@ -37,6 +37,9 @@ type Source struct {
 	Number int
 	// ID is stable: a chunk's or a call's.
 	ID string
+	// Document and Offset say where a passage stands: sources of one document are told in the order of their offsets.
+	Document string
+	Offset   int
 	// Title and Headings say where a passage stands.
 	Title    string
 	Headings []string

@@ -1,0 +1,155 @@
+package extractive
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+)
+
+func generate(t *testing.T, r ask.Request) (string, provider.Result) {
+	t.Helper()
+	var b strings.Builder
+	res, err := Model{}.Generate(t.Context(), provider.Request{Ask: r}, func(p provider.Piece) error {
+		b.WriteString(p.Text)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("Generate: %v", err)
+	}
+	return b.String(), res
+}
+
+const refunds = `# Refunds
+
+Refunds of card payments are made to the card that paid. A refund takes five business days to
+arrive. Refunds of bank transfers take ten business days.
+
+To request a refund:
+
+1. Open the order.
+2. Choose "Refund".
+3. Confirm the amount.
+
+Gift cards can't be refunded [12].`
+
+const refundsZH = `退款说明。银行卡付款的退款将原路退回。退款需要五个工作日
+到账。礼品卡不能退款。`
+
+func sources() []ask.Source {
+	return []ask.Source{
+		{Number: 1, ID: "en", Document: "d1", Title: "Refunds", Text: refunds},
+		{Number: 2, ID: "zh", Document: "d2", Title: "退款", Text: refundsZH},
+		{Number: 3, ID: "x", Document: "d3", Title: "Parking", Text: "The car park opens at 7 am. It has room for 200 cars."},
+	}
+}
+
+func TestGenerate(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name    string
+		request ask.Request
+		want    string
+		finish  provider.Finish
+	}{
+		{"one sentence, unwrapped", ask.Request{Question: "When does the car park open?", Sources: sources()},
+			"The car park opens at 7 am. [3]", provider.Stop},
+		{"the question's language", ask.Request{Question: "退款需要几个工作日到账？", Sources: sources()},
+			"退款需要五个工作日到账。 [2]", provider.Stop},
+		{"a tool's result", ask.Request{Question: "What is 0.1 + 0.2?", Sources: []ask.Source{
+			{Number: 1, Tool: &ask.Tool{Name: "calculator"}, Text: "0.1 + 0.2 = 0.3"}}},
+			"0.1 + 0.2 = 0.3 [1]", provider.Stop},
+		{"a tool that failed", ask.Request{Question: "1/0是多少？", Sources: []ask.Source{
+			{Number: 1, Tool: &ask.Tool{Name: "calculator", Failure: "division by zero."}}}},
+			"根据现有资料，我无法回答这个问题。工具调用失败（calculator: division by zero）。请换一种问法，或补充包含该内容的文档。", provider.Abstained},
+		{"nothing to answer from", ask.Request{Question: "What is the capital of France?"},
+			"I can't answer this from the sources I have. Try other words, or add a document that covers it.", provider.Abstained},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, res := generate(t, tt.request)
+			if diff := cmp.Diff(tt.want, got); diff != "" || res.Finish != tt.finish {
+				t.Errorf("finish %v, answer (-want +got):\n%s", res.Finish, diff)
+			}
+			if res.Usage.Completion == 0 || !res.Usage.Estimated {
+				t.Errorf("usage = %+v, want an estimate", res.Usage)
+			}
+		})
+	}
+}
+
+func TestGenerateTellsSteps(t *testing.T) {
+	t.Parallel()
+	got, _ := generate(t, ask.Request{Question: "How do I request a refund?", Sources: sources()})
+	t.Log(got)
+	for _, want := range []string{"To request a refund: [1]", "\n- Open the order. [1]", "\n- Confirm the amount. [1]"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("answer lacks %q:\n%s", want, got)
+		}
+	}
+}
+
+func TestGenerateAbstainsAndNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	got, res := generate(t, ask.Request{Question: "How much does a helicopter licence cost?", Sources: sources()})
+	if res.Finish != provider.Abstained || !strings.Contains(got, "helicopter") {
+		t.Errorf("finish %v, answer %q, want it to name the helicopter", res.Finish, got)
+	}
+	got, res = generate(t, ask.Request{Question: "直升机驾照多少钱？", Sources: sources()})
+	if res.Finish != provider.Abstained || !strings.Contains(got, "直升机") {
+		t.Errorf("finish %v, answer %q, want it to name the 直升机", res.Finish, got)
+	}
+}
+
+func TestGenerateStops(t *testing.T) {
+	t.Parallel()
+	gone := errors.New("gone")
+	r := provider.Request{Ask: ask.Request{Question: "When does the car park open?", Sources: sources()}}
+	if _, err := (Model{}).Generate(t.Context(), r, func(provider.Piece) error { return gone }); !errors.Is(err, gone) {
+		t.Errorf("Generate error = %v, want emit's", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (Model{}).Generate(ctx, r, func(provider.Piece) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("Generate error = %v, want the context's", err)
+	}
+}
+
+func TestOneLine(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"two\nlines":            "two lines",
+		"中文\n换行":                "中文换行",
+		"中文\nand English":       "中文 and English",
+		"said so.[3] And [4]":   "said so. And ［4］",
+		"a[1] = 2":              "a［1］ = 2",
+		"> quoted\n":            "quoted",
+		"## Heading":            "Heading",
+		"[text](https://x.org)": "[text](https://x.org)",
+	} {
+		if got := oneLine(in); got != want {
+			t.Errorf("oneLine(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func FuzzCompose(f *testing.F) {
+	f.Add("How do I request a refund?", refunds)
+	f.Add("退款需要多久？", refundsZH)
+	f.Add("list:", "- a:\n- b:\n\n  - c\n1. d")
+	f.Fuzz(func(t *testing.T, question, text string) {
+		a := compose(ask.Request{Question: question, Sources: []ask.Source{{Number: 1, Text: text}, {Number: 2, Text: text, Tool: &ask.Tool{Name: "x"}}}})
+		total := 0
+		for _, s := range a.sentences {
+			total += len(s)
+		}
+		if len(a.sentences) == 0 || total > 4*len(text)+8192 {
+			t.Errorf("%d sentences of %d bytes", len(a.sentences), total)
+		}
+	})
+}
