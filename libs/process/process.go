@@ -1,0 +1,165 @@
+// Package process makes a program of a service: flags, configuration, data folder, keys, NATS, telemetry, the admin and the
+// RPC server, signals, and the order in which they start and stop. A service's main is Main(Program{...}); the all-in-one
+// uses the parts. The package knows no service.
+//
+// What is started first is stopped last: admin server, bus, telemetry, NATS being there, the service, the RPC server. So
+// probes get answers from beginning to end, and calls under way finish while everything they need is still there.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/health"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/rpc"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+)
+
+// Service is what a program hosts.
+type Service interface {
+	// Register adds the service's handlers, before anything is served.
+	Register(*rpc.Mux)
+	// Run does background work until ctx ends, then closes what the service holds. It starts ahead of the RPC server and
+	// its context ends when that has drained.
+	Run(ctx context.Context) error
+	// Ready returns the rows of the readiness report.
+	Ready(ctx context.Context) []health.Component
+}
+
+// MuxConfigurer is a Service with options of its own for its handlers, as the edge has.
+type MuxConfigurer interface {
+	Service
+	// ConfigureMux changes the options its mux is made with.
+	ConfigureMux(*rpc.MuxOptions)
+}
+
+// Env is what a program gives the service it builds.
+type Env struct {
+	Telemetry *telemetry.Telemetry
+	Bus       *bus.Bus
+	Signer    *identity.Signer
+	Verifier  *identity.Verifier
+	// Live takes the pulses of the service's loops.
+	Live *health.Liveness
+	// DataDir is the service's own folder, locked; empty for a stateless one.
+	DataDir string
+	// ConfigDir is where prompts/, retrieval/ and tools/ are; empty when no folder was given.
+	ConfigDir string
+	// KeysDir is where the keys are, the bootstrap key among them.
+	KeysDir string
+	Version string
+	// Dial returns a connection to another service. It connects at the first call and needs no closing before the end.
+	Dial func(url, audience string) rpc.Conn
+}
+
+// Program describes a service's binary.
+type Program[C any] struct {
+	// Service is its name, as of its configuration file.
+	Service string
+	// Defaults returns the configuration without any file.
+	Defaults func() C
+	// Host returns the process's part of a configuration.
+	Host func(*C) *Config
+	// Build makes the service once NATS is there.
+	Build func(context.Context, *Env, config.Loaded[C]) (Service, error)
+	// Stateless services get no data folder.
+	Stateless bool
+	// WithoutNATS services start, and are ready, while NATS is away.
+	WithoutNATS bool
+}
+
+// Exit codes.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// Main runs a program with the process's arguments, environment and signals, and returns its exit code.
+func Main[C any](p Program[C]) int {
+	ctx, stop := Signals(context.Background())
+	defer stop()
+	return p.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
+}
+
+// Signals returns a context that ends at SIGINT or SIGTERM. From then on signals act as if nobody listened: a second one
+// ends the process at once.
+func Signals(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
+// Run is Main with everything it takes from the process passed in. It stops when ctx ends.
+func (p Program[C]) Run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
+	o, err := parseFlags(p.Service, args, stderr)
+	switch {
+	case errors.Is(err, errHelp):
+		return exitDone
+	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\nTry %s --help.\n", p.Service, err, p.Service)
+		return exitUsage
+	case o.version:
+		fmt.Fprintf(stdout, "%s %s (%s)\n", p.Service, telemetry.Version, runtime.Version())
+		return exitDone
+	}
+	h, err := p.load(o, environ, stderr)
+	if err == nil {
+		err = h.run(ctx)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "%s: %s\n", p.Service, strings.TrimSuffix(line, "\n"))
+		}
+		return exitFailed
+	}
+	return exitDone
+}
+
+// load reads the configuration and returns what hosts the service with it.
+func (p Program[C]) load(o options, environ []string, stderr io.Writer) (*host, error) {
+	if err := config.CheckEnviron(environ, identity.Services()); err != nil {
+		return nil, err
+	}
+	if err := config.CheckDir(o.configDir, identity.Services()); err != nil {
+		return nil, err
+	}
+	loaded, err := config.Load(p.Service, p.Defaults(), config.Source{
+		Dir: o.configDir, Environ: environ, Flags: o.values, FlagNames: o.names,
+	})
+	if err != nil {
+		return nil, err
+	}
+	cfg := p.Host(&loaded.Value)
+	return &host{
+		service: p.Service, config: cfg, configDir: o.configDir, revision: loaded.Revision, files: loaded.Files,
+		stateless: p.Stateless, withoutNATS: p.WithoutNATS,
+		log: telemetry.Logger(stderr, cfg.Log.Level, console(cfg.Log.Format, stderr)),
+		build: func(ctx context.Context, env *Env) (Service, error) {
+			return p.Build(ctx, env, loaded)
+		},
+	}, nil
+}
+
+// console says whether log lines are for people.
+func console(format string, w io.Writer) bool {
+	if format != "auto" {
+		return format == "console"
+	}
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
