@@ -30,8 +30,9 @@ var technologies = []technology{
 		imports: []string{"connectrpc.com/", "google.golang.org/grpc"},
 		why:     "handlers and clients translate, so that the domain can be read and tested without a transport",
 		homes: map[string]string{
-			"libs/rpc":                "the server and client kit",
-			"services/*/internal/rpc": "the handlers",
+			"cmd/ragmesh/internal/client": "the command line's side of the edge",
+			"libs/rpc":                    "the server and client kit",
+			"services/*/internal/rpc":     "the handlers",
 		},
 	},
 	{
@@ -39,10 +40,11 @@ var technologies = []technology{
 		imports: []string{prefix + "proto/gen/"},
 		why:     "the wire format and the domain change for different reasons",
 		homes: map[string]string{
-			"libs/fault":              "the reasons of errors are part of the contract",
-			"cmd/ragmesh/**":          "the command line speaks the public contract",
-			"proto/**":                "the contract itself",
-			"services/*/internal/rpc": "the handlers",
+			"libs/fault":                     "the reasons of errors are part of the contract",
+			"cmd/ragmesh/**":                 "the command line speaks the public contract",
+			"proto/**":                       "the contract itself",
+			"services/*/internal/rpc":        "the handlers",
+			"services/eval/internal/consume": "turns, spans and feedback as they come from the bus",
 		},
 	},
 	{
@@ -55,7 +57,7 @@ var technologies = []technology{
 		name:    "langchaingo",
 		imports: []string{"github.com/tmc/langchaingo"},
 		why:     "its streaming hides failures, which its adapter turns back into errors",
-		homes:   map[string]string{},
+		homes:   map[string]string{"services/llm-gateway/internal/openai": "the OpenAI-compatible provider"},
 	},
 	{
 		name:    "Weaviate",
