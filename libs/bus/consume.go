@@ -17,7 +17,7 @@ const (
 	// fetchWait is how long one request for messages stays open on the server when there are none.
 	fetchWait = 20 * time.Second
 	// fetchHeartbeat notices a server that forgot the request, e.g. after a restart, within twice its length.
-	fetchHeartbeat = 5 * time.Second
+	fetchHeartbeat = 2 * time.Second
 )
 
 // Consumer says what to consume and how.

@@ -1,0 +1,58 @@
+// Package bustest has a bus for tests ([New]) and the suite that says what a bus is ([Run]), which every way to reach NATS
+// must pass.
+package bustest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+)
+
+// wait bounds every step of a test. It is only reached by failures.
+const wait = 20 * time.Second
+
+// New returns a bus with the whole topology, on a server in this process that ends with the test and does not sync to disk.
+func New(tb testing.TB) *bus.Bus {
+	tb.Helper()
+	b, err := NewServer(tb, "").Connect("test")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ready(tb, b)
+}
+
+// NewServer returns a server that ends with the test; with an address it also listens there.
+func NewServer(tb testing.TB, addr string) *bus.Server {
+	tb.Helper()
+	s, err := bus.Serve(tb.Context(), bus.ServerOptions{Dir: tb.TempDir(), Addr: addr, NoSync: true, Log: zerolog.Nop(), MaxStore: 4 << 30})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(s.Shutdown)
+	return s
+}
+
+// Connect returns a bus to a server elsewhere, closed at the test's end.
+func Connect(tb testing.TB, url string) *bus.Bus {
+	tb.Helper()
+	b, err := bus.Connect(tb.Context(), bus.Options{URL: url, Name: "test", Log: zerolog.Nop()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ready(tb, b)
+}
+
+func ready(tb testing.TB, b *bus.Bus) *bus.Bus {
+	tb.Helper()
+	tb.Cleanup(b.Close)
+	ctx, cancel := context.WithTimeout(tb.Context(), wait)
+	defer cancel()
+	if err := b.EnsureTopology(ctx); err != nil {
+		tb.Fatal(err)
+	}
+	return b
+}
