@@ -267,3 +267,9 @@ func tail(s string, n int) string {
 	}
 	return s
 }
+
+// WithoutMarkers returns s without its markers, for places where their numbers mean nothing.
+func WithoutMarkers(s string) string {
+	out, _ := stripMarkers(s)
+	return out
+}

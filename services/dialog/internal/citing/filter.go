@@ -57,6 +57,12 @@ func NewFilter(possible []uint32) *Filter {
 // Limit narrows the possible numbers from here on.
 func (f *Filter) Limit(possible []uint32) { f.possible = slices.Clone(possible) }
 
+// Restart begins anew with the numbers in possible, after Close, for text that follows on what came before.
+func (f *Filter) Restart(possible []uint32) {
+	f.Limit(possible)
+	f.code = code{}
+}
+
 // Write takes the next piece of the answer and returns what may be shown, with the markers in it.
 func (f *Filter) Write(piece string) (string, []Marker) {
 	f.begin()
@@ -77,7 +83,7 @@ func (f *Filter) Write(piece string) (string, []Marker) {
 	return f.end()
 }
 
-// Close returns what was still held. The Filter must not be written to afterwards.
+// Close returns what was still held. The Filter must not be written to afterwards, but after Restart.
 func (f *Filter) Close() (string, []Marker) {
 	f.begin()
 	f.release()

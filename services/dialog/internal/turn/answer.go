@@ -1,0 +1,455 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ragmesh/ragmesh/libs/evidence"
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/followup"
+)
+
+// Deps are what an Answerer works with.
+type Deps struct {
+	Retriever Retriever
+	Tools     Tools
+	Model     Model
+	Store     Store
+	Planner   Planner
+	// NewID returns ids of turns and sessions that sort by time.
+	NewID func() string
+	Now   func() time.Time
+	// Revision is the content hash of dialog's own configuration.
+	Revision string
+	Tracer   trace.Tracer
+	Registry prometheus.Registerer
+	Log      func(context.Context) zerolog.Logger
+}
+
+// Answerer answers questions. It is safe for concurrent use.
+type Answerer struct {
+	cfg       Config
+	retriever Retriever
+	tools     Tools
+	model     Model
+	store     Store
+	planner   Planner
+	newID     func() string
+	now       func() time.Time
+	revision  string
+	tracer    trace.Tracer
+	metrics   *metrics
+	log       func(context.Context) zerolog.Logger
+
+	calls sync.WaitGroup // turns, and every goroutine that asks a peer
+
+	mu       sync.Mutex
+	running  int
+	draining bool
+	sessions map[string]int // turns under way, by workspace and session
+}
+
+// New returns an Answerer.
+func New(cfg Config, deps Deps) (*Answerer, error) {
+	m, err := newMetrics(deps.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Answerer{
+		cfg: cfg, retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store, planner: deps.Planner,
+		newID: deps.NewID, now: deps.Now, revision: deps.Revision, tracer: deps.Tracer, metrics: m, log: deps.Log,
+		sessions: map[string]int{},
+	}, nil
+}
+
+// Ask answers q and sends the turn's events to sink, started first, completed or failed last. It returns an error only
+// when no turn came about: the question was refused, or its request id leads elsewhere. A caller that goes away ends ctx;
+// the turn is then saved as interrupted.
+func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
+	if err := check(q); err != nil {
+		return err
+	}
+	leave, err := a.enter(q)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	ctx, span := a.tracer.Start(ctx, "turn", trace.WithAttributes(
+		attribute.String("gen_ai.operation.name", "invoke_agent"), attribute.String("ragmesh.workspace", q.Workspace)))
+	defer span.End()
+
+	r := &run{a: a, q: q, started: a.now()}
+	r.turn = Turn{
+		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User,
+		Question: q.Text, Standalone: q.Text, Language: languageOf(q.Text, ""), StartedAt: r.started,
+		TraceID: span.SpanContext().TraceID().String(), Revisions: map[string]string{},
+	}
+	if !span.SpanContext().HasTraceID() {
+		r.turn.TraceID = ""
+	}
+	r.revision(self, a.revision)
+	if q.Session == "" {
+		r.turn.Session = a.newID()
+	}
+	history, earlier, err := r.load(ctx)
+	switch {
+	case err != nil:
+		return err
+	case earlier != nil:
+		return replay(*earlier, sink)
+	}
+	span.SetAttributes(attribute.String("gen_ai.conversation.id", r.turn.Session), attribute.String("ragmesh.turn.id", r.turn.ID))
+
+	budget := a.cfg.Budget.Turn
+	if deadline, ok := ctx.Deadline(); ok { // leave time to save and to say how it ended
+		budget = min(budget, time.Until(deadline)*9/10)
+	}
+	work, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	r.emit = newEmitter(sink, cancel)
+	var beats sync.WaitGroup
+	beats.Go(func() { r.emit.beat(work, a.cfg.Budget.Heartbeat) })
+	r.answer(work, history)
+	cancel()
+	beats.Wait()
+	if ctx.Err() != nil || r.emit.lost() {
+		r.turn.Outcome, r.turn.Failure = Interrupted, nil
+	}
+	r.finish(ctx)
+	span.SetAttributes(attribute.String("ragmesh.turn.outcome", r.turn.Outcome.String()))
+	return nil
+}
+
+// check refuses what could not even be written down.
+func check(q Question) error {
+	switch {
+	case strings.TrimSpace(q.Text) == "":
+		return fault.New(fault.Invalid, fault.InvalidRequest, "the question is empty; ask something").WithField("question", "must hold more than white space")
+	case len(q.Text) > maxQuestion:
+		return fault.New(fault.Invalid, fault.RequestTooLarge, "the question is longer than 32 KiB; shorten it, or add the text as a document").WithField("question", "at most 32768 bytes")
+	}
+	return nil
+}
+
+// enter admits a turn, or refuses it while too many run or the process is stopping.
+func (a *Answerer) enter(q Question) (leave func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.draining:
+		return nil, fault.New(fault.Unavailable, fault.Draining, "this process is stopping; ask again, another one will answer").WithRetryAfter(time.Second)
+	case a.running >= a.cfg.Limit:
+		return nil, fault.New(fault.Exhausted, fault.Overloaded, "too many questions at once; ask again in a few seconds").WithRetryAfter(2 * time.Second)
+	}
+	a.running++
+	a.calls.Add(1)
+	a.metrics.running.Inc()
+	key := q.Workspace + "." + q.Session
+	a.sessions[key]++
+	return func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.running--
+		if a.sessions[key]--; a.sessions[key] == 0 {
+			delete(a.sessions, key)
+		}
+		a.metrics.running.Dec()
+		a.calls.Done()
+	}, nil
+}
+
+// Load says how many turns run and how many may.
+func (a *Answerer) Load() (running, limit int, draining bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running, a.cfg.Limit, a.draining
+}
+
+// Refuse turns new questions away from now on.
+func (a *Answerer) Refuse() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.draining = true
+}
+
+// Drain refuses new questions and waits until the running turns have ended, or ctx does.
+func (a *Answerer) Drain(ctx context.Context) error {
+	a.Refuse()
+	done := make(chan struct{})
+	go func() { // ends with the last call to a peer, each of which is bounded
+		a.calls.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// load claims the request id and reads the session, at the same time. earlier is the turn that the same request led to.
+func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err error) {
+	a, q := r.a, r.q
+	type session struct {
+		turns []Turn
+		known bool
+	}
+	var (
+		group              sync.WaitGroup
+		sess               session
+		loadErr, claimErr  error
+		needSess, needDedu = q.Session != "", q.RequestID != ""
+	)
+	if needSess {
+		group.Go(func() {
+			sess, loadErr = within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (session, error) {
+				turns, known, err := a.store.History(ctx, q.Workspace, q.Session, max(a.cfg.History, 1))
+				return session{turns, known}, err
+			})
+		})
+	}
+	if needDedu {
+		group.Go(func() {
+			earlier, claimErr = within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
+				return a.store.Claim(ctx, q, r.turn.ID, r.turn.Session)
+			})
+		})
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return nil, nil, ctx.Err()
+	}
+	switch fault.KindOf(claimErr) {
+	case fault.Conflict, fault.Exists, fault.Precondition, fault.Invalid:
+		return nil, nil, claimErr
+	}
+	if claimErr != nil {
+		r.degrade(Degradation{Stage: "session", Reason: "dedupe_unavailable", Message: "Whether this request was sent before can't be told just now."})
+	}
+	if earlier != nil {
+		return nil, earlier, nil
+	}
+	switch {
+	case loadErr != nil:
+		r.degrade(Degradation{Stage: "session", Reason: "session_unavailable", Message: "The session can't be read just now; the question was answered without what came before it."})
+	case needSess && !sess.known && !a.isRunning(q):
+		return nil, nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(q.Session, 64)).WithField("session_id", "must be a session of this workspace")
+	}
+	return sess.turns[:min(len(sess.turns), a.cfg.History)], nil, nil
+}
+
+// isRunning reports whether another turn of the same session runs in this process: its session is not written yet.
+func (a *Answerer) isRunning(q Question) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sessions[q.Workspace+"."+q.Session] > 1
+}
+
+// answer takes the turn from its question to its answer. It leaves outcome and failure in the turn.
+func (r *run) answer(ctx context.Context, history []Turn) {
+	r.emit.send(Event{Started: &Started{Turn: r.turn.ID, Session: r.turn.Session, TraceID: r.turn.TraceID}})
+	r.rewrite(ctx, history)
+	r.plan(ctx)
+	w := r.newWriter()
+	if r.turn.Plan.Reply != nil {
+		w.write(reply(r.turn.Plan.Reply, r.turn.Language))
+		w.close()
+		r.turn.Outcome, r.turn.Finish = Answered, FinishStop
+		return
+	}
+	found := r.gather(ctx)
+	if found.refused != nil {
+		r.fail(found.refused)
+		return
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	sentences := r.weigh(ctx, found)
+	for i := range r.turn.Sources {
+		r.emit.send(Event{Source: &r.turn.Sources[i]})
+	}
+	w = r.newWriter()
+	defer r.verified(ctx)
+	defer w.close()
+	if !r.turn.Evidence.Sufficient {
+		w.write(abstention(&r.turn, found.searchFailed, found.failed()))
+		r.turn.Outcome, r.turn.Finish = Abstained, FinishAbstained
+		r.a.metrics.abstentions.WithLabelValues("evidence").Inc()
+		return
+	}
+	r.conclude(r.generate(ctx, w, history), w, sentences)
+}
+
+// conclude decides how the turn ended from how the generation did.
+func (r *run) conclude(err error, w *writer, sentences []evidence.Sentence) {
+	t := &r.turn
+	if err == nil {
+		t.Outcome = Answered
+		if t.Finish == FinishAbstained {
+			t.Outcome = Abstained
+			r.a.metrics.abstentions.WithLabelValues("model").Inc()
+		}
+		return
+	}
+	if errors.Is(err, context.Canceled) || fault.KindOf(err) == fault.Canceled && r.emit.lost() {
+		return // interrupted
+	}
+	f := fault.As(err)
+	if r.q.PromptID != "" && f.Reason == fault.PromptNotFound || r.q.Model != "" && f.Reason == fault.ModelNotFound {
+		r.fail(f)
+		return
+	}
+	r.degrade(Degradation{Stage: llmGateway, Reason: reasonOf(err), Message: "The language model did not finish: " + f.Message})
+	if sensible(w.answer.String()) || r.quote(w, sentences) {
+		t.Outcome = Answered
+		return
+	}
+	r.fail(fault.New(f.Kind, fault.ServiceUnavailable, noModel))
+}
+
+// sensible reports whether a text that was cut off holds a sentence at least.
+func sensible(s string) bool {
+	return strings.ContainsAny(s, "。！？") || strings.Contains(s, ". ") || strings.Contains(s, ".\n") || strings.Contains(s, "].") || strings.HasSuffix(strings.TrimSpace(s), ".")
+}
+
+func (r *run) fail(f *fault.Error) {
+	r.turn.Outcome = Failed
+	r.turn.Failure = &Failure{Reason: strings.TrimPrefix(f.Reason.String(), "REASON_"), Message: clip(f.Message, maxFailure)}
+}
+
+// rewrite makes the question standalone.
+func (r *run) rewrite(ctx context.Context, history []Turn) {
+	earlier := make([]followup.Exchange, 0, len(history))
+	for _, h := range history {
+		e := followup.Exchange{Question: h.Standalone, Answer: h.Answer}
+		for _, c := range h.Citations {
+			e.Titles = append(e.Titles, c.Title)
+		}
+		earlier = append(earlier, e)
+	}
+	_, st := r.stage(ctx, "rewrite", self, map[string]any{"question": r.turn.Question, "history": len(history)})
+	got := followup.Rewrite(r.turn.Question, earlier)
+	r.turn.Standalone = clip(got.Question, maxQuestion)
+	r.turn.Language = languageOf(r.turn.Question, r.turn.Standalone)
+	st.end(StatusOK, map[string]string{"question": r.turn.Standalone, "rule": got.Rule, "topic": got.Topic}, nil)
+}
+
+// plan decides what to do. Tools that can't be listed are not called.
+func (r *run) plan(ctx context.Context) {
+	ctx, st := r.stage(ctx, "plan", self, map[string]string{"question": r.turn.Standalone})
+	names, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Plan, func(ctx context.Context) ([]string, error) { return r.a.tools.Enabled(ctx, r.q.Workspace) })
+	enabled := make(map[string]bool, len(names))
+	for _, name := range names {
+		enabled[name] = true
+	}
+	p := r.a.planner.Plan(r.turn.Standalone, func(tool string) bool { return enabled[tool] })
+	if r.q.PromptID != "" {
+		p.PromptID = r.q.PromptID
+	}
+	if r.q.Strategy != "" {
+		p.Strategy = r.q.Strategy
+	}
+	r.turn.Plan = p
+	status := StatusOK
+	if err != nil {
+		status = StatusDegraded
+		// Only worth a word when a tool would have been called: most questions need none.
+		if wanted := r.a.planner.Plan(r.turn.Standalone, func(string) bool { return true }); len(wanted.Calls) > 0 {
+			r.degrade(Degradation{Stage: tools, Reason: reasonOf(err), Message: "The tools service does not answer; the question was answered without it."})
+		}
+	}
+	st.end(status, map[string]any{"intents": p.Intents, "retrieve": p.Retrieve, "calls": p.Calls, "prompt_id": p.PromptID, "strategy": p.Strategy}, err)
+	r.emit.send(Event{Plan: &p})
+}
+
+// verified records what the verification of the citations, done as they came, found.
+func (r *run) verified(ctx context.Context) {
+	if len(r.turn.Citations) == 0 {
+		return
+	}
+	found := map[string]int{}
+	for _, c := range r.turn.Citations {
+		found[supportName(c.Support)]++
+	}
+	_, st := r.stage(ctx, "verify", self, map[string]int{"citations": len(r.turn.Citations)})
+	st.end(StatusOK, found, nil)
+}
+
+// finish saves the turn and sends its end. The save has its own budget, whatever became of the caller.
+func (r *run) finish(ctx context.Context) {
+	t := &r.turn
+	t.CompletedAt = r.a.now()
+	t.bound()
+	_, span := r.a.tracer.Start(ctx, "turn.save")
+	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.a.cfg.Budget.Save+grace, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
+	span.End()
+	// What became of the record is not in the record: it is in the last event.
+	log := r.a.log(ctx)
+	switch {
+	case err != nil:
+		log.Error().Err(err).Str("turn", t.ID).Msg("turn could not be stored")
+		r.degrade(Degradation{Stage: "save", Reason: "not_stored", Message: "This turn could not be stored; later questions will not know of it."})
+	case stored == StoredSpooled:
+		r.degrade(Degradation{Stage: "save", Reason: "spooled", Message: "The turn is stored on this server and will be moved to the turns stream when that is back."})
+	}
+	r.a.metrics.turns.WithLabelValues(t.Outcome.String()).Inc()
+	r.a.metrics.duration.Observe(r.since().Seconds())
+	log.Info().Str("turn", t.ID).Str("session", t.Session).Str("outcome", t.Outcome.String()).Int("degradations", len(t.Degradations)).
+		Int("sources", len(t.Sources)).Int("citations", len(t.Citations)).Dur("took", r.since()).Msg("turn ended")
+	end := &Ended{Turn: *t, Stored: stored}
+	if t.Outcome == Failed {
+		r.emit.send(Event{Failed: end})
+		return
+	}
+	r.emit.send(Event{Completed: end})
+}
+
+// bound keeps the small parts within the record's bounds.
+func (t *Turn) bound() {
+	t.Plan.Intents = t.Plan.Intents[:min(len(t.Plan.Intents), 16)]
+	for i, m := range t.Evidence.Missing {
+		t.Evidence.Missing[i] = clip(m, maxName)
+	}
+	t.Question, t.Standalone = clip(t.Question, maxQuestion), clip(t.Standalone, maxQuestion)
+}
+
+// replay sends a stored turn's events again.
+func replay(t Turn, sink Sink) error {
+	var seq uint64
+	var err error
+	send := func(ev Event) {
+		if err == nil {
+			seq++
+			ev.Seq = seq
+			err = sink(ev)
+		}
+	}
+	send(Event{Started: &Started{Turn: t.ID, Session: t.Session, TraceID: t.TraceID}})
+	send(Event{Plan: &t.Plan})
+	for i := range t.Sources {
+		send(Event{Source: &t.Sources[i]})
+	}
+	if t.Answer != "" {
+		send(Event{Delta: t.Answer})
+	}
+	for i := range t.Citations {
+		send(Event{Citation: &t.Citations[i]})
+	}
+	end := &Ended{Turn: t, Stored: StoredStream}
+	if t.Outcome == Failed {
+		send(Event{Failed: end})
+	} else {
+		send(Event{Completed: end})
+	}
+	return err
+}

@@ -1,0 +1,334 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/ragmesh/ragmesh/libs/evidence"
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
+)
+
+// writer takes the answer's text as it comes, lets it through the citation filter and emits text and citations.
+type writer struct {
+	r       *run
+	filter  *citing.Filter
+	citer   *citing.Citer
+	answer  strings.Builder
+	cited   int // bytes of citations so far
+	dropped bool
+	full    bool // the answer reached its bound
+}
+
+func (r *run) newWriter() *writer {
+	numbers := make([]uint32, len(r.turn.Sources))
+	sources := make([]citing.Source, len(r.turn.Sources))
+	for i, s := range r.turn.Sources {
+		numbers[i] = s.Number
+		sources[i] = citing.Source{Number: s.Number, Text: s.text()}
+	}
+	return &writer{r: r, filter: citing.NewFilter(numbers), citer: citing.NewCiter(sources, verify)}
+}
+
+// verify is evidence.Verify in citing's terms.
+func verify(claim, quote string) (citing.Support, float64) {
+	support, score := evidence.Verify(claim, quote)
+	switch support {
+	case evidence.Supported:
+		return citing.Supported, score
+	case evidence.Unverified:
+		return citing.Unverified, score
+	default:
+		return citing.Unsupported, score
+	}
+}
+
+// limit narrows the numbers that may be cited to the sources that the model was shown.
+func (w *writer) limit(ids []string) {
+	shown := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		shown[id] = true
+	}
+	var numbers []uint32
+	for _, s := range w.r.turn.Sources {
+		if shown[s.ID] {
+			numbers = append(numbers, s.Number)
+		}
+	}
+	w.filter.Limit(numbers)
+}
+
+// restart lets go of what was held, and allows every source again.
+func (w *writer) restart() {
+	if !w.full {
+		w.put(w.filter.Close())
+	}
+	numbers := make([]uint32, len(w.r.turn.Sources))
+	for i, s := range w.r.turn.Sources {
+		numbers[i] = s.Number
+	}
+	w.filter.Restart(numbers)
+}
+
+func (w *writer) write(piece string) {
+	if w.full {
+		return
+	}
+	w.put(w.filter.Write(strings.ToValidUTF8(piece, "\uFFFD")))
+}
+
+// close lets go of what was held.
+func (w *writer) close() {
+	if !w.full {
+		w.put(w.filter.Close())
+	}
+	w.r.turn.Answer = w.answer.String()
+}
+
+func (w *writer) put(s string, markers []citing.Marker) {
+	if s == "" {
+		return
+	}
+	if w.answer.Len()+len(s) > maxAnswer {
+		s, w.full = clip(s, maxAnswer-w.answer.Len()), true
+	}
+	if w.r.turn.FirstToken == 0 && strings.TrimSpace(s) != "" {
+		w.r.turn.FirstToken = max(w.r.since(), 1)
+		w.r.a.metrics.firstToken.Observe(w.r.turn.FirstToken.Seconds())
+	}
+	w.answer.WriteString(s)
+	w.r.emit.send(Event{Delta: s})
+	for _, m := range markers {
+		if m.End <= w.answer.Len() {
+			w.cite(m)
+		}
+	}
+}
+
+func (w *writer) cite(m citing.Marker) {
+	source := w.r.turn.Sources[m.Number-1]
+	c := Citation{Citation: w.citer.Cite(w.answer.String(), m), SourceID: source.ID}
+	if p := source.Passage; p != nil {
+		c.SourceStart, c.SourceEnd = p.Start+uint64(c.QuoteStart), p.Start+uint64(c.QuoteEnd)
+		c.DocumentID, c.Title, c.URI = p.DocumentID, p.Title, p.SourceURI
+	} else {
+		c.Title = source.Tool.Tool
+	}
+	if w.cited += c.size(); w.cited > maxCiteBytes || len(w.r.turn.Citations) == maxCitations {
+		if !w.dropped {
+			w.dropped = true
+			w.r.degrade(Degradation{Stage: "verify", Reason: "too_many", Message: "The answer has more citations than a record holds; the last ones are missing."})
+		}
+		return
+	}
+	w.r.turn.Citations = append(w.r.turn.Citations, c)
+	w.r.a.metrics.citations.WithLabelValues(supportName(c.Support)).Inc()
+	w.r.emit.send(Event{Citation: &c})
+}
+
+func supportName(s citing.Support) string {
+	switch s {
+	case citing.Supported:
+		return "supported"
+	case citing.Unverified:
+		return "unverified"
+	default:
+		return "unsupported"
+	}
+}
+
+// generate asks the model and streams what it says. The error says why the answer is missing or not whole; nil means that
+// it is whole.
+func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
+	t := &r.turn
+	g := Generate{
+		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.a.cfg.Tokens),
+		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language,
+	}
+	ctx, st := r.stage(ctx, "generate", llmGateway,
+		map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language},
+		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", g.Model), attribute.String("gen_ai.conversation.id", r.turn.Session))
+	err := r.stream(ctx, w, g)
+	if gen := t.Generation; gen != nil {
+		st.span.SetAttributes(attribute.String("gen_ai.provider.name", gen.Provider), attribute.String("gen_ai.response.model", gen.ProviderModel),
+			attribute.Int("gen_ai.usage.input_tokens", int(t.Usage.Prompt)), attribute.Int("gen_ai.usage.output_tokens", int(t.Usage.Completion)),
+			attribute.StringSlice("gen_ai.response.finish_reasons", []string{t.Finish.String()}))
+	}
+	status := StatusOK
+	if err != nil {
+		status = StatusFailed
+		if w.answer.Len() > 0 {
+			status = StatusDegraded
+		}
+	}
+	st.end(status, map[string]any{"generation": t.Generation, "finish": t.Finish.String(), "usage": t.Usage, "bytes": w.answer.Len()}, err)
+	return err
+}
+
+// stream reads the model's stream under two watches: the first text has to come within one budget, each further one
+// within another. The reader is a goroutine of its own, which ends with ctx.
+func (r *run) stream(parent context.Context, w *writer, g Generate) error {
+	ctx, cancel := context.WithCancel(parent)
+	defer cancel()
+	parts := r.read(ctx, g)
+	budget := r.a.cfg.Budget.FirstToken
+	watch := time.NewTimer(budget)
+	defer watch.Stop()
+	for {
+		select {
+		case <-parent.Done():
+			return context.Cause(parent)
+		case <-watch.C:
+			return fault.New(fault.Timeout, fault.DeadlineExceeded, "the model said nothing for %s", budget)
+		case p := <-parts:
+			if p.err != nil {
+				return p.err
+			}
+			if done := r.take(w, p.Part); done {
+				return nil
+			}
+			if p.Text != "" { // counted from here: taking it may have waited for a slow reader
+				budget = r.a.cfg.Budget.Idle
+				watch.Reset(budget)
+			}
+		}
+	}
+}
+
+type read struct {
+	Part
+	err error
+}
+
+// read passes the stream's parts on until one is an error, the last one or ctx ends.
+func (r *run) read(ctx context.Context, g Generate) <-chan read {
+	parts := make(chan read)
+	r.a.calls.Go(func() {
+		pass := func(p read) bool {
+			select {
+			case parts <- p:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		_, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Turn, func(ctx context.Context) (struct{}, error) {
+			s, err := r.a.model.Generate(ctx, g)
+			if err != nil {
+				return struct{}{}, err
+			}
+			defer s.Close()
+			for {
+				p, err := s.Next()
+				if errors.Is(err, io.EOF) {
+					return struct{}{}, fault.New(fault.Unavailable, fault.ProviderStreamCut, "the model's answer ended before its end")
+				}
+				if err != nil {
+					return struct{}{}, err
+				}
+				if !pass(read{Part: p}) || p.Completed != nil {
+					return struct{}{}, nil
+				}
+			}
+		})
+		if err != nil {
+			pass(read{err: err})
+		}
+	})
+	return parts
+}
+
+// take handles one part; it reports true after the last.
+func (r *run) take(w *writer, p Part) bool {
+	switch {
+	case p.Started != nil:
+		gen := *p.Started
+		for _, d := range gen.Degradations {
+			r.degrade(d)
+		}
+		r.revision(llmGateway, gen.Revision)
+		r.turn.Generation = bounded(gen)
+		w.limit(gen.SourceIDs)
+	case p.Text != "":
+		w.write(p.Text)
+		if w.full {
+			r.turn.Finish = FinishLength
+			return true
+		}
+	case p.Completed != nil:
+		r.turn.Finish, r.turn.Usage = p.Completed.Finish, p.Completed.Usage
+		return true
+	}
+	return false
+}
+
+func bounded(g Generation) *Generation {
+	for _, s := range []*string{&g.PromptID, &g.PromptHash, &g.PromptRevision, &g.Model, &g.Provider, &g.ProviderModel, &g.Revision} {
+		*s = clip(*s, maxName)
+	}
+	g.SourceIDs = g.SourceIDs[:min(len(g.SourceIDs), maxSources)]
+	g.Degradations = nil // they are the turn's
+	return &g
+}
+
+// messages turns earlier turns into a conversation of at most tokens, leaving out the oldest. Markers are dropped: their
+// numbers meant other sources.
+func messages(history []Turn, tokens int) []Message {
+	var out []Message
+	for i := len(history) - 1; i >= 0; i-- {
+		h := history[i]
+		if h.Outcome != Answered && h.Outcome != Abstained || strings.TrimSpace(h.Answer) == "" {
+			continue
+		}
+		answer := citing.WithoutMarkers(h.Answer)
+		if tokens -= text.EstimateTokens(h.Question) + text.EstimateTokens(answer); tokens < 0 {
+			break
+		}
+		out = append(out, Message{Assistant: true, Text: answer}, Message{Text: h.Question})
+	}
+	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
+		out[i], out[j] = out[j], out[i]
+	}
+	return out
+}
+
+// quote answers with the best sentences of the sources, word for word. It reports false when there is none.
+func (r *run) quote(w *writer, sentences []evidence.Sentence) bool {
+	var b strings.Builder
+	for _, s := range r.turn.Sources {
+		if s.Tool != nil {
+			b.WriteString("- " + s.Tool.Tool + ": " + clip(oneLine(s.Tool.Text), citing.MaxQuote) + " [" + number32(s.Number) + "]\n")
+		}
+	}
+	for _, s := range sentences[:min(len(sentences), 3)] {
+		if s.Passage < len(r.turn.Sources) {
+			b.WriteString("- " + clip(oneLine(s.Text), citing.MaxQuote) + " [" + number32(r.turn.Sources[s.Passage].Number) + "]\n")
+		}
+	}
+	if b.Len() == 0 {
+		return false
+	}
+	w.restart()
+	if w.answer.Len() > 0 {
+		w.write("\n\n")
+	}
+	w.write(quotesLead(r.turn.Language))
+	w.write(strings.TrimSuffix(b.String(), "\n"))
+	return true
+}
+
+// oneLine joins the lines of s; a bracket that could be read as a marker is none of ours.
+func oneLine(s string) string { return citing.WithoutMarkers(strings.Join(strings.Fields(s), " ")) }
+
+func number32(n uint32) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return number32(n/10) + number32(n%10)
+}

@@ -1,0 +1,125 @@
+package turn
+
+import (
+	"context"
+	"time"
+
+	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
+)
+
+// Retriever finds passages. Search must end when its context does.
+type Retriever interface {
+	Search(ctx context.Context, s Search) (Found, error)
+}
+
+// Search asks for passages.
+type Search struct {
+	Workspace, Query, Strategy string
+	TopK                       int
+	Filter                     Filter
+}
+
+// Found are the passages of a search, best first.
+type Found struct {
+	Passages     []Passage
+	Degradations []Degradation
+	Strategy     string
+	Revision     string
+	Candidates   int
+}
+
+// Tools lists and calls tools. Both must end when their contexts do.
+type Tools interface {
+	// Enabled returns the names of the tools a workspace may call. It may answer from memory.
+	Enabled(ctx context.Context, workspace string) ([]string, error)
+	// Call runs a tool. A tool that ran and failed is a result with an error, not an error.
+	Call(ctx context.Context, workspace string, call plan.Call) (ToolResult, string, error)
+}
+
+// Model generates answers.
+type Model interface {
+	// Generate starts an answer. The stream ends with its context.
+	Generate(ctx context.Context, g Generate) (Stream, error)
+}
+
+// Generate asks for an answer.
+type Generate struct {
+	Workspace, Question       string
+	History                   []Message
+	Sources                   []Source
+	PromptID, Model, Language string
+}
+
+// Message is something said earlier.
+type Message struct {
+	Assistant bool
+	Text      string
+}
+
+// Stream is an answer as it comes.
+type Stream interface {
+	// Next returns the next part, or io.EOF after the last.
+	Next() (Part, error)
+	Close() error
+}
+
+// Part is a piece of an answer: one of its fields is set, none for a heartbeat.
+type Part struct {
+	Started   *Generation
+	Text      string
+	Completed *Completion
+}
+
+// Completion says how an answer ended.
+type Completion struct {
+	Finish Finish
+	Usage  Usage
+}
+
+// Store keeps turns and sessions.
+type Store interface {
+	// History returns the newest n turns of a session, oldest first. known is false when there is no such session.
+	History(ctx context.Context, workspace, session string, n int) (turns []Turn, known bool, err error)
+	// Save writes a finished turn durably and brings its session up to date. It says where the turn went.
+	Save(ctx context.Context, t Turn) (Stored, error)
+	// Claim reserves a request id for a turn. It returns the turn that an earlier request with this id led to, or a fault
+	// when that one still runs or was about something else.
+	Claim(ctx context.Context, q Question, turnID, session string) (*Turn, error)
+}
+
+// Planner decides what to do; *plan.Planner is one.
+type Planner interface {
+	Plan(question string, enabled func(tool string) bool) plan.Plan
+}
+
+// Sink takes a turn's events in order, one call at a time. An error means that nobody listens any more.
+type Sink func(Event) error
+
+// Event is one event of a turn: Seq and one of the other fields.
+type Event struct {
+	Seq       uint64
+	Started   *Started
+	Stage     *StageEvent
+	Plan      *plan.Plan
+	Source    *Source
+	Delta     string
+	Citation  *Citation
+	Heartbeat bool
+	Completed *Ended
+	Failed    *Ended
+}
+
+// Started names the turn.
+type Started struct{ Turn, Session, TraceID string }
+
+// StageEvent says that a stage began or ended.
+type StageEvent struct {
+	Name, Status     string
+	Offset, Duration time.Duration
+}
+
+// Ended is the end of a turn.
+type Ended struct {
+	Turn   Turn
+	Stored Stored
+}
