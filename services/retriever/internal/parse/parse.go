@@ -65,7 +65,7 @@ type Source struct {
 // name is the last element of the URI without its extension.
 func (s Source) name() string {
 	base := path.Base(strings.TrimRight(strings.ReplaceAll(s.URI, `\`, "/"), "/"))
-	return strings.TrimSuffix(base, path.Ext(base))
+	return strings.ToValidUTF8(strings.TrimSuffix(base, path.Ext(base)), "")
 }
 
 // extension is the URI's, lower-case, with its dot.

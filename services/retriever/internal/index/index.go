@@ -1,0 +1,214 @@
+// Package index is the embedded store: one bleve index on disk per workspace, holding our own tokens. Bleve finds
+// candidates and keeps the exact term statistics; it never sees the text's language, and its scores only choose which
+// candidates are scored exactly.
+//
+// What [Store.Put] acknowledged has been synced to disk. A crash loses nothing of it and leaves no half of anything else,
+// since every change is one bleve batch. One process at a time may have a directory open.
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/index/scorch"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// Config says where the indexes are and how many may be open.
+type Config struct {
+	Dir     string
+	MaxOpen int // workspaces open at once; the least recently used idle one is closed for another
+}
+
+// Store is the embedded store.
+type Store struct {
+	config Config
+
+	mu     sync.Mutex
+	shards map[string]*shard
+	clock  uint64 // counts uses, to find the least recent
+	closed bool
+
+	running sync.WaitGroup // calls; none is added once closed is set
+}
+
+var _ store.Store = (*Store)(nil)
+
+// shard is a workspace's index while it is open.
+type shard struct {
+	index  bleve.Index
+	writer writer
+	opened chan struct{} // closed when index or err is there
+	err    error
+
+	users int    // under Store.mu
+	used  uint64 // under Store.mu
+}
+
+// Open returns the store in a directory, which is made when it is not there. Workspaces are opened when first used.
+func Open(c Config) (*Store, error) {
+	if c.MaxOpen < 1 {
+		return nil, fmt.Errorf("open index: at least one workspace must be allowed open, not %d", c.MaxOpen)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	return &Store{config: c, shards: map[string]*shard{}}, nil
+}
+
+// Close closes every index once the calls still running have ended; later ones fail.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.running.Wait()
+	var errs []error
+	for name, sh := range s.shards {
+		errs = append(errs, sh.index.Close())
+		delete(s.shards, name)
+	}
+	return errors.Join(errs...)
+}
+
+// with runs fn on a workspace's index. Unless create is set, a workspace that has none yet is left so and fn not called.
+func (s *Store) with(ctx context.Context, workspace string, create bool, fn func(*shard) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir := filepath.Join(s.config.Dir, dirName(workspace))
+	if !create {
+		s.mu.Lock()
+		_, open := s.shards[workspace]
+		s.mu.Unlock()
+		if !open && !exists(dir) {
+			return nil
+		}
+	}
+	sh, err := s.acquire(workspace, dir)
+	if err != nil {
+		return err
+	}
+	defer s.release(sh)
+	return fn(sh)
+}
+
+func (s *Store) acquire(workspace, dir string) (*shard, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, fault.New(fault.Unavailable, fault.Draining, "the index is being closed; try again shortly")
+	}
+	s.clock++
+	sh, ok := s.shards[workspace]
+	if !ok {
+		if len(s.shards) >= s.config.MaxOpen && !s.closeIdle() {
+			s.mu.Unlock()
+			return nil, fault.New(fault.Exhausted, fault.Overloaded,
+				"too many workspaces are in use at once; try again shortly").WithRetryAfter(time.Second)
+		}
+		sh = &shard{opened: make(chan struct{})}
+		s.shards[workspace] = sh
+	}
+	s.running.Add(1)
+	sh.users++
+	sh.used = s.clock
+	s.mu.Unlock()
+	if !ok {
+		if sh.index, sh.err = openIndex(dir); sh.err != nil {
+			s.mu.Lock()
+			delete(s.shards, workspace) // the next call tries again
+			s.mu.Unlock()
+		}
+		close(sh.opened)
+	}
+	<-sh.opened
+	if sh.err != nil {
+		s.release(sh)
+		return nil, fault.Wrap(sh.err, fault.Unavailable, fault.StoreUnavailable, "the workspace's index cannot be opened")
+	}
+	return sh, nil
+}
+
+func (s *Store) release(sh *shard) {
+	s.mu.Lock()
+	sh.users--
+	s.mu.Unlock()
+	s.running.Done()
+}
+
+// closeIdle closes the least recently used index that nobody is using. The caller holds mu.
+func (s *Store) closeIdle() bool {
+	name := ""
+	for n, sh := range s.shards {
+		if sh.users == 0 && (name == "" || sh.used < s.shards[name].used) {
+			name = n
+		}
+	}
+	if name == "" {
+		return false
+	}
+	sh := s.shards[name]
+	delete(s.shards, name)
+	_ = sh.index.Close() // everything acknowledged is on disk already
+	return true
+}
+
+// openIndex opens the index in dir or makes one. It is made aside and moved into place, so that a crash leaves either a whole
+// index or none.
+func openIndex(dir string) (bleve.Index, error) {
+	if exists(dir) {
+		index, err := bleve.Open(dir)
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", dir, err)
+		}
+		return index, nil
+	}
+	fresh := dir + ".new"
+	if err := os.RemoveAll(fresh); err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	// We index documents field by field ourselves; the mapping only chooses how bleve scores candidates.
+	mapping := bleve.NewIndexMapping()
+	mapping.ScoringModel = "bm25"
+	index, err := bleve.NewUsing(fresh, mapping, scorch.Name, scorch.Name, nil)
+	if err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	if err := index.Close(); err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	if err := os.Rename(fresh, dir); err != nil {
+		return nil, fmt.Errorf("create %s: %w", dir, err)
+	}
+	if index, err = bleve.Open(dir); err != nil {
+		return nil, fmt.Errorf("open %s: %w", dir, err)
+	}
+	return index, nil
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// dirName keeps workspaces apart on file systems that take upper and lower case for the same: "A" becomes "=a".
+func dirName(workspace string) string {
+	var b strings.Builder
+	for _, r := range workspace {
+		if r >= 'A' && r <= 'Z' {
+			b.WriteByte('=')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}

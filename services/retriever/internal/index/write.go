@@ -1,0 +1,339 @@
+package index
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis"
+	"github.com/blevesearch/bleve/v2/document"
+	bleveindex "github.com/blevesearch/bleve_index_api"
+
+	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// The fields of the index. A chunk has all of them but fieldText holding its own text; a version's record, under the version's
+// key, has fieldDocument, fieldMeta and the canonical text.
+const (
+	fieldDocument = "document" // the document's id
+	fieldKind     = "kind"     // chunk
+	fieldSource   = "source"
+	fieldLanguage = "language"
+	fieldTerms    = "terms" // words, numbers and CJK pairs; those of the head twice
+	fieldSingles  = "singles"
+	fieldMeta     = "meta"
+	fieldText     = "text"
+
+	kindChunk = "c"
+)
+
+// lengthKey holds the sum of all chunks' lengths, written in the same batch as the chunks.
+const lengthKey = "total-length"
+
+// maxBatch bounds the versions that are committed together, which bounds the memory a commit takes.
+const maxBatch = 64
+
+// A version is stored under "<document>/<hash>", its chunks under that and "/<ordinal>".
+func versionKey(documentID, hash string) string { return documentID + "/" + hash }
+
+func chunkKey(version string, ordinal int) string { return version + "/" + strconv.Itoa(ordinal) }
+
+// splitKey takes a key apart. Ordinal is -1 for a version's own key.
+func splitKey(key string) (documentID, hash string, ordinal int) {
+	documentID, rest, _ := strings.Cut(key, "/")
+	hash, number, ok := strings.Cut(rest, "/")
+	if !ok {
+		return documentID, hash, -1
+	}
+	ordinal, err := strconv.Atoi(number)
+	if err != nil {
+		return documentID, hash, -1
+	}
+	return documentID, hash, ordinal
+}
+
+// record is what is kept of a version beside its text.
+type record struct {
+	Chunks int     `json:"chunks"`
+	Length float64 `json:"length"`
+}
+
+// meta is what is kept of a chunk beside its text.
+type meta struct {
+	ID       string   `json:"id"`
+	Start    int      `json:"start"`
+	End      int      `json:"end"`
+	Path     []string `json:"path,omitempty"`
+	Language string   `json:"language,omitempty"`
+	Title    string   `json:"title"`
+	Source   string   `json:"source"`
+}
+
+// Put stores a version.
+func (s *Store) Put(ctx context.Context, workspace string, v store.Version) error {
+	// Tokens are made here, by as many callers as there are, and not under the writer's lock.
+	docs, length, err := documents(v)
+	if err != nil {
+		return fmt.Errorf("put version: %w", err)
+	}
+	return s.with(ctx, workspace, true, func(sh *shard) error {
+		change := &change{documentID: v.DocumentID, apply: func(b *batch) error {
+			return b.put(versionKey(v.DocumentID, v.Hash), docs, length)
+		}}
+		if err := sh.writer.commit(ctx, sh.index, change); err != nil {
+			return fmt.Errorf("put version: %w", err)
+		}
+		return nil
+	})
+}
+
+// Prune removes the versions of a document but one.
+func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (int, error) {
+	chunks := 0
+	err := s.with(ctx, workspace, false, func(sh *shard) error {
+		change := &change{documentID: documentID, apply: func(b *batch) (err error) {
+			chunks, err = b.prune(documentID, keep)
+			return err
+		}}
+		if err := sh.writer.commit(ctx, sh.index, change); err != nil {
+			return fmt.Errorf("prune document: %w", err)
+		}
+		return nil
+	})
+	return chunks, err
+}
+
+// documents turns a version into what bleve indexes, its record first, and sums its chunks' lengths.
+func documents(v store.Version) ([]*document.Document, float64, error) {
+	const stored, indexed = bleveindex.StoreField, bleveindex.IndexField | bleveindex.SkipFreqNorm
+	key := versionKey(v.DocumentID, v.Hash)
+	docs := make([]*document.Document, 1, len(v.Chunks)+1)
+	total := 0.0
+	for i, c := range v.Chunks {
+		if c.Ordinal != i || c.Start < 0 || c.End > len(v.Text) || c.Start >= c.End {
+			return nil, 0, fmt.Errorf("chunk %d of %s is out of order or bounds", i, key)
+		}
+		body := v.Text[c.Start:c.End]
+		terms, singles, length := analyze(store.Head(v.Title, c.HeadingPath), body)
+		total += length
+		m, err := json.Marshal(meta{ID: c.ID, Start: c.Start, End: c.End, Path: c.HeadingPath, Language: c.Language, Title: v.Title, Source: v.SourceURI})
+		if err != nil {
+			return nil, 0, err
+		}
+		doc := document.NewDocument(chunkKey(key, i))
+		doc.AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindChunk), indexed, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldSource, nil, []byte(v.SourceURI), indexed, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldLanguage, nil, []byte(c.Language), indexed, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldTerms, nil, nil, bleveindex.IndexField, terms))
+		doc.AddField(document.NewTextFieldCustom(fieldSingles, nil, nil, indexed, singles))
+		doc.AddField(document.NewTextFieldCustom(fieldMeta, nil, m, stored, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldText, nil, []byte(body), stored, nil))
+		docs = append(docs, doc)
+	}
+	r, err := json.Marshal(record{Chunks: len(v.Chunks), Length: total})
+	if err != nil {
+		return nil, 0, err
+	}
+	docs[0] = document.NewDocument(key)
+	docs[0].AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
+	docs[0].AddField(document.NewTextFieldCustom(fieldMeta, nil, r, stored, nil))
+	docs[0].AddField(document.NewTextFieldCustom(fieldText, nil, []byte(v.Text), stored, nil))
+	return docs, total, nil
+}
+
+// tokens are a field's tokens, ready made: analysis happens here, not in bleve.
+type tokens analysis.TokenStream
+
+// Analyze implements analysis.Analyzer.
+func (t tokens) Analyze([]byte) analysis.TokenStream { return analysis.TokenStream(t) }
+
+// analyze makes the tokens of a chunk and measures it as rank.Length does. Single CJK characters are kept apart: as query
+// terms they would match everything, but their statistics are needed.
+func analyze(head, body string) (terms, singles tokens, length float64) {
+	add := func(s string, times int) {
+		for _, t := range text.Tokens(s) {
+			if t.Stop {
+				continue
+			}
+			length += float64(times)
+			token := &analysis.Token{Term: []byte(t.Term)}
+			if t.Kind == text.Han {
+				singles = append(singles, token)
+				continue
+			}
+			for range times {
+				terms = append(terms, token)
+			}
+		}
+	}
+	add(head, 2)
+	add(body, 1)
+	return terms, singles, length
+}
+
+// writer commits changes to one index. Changes that arrive while a commit is being synced are committed together by the
+// next one, so that many small documents don't each wait for the disk.
+type writer struct {
+	mu      sync.Mutex
+	pending []*change
+
+	committing sync.Mutex
+}
+
+// change is one document's part of a batch.
+type change struct {
+	documentID string
+	apply      func(*batch) error
+	done       bool // under committing
+	err        error
+}
+
+// commit applies c and returns when it is on disk.
+func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error {
+	w.mu.Lock()
+	w.pending = append(w.pending, c)
+	w.mu.Unlock()
+	w.committing.Lock()
+	defer w.committing.Unlock()
+	for !c.done { // else someone who held the lock before took it along
+		if err := ctx.Err(); err != nil && w.withdraw(c) {
+			return err
+		}
+		changes := w.take()
+		err := commitAll(index, changes)
+		for _, other := range changes {
+			other.done = true
+			if other.err == nil {
+				other.err = err
+			}
+		}
+	}
+	return c.err
+}
+
+// take removes a batch from the front of the queue, at most one change of each document.
+func (w *writer) take() []*change {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	seen := map[string]bool{}
+	for n < len(w.pending) && n < maxBatch && !seen[w.pending[n].documentID] {
+		seen[w.pending[n].documentID] = true
+		n++
+	}
+	changes := slices.Clone(w.pending[:n])
+	w.pending = slices.Delete(w.pending, 0, n)
+	return changes
+}
+
+func (w *writer) withdraw(c *change) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := slices.Index(w.pending, c)
+	if at < 0 {
+		return false
+	}
+	w.pending = slices.Delete(w.pending, at, at+1)
+	return true
+}
+
+// commitAll writes changes of different documents as one batch. A change that fails by itself leaves the others alone.
+func commitAll(index bleve.Index, changes []*change) (err error) {
+	advanced, err := index.Advanced()
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	reader, err := advanced.Reader()
+	if err != nil {
+		return fmt.Errorf("read index: %w", err)
+	}
+	defer func() { err = errors.Join(err, reader.Close()) }()
+	b := &batch{reader: reader, Batch: index.NewBatch()}
+	if b.length, err = totalLength(reader); err != nil {
+		return err
+	}
+	for _, c := range changes {
+		c.err = c.apply(b)
+	}
+	if b.Size() == 0 {
+		return nil
+	}
+	b.SetInternal([]byte(lengthKey), []byte(strconv.FormatFloat(b.length, 'g', -1, 64)))
+	if err := index.Batch(b.Batch); err != nil {
+		return fmt.Errorf("write index: %w", err)
+	}
+	return nil
+}
+
+func totalLength(reader bleveindex.IndexReader) (float64, error) {
+	value, err := reader.GetInternal([]byte(lengthKey))
+	if err != nil {
+		return 0, fmt.Errorf("read index: %w", err)
+	}
+	if value == nil {
+		return 0, nil
+	}
+	length, err := strconv.ParseFloat(string(value), 64)
+	if err != nil || math.IsNaN(length) {
+		return 0, fmt.Errorf("read index: bad total length %q", value)
+	}
+	return length, nil
+}
+
+// batch is a bleve batch beside the index it will change.
+type batch struct {
+	*bleve.Batch
+	reader bleveindex.IndexReader
+	length float64
+}
+
+func (b *batch) put(key string, docs []*document.Document, length float64) error {
+	before, err := readRecord(b.reader, key)
+	if err != nil {
+		return err
+	}
+	for ordinal := len(docs) - 1; ordinal < before.Chunks; ordinal++ {
+		b.Delete(chunkKey(key, ordinal))
+	}
+	for _, d := range docs {
+		if err := b.IndexAdvanced(d); err != nil {
+			return err
+		}
+	}
+	b.length += length - before.Length
+	return nil
+}
+
+func (b *batch) prune(documentID, keep string) (int, error) {
+	keys, err := keysOf(b.reader, documentID)
+	if err != nil {
+		return 0, err
+	}
+	chunks := 0
+	for _, key := range keys {
+		_, hash, ordinal := splitKey(key)
+		if keep != "" && hash == keep {
+			continue
+		}
+		if ordinal < 0 {
+			r, err := readRecord(b.reader, key)
+			if err != nil {
+				return 0, err
+			}
+			b.length = max(0, b.length-r.Length)
+		} else {
+			chunks++
+		}
+		b.Delete(key)
+	}
+	return chunks, nil
+}

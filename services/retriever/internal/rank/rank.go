@@ -1,0 +1,189 @@
+// Package rank scores passages against a query: exact BM25 over our own tokens, with a bonus for words that stand together
+// as in the query. Any store's candidates go through it, so that every store ranks alike.
+//
+// The words of a passage's title and headings count double. English words are stemmed; of Chinese, single characters and
+// pairs are both terms; words without content, question words included, are none.
+package rank
+
+import (
+	"math"
+
+	"github.com/ragmesh/ragmesh/libs/text"
+)
+
+// The constants of the score, chosen on standard values and the development sets.
+const (
+	k1         = 1.2
+	b          = 0.75
+	headWeight = 2   // of a word in title or heading
+	pairWeight = 0.3 // of two words together, as a share of their mean idf
+	pairReach  = 3   // positions that two neighbours may be apart, so that "of the" between them doesn't part them
+	maxTerms   = 256 // of a query, and of its pairs; what comes later in a very long one adds nothing
+)
+
+// Term is one word, number, character or pair of characters of a query.
+type Term struct {
+	Text string
+	Kind text.Kind
+}
+
+// Query is a query made ready to score passages.
+type Query struct {
+	Terms []Term // distinct, in the order of the query
+	count []float64
+	pairs []pair
+	index map[string]int
+}
+
+type pair struct{ first, second int } // of Terms
+
+// NewQuery reads a query. It may come out without terms; then nothing matches.
+func NewQuery(s string) Query {
+	q := Query{index: map[string]int{}}
+	number := func(t text.Token) int {
+		n, ok := q.index[t.Term]
+		if !ok {
+			if len(q.Terms) == maxTerms {
+				return -1
+			}
+			n = len(q.Terms)
+			q.index[t.Term] = n
+			q.Terms = append(q.Terms, Term{t.Term, t.Kind})
+			q.count = append(q.count, 0)
+		}
+		q.count[n]++
+		return n
+	}
+	var walk walker
+	for _, t := range text.Tokens(s) {
+		if t.Stop {
+			continue
+		}
+		n := number(t)
+		if first, ok := walk.next(t, n); ok && first >= 0 && n >= 0 && len(q.pairs) < maxTerms {
+			q.pairs = append(q.pairs, pair{first, n})
+		}
+	}
+	return q
+}
+
+// walker finds pairs of neighbours among tokens without stop words. Chinese has its own pairs and takes no part.
+type walker struct {
+	last     int
+	position int
+	set      bool
+}
+
+// next takes the next token, numbered n, and returns the number of the neighbour before it, if it has one.
+func (w *walker) next(t text.Token, n int) (before int, ok bool) {
+	switch t.Kind {
+	case text.HanPair:
+		return 0, false
+	case text.Han:
+		w.set = false
+		return 0, false
+	}
+	before, ok = w.last, w.set && t.Position-w.position <= pairReach
+	*w = walker{last: n, position: t.Position, set: true}
+	return before, ok
+}
+
+// Stats are the corpus's, over the chunks that may be found.
+type Stats struct {
+	Chunks        int            // how many there are
+	AverageLength float64        // mean of Length
+	Frequency     map[string]int // in how many chunks a query's term is
+}
+
+// Length is how long a passage counts as: its terms, those of the head doubled.
+func Length(head, body string) float64 {
+	return headWeight*float64(terms(head)) + float64(terms(body))
+}
+
+func terms(s string) int {
+	n := 0
+	for _, t := range text.Tokens(s) {
+		if !t.Stop {
+			n++
+		}
+	}
+	return n
+}
+
+// Scorer scores passages against one query in one corpus. It is not safe for concurrent use.
+type Scorer struct {
+	query Query
+	idf   []float64
+	avg   float64
+	tf    []float64
+	pairs []float64
+}
+
+// NewScorer weighs a query's terms by how rare they are.
+func NewScorer(q Query, s Stats) *Scorer {
+	sc := &Scorer{
+		query: q, avg: max(s.AverageLength, 1),
+		idf: make([]float64, len(q.Terms)), tf: make([]float64, len(q.Terms)), pairs: make([]float64, len(q.pairs)),
+	}
+	for i, t := range q.Terms {
+		df := float64(s.Frequency[t.Text])
+		sc.idf[i] = math.Log(1 + (max(float64(s.Chunks), df)-df+0.5)/(df+0.5))
+	}
+	return sc
+}
+
+// Score is a passage's score and what it is made of.
+type Score struct {
+	BM25  float64
+	Pairs float64
+}
+
+// Total is what passages are ordered by.
+func (s Score) Total() float64 { return s.BM25 + s.Pairs }
+
+// Score scores one passage. Head is its title and headings.
+func (s *Scorer) Score(head, body string) Score {
+	clear(s.tf)
+	clear(s.pairs)
+	length := s.count(head, headWeight) + s.count(body, 1)
+	norm := k1 * (1 - b + b*length/s.avg)
+	var out Score
+	for i, tf := range s.tf {
+		if tf > 0 {
+			out.BM25 += s.query.count[i] * s.idf[i] * tf * (k1 + 1) / (tf + norm)
+		}
+	}
+	for i, tf := range s.pairs {
+		if tf > 0 {
+			p := s.query.pairs[i]
+			out.Pairs += pairWeight * (s.idf[p.first] + s.idf[p.second]) / 2 * tf * (k1 + 1) / (tf + norm)
+		}
+	}
+	return out
+}
+
+// count adds the query's terms and pairs in text to tf and pairs, and returns the text's length.
+func (s *Scorer) count(body string, weight float64) float64 {
+	length := 0.0
+	var walk walker
+	for _, t := range text.Tokens(body) {
+		if t.Stop {
+			continue
+		}
+		length += weight
+		n, ok := s.query.index[t.Term]
+		if !ok {
+			n = -1
+		} else {
+			s.tf[n] += weight
+		}
+		if before, ok := walk.next(t, n); ok && before >= 0 && n >= 0 {
+			for i, p := range s.query.pairs {
+				if p == (pair{before, n}) {
+					s.pairs[i] += weight
+				}
+			}
+		}
+	}
+	return length
+}

@@ -1,0 +1,90 @@
+// Package store is the contract between the retriever and where its chunks are kept. A store keeps versions of documents,
+// all that was derived from them, and gives candidates for a query; which version of a document counts is not its business
+// but the manifest's, so that replacing a document is atomic and deleting it immediate on every store alike.
+//
+// Every implementation passes package storetest.
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
+)
+
+// ErrNotFound is what Text gives for a version that is not there.
+var ErrNotFound = errors.New("no such version in the index")
+
+// Chunk is a passage of a version.
+type Chunk struct {
+	ID          string // by chunk.ID
+	Ordinal     int    // from 0, without gaps
+	Start, End  int    // half-open range of UTF-8 bytes in the canonical text
+	HeadingPath []string
+	Language    string
+}
+
+// Version is what was derived from one version of a document.
+type Version struct {
+	DocumentID string
+	Hash       string // of the original bytes
+	SourceURI  string
+	Title      string
+	Text       string // canonical
+	Chunks     []Chunk
+}
+
+// Filter narrows a search: AND between its fields, OR within one. Empty fields don't narrow.
+type Filter struct {
+	DocumentIDs    []string
+	SourcePrefixes []string
+	Languages      []string
+}
+
+// Manifest tells which version of a document is live; "" means none is.
+type Manifest func(documentID string) (hash string)
+
+// Query asks for candidates.
+type Query struct {
+	Rank   rank.Query
+	Filter Filter
+	Live   Manifest
+	Limit  int // most candidates wanted
+}
+
+// Candidate is a chunk that may answer a query, with all that scoring and showing it takes.
+type Candidate struct {
+	Chunk
+	DocumentID string
+	Hash       string
+	SourceURI  string
+	Title      string
+	Text       string
+}
+
+// Candidates are a query's best chunks by the store's own rough order, and the statistics to score them exactly.
+type Candidates struct {
+	Found []Candidate
+	Stats rank.Stats
+}
+
+// Store keeps versions and finds chunks. It is safe for concurrent use; workspaces don't see each other.
+type Store interface {
+	// Put stores a version and returns when it is durable. Putting it again replaces it.
+	Put(ctx context.Context, workspace string, v Version) error
+	// Prune removes all versions of a document but one and returns how many chunks that were; an empty keep removes all.
+	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+	// Text returns a version's canonical text, or ErrNotFound.
+	Text(ctx context.Context, workspace, documentID, hash string) (string, error)
+	// Candidates returns live chunks that hold at least one of the query's terms.
+	Candidates(ctx context.Context, workspace string, q Query) (Candidates, error)
+}
+
+// Head is what counts as a chunk's head when it is scored: the title and the headings above it.
+func Head(title string, headingPath []string) string {
+	if len(headingPath) == 0 {
+		return title
+	}
+	return title + "\n" + strings.Join(headingPath, "\n")
+}
