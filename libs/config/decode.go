@@ -119,6 +119,8 @@ func (l *layer) decode(n *yaml.Node, v reflect.Value, path string, depth int) {
 
 	t := v.Type()
 	switch {
+	case t == reflect.TypeFor[Secret]() && l.raw && n.Kind == yaml.ScalarNode && strings.HasPrefix(n.Value, "{"):
+		l.rawComposite(n, v, path, depth)
 	case t == reflect.TypeFor[Secret]():
 		l.secret(n, v, path)
 	case t == reflect.TypeFor[time.Duration](), isText(t):

@@ -155,7 +155,7 @@ func flatten(v reflect.Value) []Change {
 			v = v.Elem()
 		}
 		switch {
-		case !v.IsValid():
+		case !v.IsValid() || v.Type() == reflect.TypeFor[Secret]() && v.IsZero():
 			return
 		case isSection(v.Type()):
 			for _, f := range fieldsOf(v.Type()) {

@@ -123,9 +123,9 @@ func typeName(t reflect.Type) string {
 	case reflect.Float32, reflect.Float64:
 		return "number"
 	case reflect.Slice:
-		return "list of " + typeName(t.Elem())
+		return "list of " + plural(t.Elem())
 	case reflect.Map:
-		return "table of " + typeName(t.Elem())
+		return "table of " + plural(t.Elem())
 	case reflect.Struct:
 		return "section"
 	case reflect.Interface:
@@ -134,5 +134,18 @@ func typeName(t reflect.Type) string {
 		return typeName(t.Elem())
 	default:
 		return "whole number"
+	}
+}
+
+func plural(t reflect.Type) string {
+	switch name := typeName(t); {
+	case name == "any":
+		return "anything"
+	case name == "switch":
+		return "switches"
+	case strings.HasPrefix(name, "list of ") || strings.HasPrefix(name, "table of "):
+		return strings.Replace(name, " of ", "s of ", 1)
+	default:
+		return name + "s"
 	}
 }
