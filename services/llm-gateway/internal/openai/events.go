@@ -1,0 +1,193 @@
+package openai
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"unicode/utf8"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+)
+
+// Bounds of a stream of events.
+const (
+	maxLine      = 1 << 20  // longest line that is taken
+	maxPassed    = 32 << 10 // longest line that is handed on as it is: langchaingo's scanner takes 64 KiB
+	pieceBytes   = 8 << 10  // text per event when a line is too long to hand on
+	readerBuffer = 16 << 10
+)
+
+// chunk is what matters of one event.
+type chunk struct {
+	Error   json.RawMessage `json:"error,omitempty"`
+	Choices []choice        `json:"choices"`
+	Usage   *usage          `json:"usage,omitempty"`
+}
+
+type choice struct {
+	Delta        delta  `json:"delta"`
+	FinishReason string `json:"finish_reason,omitempty"`
+}
+
+type delta struct {
+	Content          string            `json:"content,omitempty"`
+	ReasoningContent string            `json:"reasoning_content,omitempty"`
+	Reasoning        string            `json:"reasoning,omitempty"`
+	ToolCalls        []json.RawMessage `json:"tool_calls,omitempty"`
+	FunctionCall     json.RawMessage   `json:"function_call,omitempty"`
+}
+
+type usage struct {
+	Prompt     int `json:"prompt_tokens"`
+	Completion int `json:"completion_tokens"`
+}
+
+// events reads a response body line by line, hands on what langchaingo can read, and tells the tap what it would hide. An
+// error ends the stream after what came before it.
+type events struct {
+	src   *bufio.Reader
+	body  io.Closer
+	tap   *tap
+	ready []byte // to be handed on
+	err   error  // after ready
+	fails bool   // the next data line is an error: "event: error" came
+}
+
+func newEvents(body io.ReadCloser, t *tap) *events {
+	return &events{src: bufio.NewReaderSize(body, readerBuffer), body: body, tap: t}
+}
+
+// Close closes the body.
+func (e *events) Close() error { return e.body.Close() }
+
+// Read hands on checked events.
+func (e *events) Read(p []byte) (int, error) {
+	for len(e.ready) == 0 {
+		if e.err != nil {
+			return 0, e.err
+		}
+		e.advance()
+	}
+	n := copy(p, e.ready)
+	e.ready = e.ready[n:]
+	return n, nil
+}
+
+var errLongLine = errors.New("a line of the stream is longer than 1 MiB")
+
+// advance reads one line.
+func (e *events) advance() {
+	line, err := readLine(e.src)
+	if len(line) > 0 && !errors.Is(err, errLongLine) {
+		e.take(line)
+	}
+	switch {
+	case e.err != nil || err == nil:
+	case errors.Is(err, errLongLine):
+		e.err = e.tap.fail(fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that is too large"))
+	case e.tap.ended():
+		e.err = io.EOF // whatever ended the connection, the answer is whole
+	case errors.Is(err, io.EOF):
+		e.err = e.tap.fail(cut(nil))
+	default:
+		e.err = e.tap.fail(cut(err))
+	}
+}
+
+// readLine reads a line with its break, bounded. The last line of a body may lack its break.
+func readLine(r *bufio.Reader) ([]byte, error) {
+	var long []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if err == nil && long == nil {
+			return part, nil
+		}
+		if len(long)+len(part) > maxLine {
+			return nil, errLongLine
+		}
+		long = append(long, part...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return long, err
+		}
+	}
+}
+
+// take looks at one line.
+func (e *events) take(line []byte) {
+	trimmed := bytes.TrimSpace(line)
+	if name, ok := bytes.CutPrefix(trimmed, []byte("event:")); ok {
+		e.fails = bytes.Equal(bytes.TrimSpace(name), []byte("error"))
+		return
+	}
+	data, ok := bytes.CutPrefix(trimmed, []byte("data:"))
+	if !ok {
+		if len(trimmed) > 0 && trimmed[0] == '{' { // an error that is no stream, or one that forgot to be
+			e.data(trimmed)
+		}
+		return // comments, ids, blank lines
+	}
+	if data = bytes.TrimSpace(data); len(data) > 0 {
+		e.data(data)
+	}
+}
+
+func (e *events) data(data []byte) {
+	if bytes.Equal(data, []byte("[DONE]")) {
+		e.tap.mu.Lock()
+		e.tap.done = true
+		e.tap.mu.Unlock()
+		e.ready, e.err = []byte("data: [DONE]\n\n"), io.EOF
+		return
+	}
+	var c chunk
+	if err := json.Unmarshal(data, &c); err != nil {
+		e.err = e.tap.fail(fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that can't be read"))
+		return
+	}
+	if e.fails && len(c.Error) == 0 {
+		c.Error = bytes.Clone(data)
+	}
+	if len(c.Error) > 0 && !bytes.Equal(c.Error, []byte("null")) {
+		e.err = e.tap.fail(inStream(c.Error))
+		return
+	}
+	e.tap.see(&c)
+	e.ready = handOn(data, c)
+}
+
+// handOn returns an event as langchaingo reads it: as it came, unless it would trip over it.
+func handOn(data []byte, c chunk) []byte {
+	if len(c.Choices) == 0 {
+		return nil // usage, which the tap has
+	}
+	d := c.Choices[0].Delta
+	if len(data) <= maxPassed && d.Reasoning == "" && len(d.ToolCalls) == 0 && (len(d.FunctionCall) == 0 || string(d.FunctionCall) == "null") {
+		return append(append([]byte("data: "), data...), "\n\n"...)
+	}
+	var out []byte
+	if d.ReasoningContent+d.Reasoning != "" {
+		out = appendEvent(out, choice{Delta: delta{ReasoningContent: "…"}}) // that it reasons counts, not what
+	}
+	for text := d.Content; text != ""; {
+		n := min(len(text), pieceBytes)
+		for n < len(text) && !utf8.RuneStart(text[n]) {
+			n--
+		}
+		out = appendEvent(out, choice{Delta: delta{Content: text[:n]}})
+		text = text[n:]
+	}
+	if f := c.Choices[0].FinishReason; f != "" {
+		out = appendEvent(out, choice{FinishReason: f})
+	}
+	return out
+}
+
+func appendEvent(out []byte, c choice) []byte {
+	raw, err := json.Marshal(chunk{Choices: []choice{c}})
+	if err != nil {
+		return out // plain strings marshal
+	}
+	return append(append(append(out, "data: "...), raw...), "\n\n"...)
+}
