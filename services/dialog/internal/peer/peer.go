@@ -1,0 +1,187 @@
+// Package peer reaches the services a turn needs over their generated clients, in the domain's terms. Calls are made for the
+// principal in the context; their errors are faults.
+package peer
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/ragmesh/ragmesh/libs/rpc"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
+	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
+)
+
+var (
+	_ turn.Retriever = (*Retriever)(nil)
+	_ turn.Tools     = (*Tools)(nil)
+	_ turn.Model     = (*Model)(nil)
+)
+
+// Retriever searches documents.
+type Retriever struct {
+	client retrieverv1connect.RetrieverServiceClient
+}
+
+// NewRetriever returns a Retriever over a connection.
+func NewRetriever(c rpc.Conn) *Retriever {
+	return &Retriever{client: retrieverv1connect.NewRetrieverServiceClient(c.HTTP, c.URL, c.Options...)}
+}
+
+// Search implements [turn.Retriever].
+func (r *Retriever) Search(ctx context.Context, s turn.Search) (turn.Found, error) {
+	request := &retrieverv1.SearchRequest{Workspace: s.Workspace, Query: s.Query, Strategy: s.Strategy, TopK: uint32(s.TopK)} //nolint:gosec // validated: at most 20
+	if f := s.Filter; len(f.DocumentIDs)+len(f.SourcePrefixes)+len(f.Languages) > 0 {
+		request.Filter = &retrieverv1.Filter{DocumentIds: f.DocumentIDs, SourcePrefixes: f.SourcePrefixes, Languages: f.Languages}
+	}
+	answer, err := r.client.Search(ctx, request)
+	if err != nil {
+		return turn.Found{}, err
+	}
+	found := turn.Found{
+		Strategy: answer.GetStrategy(), Revision: answer.GetConfigRevision(), Candidates: int(answer.GetCandidates()),
+		Degradations: record.FromDegradations(answer.GetDegradations()), Passages: make([]turn.Passage, 0, len(answer.GetPassages())),
+	}
+	for _, p := range answer.GetPassages() {
+		found.Passages = append(found.Passages, record.FromPassage(p))
+	}
+	return found, nil
+}
+
+const (
+	// toolsFor is how long a list of tools is good.
+	toolsFor = time.Minute
+	// toolsAway is how long a failure to list them is remembered, so that a tools service that hangs costs one turn its
+	// time and not every one.
+	toolsAway = 3 * time.Second
+	// maxWorkspaces bounds the lists that are kept.
+	maxWorkspaces = 1000
+)
+
+// Tools lists and calls tools.
+type Tools struct {
+	client toolsv1connect.ToolsServiceClient
+	now    func() time.Time
+
+	mu    sync.Mutex
+	lists map[string]list
+}
+
+type list struct {
+	names []string
+	err   error
+	until time.Time
+}
+
+// NewTools returns Tools over a connection.
+func NewTools(c rpc.Conn, now func() time.Time) *Tools {
+	return &Tools{client: toolsv1connect.NewToolsServiceClient(c.HTTP, c.URL, c.Options...), now: now, lists: map[string]list{}}
+}
+
+// Enabled implements [turn.Tools]. It answers from memory for a minute. While the tools service is away the last list it
+// gave stays in use beside the error.
+func (t *Tools) Enabled(ctx context.Context, workspace string) ([]string, error) {
+	t.mu.Lock()
+	known, ok := t.lists[workspace]
+	t.mu.Unlock()
+	if ok && t.now().Before(known.until) {
+		return known.names, known.err
+	}
+	answer, err := t.client.ListTools(ctx, &toolsv1.ListToolsRequest{Workspace: workspace})
+	fresh := list{names: known.names, err: err, until: t.now().Add(toolsAway)}
+	if err == nil {
+		fresh = list{until: t.now().Add(toolsFor)}
+		for _, tool := range answer.GetTools() {
+			if !tool.GetSideEffects() { // those need an approval, which rules can't give
+				fresh.names = append(fresh.names, tool.GetName())
+			}
+		}
+	} else if errors.Is(ctx.Err(), context.Canceled) {
+		return known.names, err // the caller went away; says nothing about the service
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.lists) >= maxWorkspaces {
+		clear(t.lists)
+	}
+	t.lists[workspace] = fresh
+	return fresh.names, fresh.err
+}
+
+// Call implements [turn.Tools].
+func (t *Tools) Call(ctx context.Context, workspace string, call plan.Call) (turn.ToolResult, string, error) {
+	arguments := record.Struct(call.Arguments)
+	answer, err := t.client.Call(ctx, &toolsv1.CallRequest{Workspace: workspace, CallId: call.ID, Tool: call.Tool, Arguments: arguments})
+	if err != nil {
+		return turn.ToolResult{}, "", err
+	}
+	return record.FromToolResult(answer.GetResult()), answer.GetConfigRevision(), nil
+}
+
+// Model generates answers through the llm-gateway.
+type Model struct {
+	client llmv1connect.LLMServiceClient
+}
+
+// NewModel returns a Model over a connection.
+func NewModel(c rpc.Conn) *Model {
+	return &Model{client: llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)}
+}
+
+// Generate implements [turn.Model].
+func (m *Model) Generate(ctx context.Context, g turn.Generate) (turn.Stream, error) {
+	request := &llmv1.GenerateRequest{Workspace: g.Workspace, Question: g.Question, PromptId: g.PromptID, Model: g.Model, Language: g.Language}
+	for _, h := range g.History {
+		role := llmv1.Role_ROLE_USER
+		if h.Assistant {
+			role = llmv1.Role_ROLE_ASSISTANT
+		}
+		request.History = append(request.History, &llmv1.Message{Role: role, Content: h.Text})
+	}
+	for _, s := range g.Sources {
+		request.Sources = append(request.Sources, record.Source(s))
+	}
+	s, err := m.client.Generate(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	return stream{s}, nil
+}
+
+type stream struct {
+	from *connect.ServerStreamForClient[llmv1.GenerateResponse]
+}
+
+// Next implements [turn.Stream].
+func (s stream) Next() (turn.Part, error) {
+	if !s.from.Receive() {
+		if err := s.from.Err(); err != nil {
+			return turn.Part{}, rpc.FromConnect(err)
+		}
+		return turn.Part{}, io.EOF
+	}
+	switch event := s.from.Msg().GetEvent().(type) {
+	case *llmv1.GenerateResponse_Started:
+		return turn.Part{Started: record.FromStarted(event.Started)}, nil
+	case *llmv1.GenerateResponse_Delta:
+		return turn.Part{Text: event.Delta.GetText()}, nil
+	case *llmv1.GenerateResponse_Completed:
+		return turn.Part{Completed: record.FromCompleted(event.Completed)}, nil
+	default:
+		return turn.Part{}, nil
+	}
+}
+
+// Close implements [turn.Stream].
+func (s stream) Close() error { return s.from.Close() }

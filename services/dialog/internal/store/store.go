@@ -1,0 +1,265 @@
+// Package store keeps turns and sessions. A turn is written once, synchronously, to the turns stream; while NATS is away it
+// goes to a spool on disk instead, synced before it counts as stored, and is moved to the stream later. Everything else
+// about a session (title, count, request ids) is a view that the turns can bring back.
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
+)
+
+// Codec turns turns into payloads and back.
+type Codec interface {
+	Encode(turn.Turn) ([]byte, error)
+	Decode([]byte) (turn.Turn, error)
+}
+
+// Deps are what a Store works with.
+type Deps struct {
+	Bus   *bus.Bus
+	Codec Codec
+	// Dir is the spool's folder; it is made when it is not there.
+	Dir string
+	Now func() time.Time
+	// TurnFor is the longest a turn may run: a request id whose turn has not ended by then is free again.
+	TurnFor  time.Duration
+	Registry prometheus.Registerer
+	Log      zerolog.Logger
+}
+
+// Store keeps turns and sessions. It is safe for concurrent use.
+type Store struct {
+	bus      *bus.Bus
+	codec    Codec
+	sessions *bus.KV
+	requests *bus.KV
+	spool    *spool
+	now      func() time.Time
+	turnFor  time.Duration
+	log      zerolog.Logger
+}
+
+var _ turn.Store = (*Store)(nil)
+
+// Open returns a Store. It works while NATS is away.
+func Open(ctx context.Context, deps Deps) (*Store, error) {
+	sessions, err := deps.Bus.KV(ctx, bus.Sessions)
+	if err != nil {
+		return nil, fmt.Errorf("open sessions: %w", err)
+	}
+	requests, err := deps.Bus.KV(ctx, bus.Requests)
+	if err != nil {
+		return nil, fmt.Errorf("open requests: %w", err)
+	}
+	s := &Store{
+		bus: deps.Bus, codec: deps.Codec, sessions: sessions, requests: requests,
+		now: deps.Now, turnFor: deps.TurnFor, log: deps.Log,
+	}
+	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Save implements [turn.Store]. A turn that is there already counts as stored.
+func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
+	payload, err := s.codec.Encode(t)
+	if err != nil {
+		return turn.NotStored, err
+	}
+	if len(payload) > turn.MaxRecord {
+		return turn.NotStored, fmt.Errorf("save turn: the record has %d bytes, at most %d are allowed", len(payload), turn.MaxRecord)
+	}
+	if err := s.publish(ctx, t, payload); err != nil {
+		s.log.Warn().Err(err).Str("turn", t.ID).Msg("turn goes to the spool")
+		if spoolErr := s.spool.put(name(t), payload); spoolErr != nil {
+			return turn.NotStored, errors.Join(err, spoolErr)
+		}
+		return turn.StoredSpooled, nil
+	}
+	// The turn is safe; what follows is a view of it.
+	if err := s.noteSession(ctx, t); err != nil {
+		s.log.Warn().Err(err).Str("session", t.Session).Msg("session list was not updated")
+	}
+	return turn.StoredStream, nil
+}
+
+// publish leaves a fifth of the time for the spool.
+func (s *Store) publish(ctx context.Context, t turn.Turn, payload []byte) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
+		defer cancel()
+	}
+	err := s.bus.Publish(ctx, bus.TurnSubject(t.Workspace, t.Session, t.ID), t.ID, payload)
+	if errors.Is(err, bus.ErrExists) {
+		return nil
+	}
+	return err
+}
+
+// History implements [turn.Store].
+func (s *Store) History(ctx context.Context, workspace, session string, n int) ([]turn.Turn, bool, error) {
+	messages, err := s.bus.LastN(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"), n, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	turns := s.decode(messages)
+	for _, payload := range s.spool.of(workspace, session) {
+		if t, err := s.codec.Decode(payload); err == nil {
+			turns = append(turns, t)
+		}
+	}
+	slices.SortFunc(turns, func(a, b turn.Turn) int { return strings.Compare(a.ID, b.ID) })
+	turns = slices.CompactFunc(turns, func(a, b turn.Turn) bool { return a.ID == b.ID })
+	turns = turns[max(0, len(turns)-n):]
+	if len(turns) > 0 {
+		return turns, true, nil
+	}
+	_, err = s.sessions.Get(ctx, sessionKey(workspace, session))
+	if errors.Is(err, bus.ErrNotFound) {
+		return nil, false, nil
+	}
+	return nil, err == nil, err
+}
+
+// decode drops what can't be read: one bad record must not hide a session.
+func (s *Store) decode(messages []bus.Message) []turn.Turn {
+	turns := make([]turn.Turn, 0, len(messages))
+	for _, m := range messages {
+		t, err := s.codec.Decode(m.Data)
+		if err != nil {
+			s.log.Error().Err(err).Str("subject", m.Subject).Msg("turn can't be read")
+			continue
+		}
+		turns = append(turns, t)
+	}
+	return turns
+}
+
+// Turn returns a finished turn of a workspace.
+func (s *Store) Turn(ctx context.Context, workspace, id string) (turn.Turn, error) {
+	if payload, ok := s.spool.turn(workspace, id); ok {
+		if t, err := s.codec.Decode(payload); err == nil {
+			return t, nil
+		}
+	}
+	messages, err := s.bus.LastN(ctx, bus.Turns, bus.TurnSubject(workspace, "*", id), 1, 0)
+	if err != nil {
+		return turn.Turn{}, err
+	}
+	if turns := s.decode(messages); len(turns) == 1 {
+		return turns[0], nil
+	}
+	return turn.Turn{}, fault.New(fault.NotFound, fault.TurnNotFound, "there is no turn %s in this workspace; a turn can be read once it has ended", id)
+}
+
+// walk bounds how much of a session is read for one page.
+const walk = 50
+
+// Turns returns up to n turns of a session that came after the turn named after, oldest first, and whether there are more.
+// Only a page's worth of turns is held at a time.
+func (s *Store) Turns(ctx context.Context, workspace, session, after string, n int) ([]turn.Turn, bool, error) {
+	filter := bus.TurnSubject(workspace, session, "*")
+	var page []turn.Turn
+	more := false
+	var before uint64
+	for {
+		messages, err := s.bus.LastN(ctx, bus.Turns, filter, walk, before)
+		if err != nil {
+			return nil, false, err
+		}
+		turns := s.decode(messages)
+		turns = slices.DeleteFunc(turns, func(t turn.Turn) bool { return t.ID <= after })
+		page = append(turns, page...)
+		if len(page) > n {
+			page, more = page[:n:n], true
+		}
+		if len(messages) < walk || len(turns) == 0 {
+			break
+		}
+		before = messages[0].Sequence
+	}
+	for _, payload := range s.spool.of(workspace, session) {
+		if t, err := s.codec.Decode(payload); err == nil && t.ID > after && len(page) < n {
+			page = append(page, t)
+		}
+	}
+	slices.SortFunc(page, func(a, b turn.Turn) int { return strings.Compare(a.ID, b.ID) })
+	page = slices.CompactFunc(page, func(a, b turn.Turn) bool { return a.ID == b.ID })
+	if len(page) == 0 && after == "" {
+		if _, err := s.Session(ctx, workspace, session); err != nil {
+			return nil, false, err
+		}
+	}
+	return page, more, nil
+}
+
+// claim is the value behind a request id.
+type claim struct {
+	Turn     string    `json:"turn"`
+	Session  string    `json:"session"`
+	Question string    `json:"question"` // SHA-256
+	Until    time.Time `json:"until"`    // by when the turn has ended, or its process has
+}
+
+// Claim implements [turn.Store].
+func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session string) (*turn.Turn, error) {
+	sum := sha256.Sum256([]byte(q.Text + "\x00" + q.Session))
+	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(s.turnFor)}
+	value, err := json.Marshal(mine)
+	if err != nil {
+		return nil, fmt.Errorf("claim request: %w", err)
+	}
+	// Another user's request with the same id is another request.
+	who := sha256.Sum256([]byte(q.User))
+	key := q.Workspace + "." + q.RequestID + "." + hex.EncodeToString(who[:6])
+	if _, err = s.requests.Create(ctx, key, value); !errors.Is(err, bus.ErrExists) {
+		return nil, err
+	}
+	entry, err := s.requests.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	var theirs claim
+	if err := json.Unmarshal(entry.Value, &theirs); err != nil {
+		return nil, fmt.Errorf("read request %s: %w", q.RequestID, err)
+	}
+	if theirs.Question != mine.Question {
+		return nil, fault.New(fault.Invalid, fault.RequestIDReused, "this request_id was used for another question; take a new one for each question").
+			WithField("request_id", "must not have been used for another question within 24 hours")
+	}
+	found, err := s.Turn(ctx, q.Workspace, theirs.Turn)
+	switch {
+	case err == nil:
+		return &found, nil
+	case fault.KindOf(err) != fault.NotFound:
+		return nil, err
+	case s.now().Before(theirs.Until):
+		return nil, fault.New(fault.Conflict, fault.RequestInProgress, "this request is being answered; send it again later to get its turn").WithRetryAfter(time.Second)
+	}
+	// Its process ended without a word: the request is ours.
+	if _, err := s.requests.Update(ctx, key, value, entry.Revision); err != nil {
+		return nil, err
+	}
+	return nil, nil //nolint:nilnil // no earlier turn, no error
+}
+
+// Publish sends an event about a workspace. Events with the same id within minutes count once.
+func (s *Store) Publish(ctx context.Context, what, workspace, id string, payload []byte) error {
+	return s.bus.Publish(ctx, bus.EventSubject(what, workspace), id, payload)
+}
