@@ -1,0 +1,140 @@
+// Package consume takes turns and spans from the streams into the store. Messages may come more than once and in any order:
+// what is there already stays as it is. What can't be decoded is given up and counted, so that it never holds up the rest.
+package consume
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
+	"github.com/ragmesh/ragmesh/services/eval/internal/store"
+)
+
+// Stream is where messages come from.
+type Stream interface {
+	Consume(ctx context.Context, c bus.Consumer, handle bus.Handler) error
+}
+
+// Store is where they go.
+type Store interface {
+	AddTurn(ctx context.Context, t store.Turn) (bool, error)
+	AddSpans(ctx context.Context, spans []store.Span) (int, error)
+	Delete(ctx context.Context, workspace, session string, at time.Time) (int, error)
+}
+
+// Consumer takes everything in. It is for one Run.
+type Consumer struct {
+	stream  Stream
+	store   Store
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// New returns a Consumer.
+func New(s Stream, st Store, t *telemetry.Telemetry) (*Consumer, error) {
+	m, err := newMetrics(t)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer{stream: s, store: st, log: t.Log, metrics: m}, nil
+}
+
+// A store that fails has no space, or its disk has a problem that a person has to solve: a turn is tried for hours. Spans may
+// be lost, and are worth a few minutes.
+const (
+	turnDeliveries = 500
+	spanDeliveries = 10
+	maxRetry       = time.Minute
+)
+
+// Run consumes until ctx ends.
+func (c *Consumer) Run(ctx context.Context) error {
+	backoff := []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, maxRetry}
+	group, ctx := errgroup.WithContext(ctx)
+	for _, part := range []struct {
+		consumer bus.Consumer
+		handle   bus.Handler
+	}{
+		{bus.Consumer{Stream: bus.Turns, Durable: "eval-turns", Subject: "ragmesh.turn.v1.>", MaxDeliver: turnDeliveries, Backoff: backoff}, c.turn},
+		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries, Backoff: backoff}, c.spans},
+		{bus.Consumer{Stream: bus.Events, Durable: "eval-deletions", Subject: bus.EventSubject("audit", "*"), MaxDeliver: turnDeliveries, Backoff: backoff}, c.audit},
+	} {
+		group.Go(func() error { return c.stream.Consume(ctx, part.consumer, part.handle) })
+	}
+	return group.Wait()
+}
+
+func (c *Consumer) turn(ctx context.Context, m bus.Message) error {
+	turn, err := decodeTurn(m.Subject, m.Data)
+	if err != nil {
+		c.metrics.turns.WithLabelValues(malformed).Inc()
+		return bus.Terminate(err)
+	}
+	added, err := c.store.AddTurn(ctx, turn)
+	if err != nil {
+		return err
+	}
+	c.metrics.turns.WithLabelValues(outcome(added)).Inc()
+	return nil
+}
+
+func (c *Consumer) spans(ctx context.Context, m bus.Message) error {
+	spans, dropped, err := decodeSpans(m.Data)
+	if err != nil {
+		c.metrics.batches.Inc()
+		return bus.Terminate(err)
+	}
+	added, err := c.store.AddSpans(ctx, spans)
+	if err != nil {
+		return err
+	}
+	c.metrics.spans.WithLabelValues(malformed).Add(float64(dropped))
+	c.metrics.spans.WithLabelValues(stored).Add(float64(added))
+	c.metrics.spans.WithLabelValues(repeated).Add(float64(len(spans) - added))
+	return nil
+}
+
+// The audited actions that take turns away.
+const (
+	sessionDeleted   = "session.delete"
+	workspaceDeleted = "workspace.delete"
+	maxAuditBytes    = 64 << 10
+)
+
+// audit removes what people delete at the edge. Everything else in the audit trail is none of eval's business.
+func (c *Consumer) audit(ctx context.Context, m bus.Message) error {
+	var event eventv1.Audited
+	if len(m.Data) > maxAuditBytes {
+		return bus.Terminate(errors.New("audit event is too large"))
+	}
+	if err := (proto.UnmarshalOptions{RecursionLimit: maxNesting}).Unmarshal(m.Data, &event); err != nil {
+		return bus.Terminate(err)
+	}
+	session := ""
+	switch {
+	case !event.GetAllowed() || event.GetWorkspace() == "" || m.Subject != bus.EventSubject("audit", event.GetWorkspace()):
+		return nil
+	case event.GetAction() == sessionDeleted && event.GetTarget() != "":
+		session = event.GetTarget()
+	case event.GetAction() == workspaceDeleted:
+	default:
+		return nil
+	}
+	at := m.Time
+	if event.GetAt().IsValid() && event.GetAt().AsTime().Before(at) {
+		at = event.GetAt().AsTime()
+	}
+	removed, err := c.store.Delete(ctx, event.GetWorkspace(), session, at)
+	if err != nil {
+		return err
+	}
+	c.log.Info().Str("workspace", event.GetWorkspace()).Str("session", session).Int("turns", removed).Msg("deleted turns")
+	return nil
+}
