@@ -211,7 +211,8 @@ func (h *host) awaitNATS(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(next) {
-			h.env.Telemetry.Log.Warn().Str("url", h.config.NATS.URL).Str("detail", detail).Msg("waiting for NATS")
+			h.env.Telemetry.Log.Warn().Str("url", h.config.NATS.URL).Str("detail", detail).Stringer("admin", h.adminAddr).
+				Msg("waiting for NATS")
 			next = time.Now().Add(natsLogEach)
 		}
 		select {

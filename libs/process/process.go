@@ -92,12 +92,21 @@ func Main[C any](p Program[C]) int {
 	return p.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
-// Signals returns a context that ends at SIGINT or SIGTERM. From then on signals act as if nobody listened: a second one
-// ends the process at once.
+// Signals returns a context that ends at SIGINT or SIGTERM. By then signals act as if nobody listened, so that a second one
+// ends the process at once. The returned function must be called to stop listening.
 func Signals(parent context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer cancel()
+		defer signal.Stop(signals) // ahead of cancel: signal.NotifyContext has it the other way round
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // Run is Main with everything it takes from the process passed in. It stops when ctx ends.
