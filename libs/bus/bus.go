@@ -62,8 +62,9 @@ type Bus struct {
 	done    chan struct{}
 
 	mu       sync.Mutex
-	ensured  bool   // the topology is as topology.go says, as far as this connection knows
-	problem  string // why it isn't
+	up       chan struct{} // closed when the connection comes up (again), then replaced
+	ensured  bool          // the topology is as topology.go says, as far as this connection knows
+	problem  string        // why it isn't
 	streams  map[string]jetstream.Stream
 	buckets  map[string]jetstream.KeyValue
 	archives map[string]jetstream.ObjectStore
@@ -92,6 +93,7 @@ func connect(ctx context.Context, o Options, extra ...nats.Option) (*Bus, error)
 		trace:    propagation.TraceContext{},
 		changed:  make(chan struct{}, 1),
 		done:     make(chan struct{}),
+		up:       make(chan struct{}),
 		problem:  "not connected yet",
 		streams:  map[string]jetstream.Stream{},
 		buckets:  map[string]jetstream.KeyValue{},
@@ -115,11 +117,11 @@ func connect(ctx context.Context, o Options, extra ...nats.Option) (*Bus, error)
 		nats.IgnoreAuthErrorAbort(),
 		nats.PingInterval(pingInterval),
 		nats.MaxPingsOutstanding(pingsOut),
-		nats.ConnectHandler(func(*nats.Conn) { b.signal() }),
+		nats.ConnectHandler(func(*nats.Conn) { b.cameUp() }),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			b.metrics.reconnects.Inc()
 			b.log.Info().Msg("connected to NATS again")
-			b.signal()
+			b.cameUp()
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil is our own Close
@@ -181,6 +183,22 @@ func (b *Bus) Healthy() (bool, string) {
 }
 
 func (b *Bus) connected() bool { return b.conn != nil && b.conn.IsConnected() }
+
+// cameUp wakes those who wait for the connection, and those whose requests the server has forgotten with the old one.
+func (b *Bus) cameUp() {
+	b.mu.Lock()
+	close(b.up)
+	b.up = make(chan struct{})
+	b.mu.Unlock()
+	b.signal()
+}
+
+// comesUp returns a channel that is closed when the connection comes up the next time.
+func (b *Bus) comesUp() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.up
+}
 
 func (b *Bus) signal() {
 	select {

@@ -124,10 +124,7 @@ func (w *worker) run(ctx context.Context) error {
 		failures++
 		// The first failures of an outage are one line each, then it is known.
 		w.log.WithLevel(levelOf(failures)).Err(err).Int("attempt", failures).Msg("cannot consume yet")
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(failures)):
-		}
+		w.bus.pause(ctx, failures)
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -156,7 +153,9 @@ var errProgress = errors.New("connection to the consumer ended")
 // session makes sure of the consumer, then fetches until something breaks or ctx ends.
 func (w *worker) session(ctx, work context.Context) error {
 	c := w.consumer
-	consumer, err := w.bus.js.CreateOrUpdateConsumer(ctx, c.Stream, jetstream.ConsumerConfig{
+	connected, cancel := w.bus.untilUp(ctx)
+	defer cancel()
+	consumer, err := w.bus.js.CreateOrUpdateConsumer(connected, c.Stream, jetstream.ConsumerConfig{
 		Durable:       c.Durable,
 		FilterSubject: c.Subject,
 		AckPolicy:     jetstream.AckExplicitPolicy,
@@ -173,11 +172,13 @@ func (w *worker) session(ctx, work context.Context) error {
 		if !ok {
 			return nil
 		}
-		used, err := w.fetch(ctx, work, consumer, free)
+		used, err := w.fetch(connected, work, consumer, free)
 		for range free - used {
 			<-w.slots
 		}
 		switch {
+		case connected.Err() != nil:
+			return errProgress
 		case err == nil:
 		case worked:
 			return fmt.Errorf("%w: %w", errProgress, err)
@@ -203,7 +204,7 @@ func (w *worker) acquire(ctx context.Context) (int, bool) {
 	}
 }
 
-// fetch asks for up to n messages and starts a handler for each as it comes. It returns how many it started.
+// fetch asks for up to n messages, for as long as ctx or fetchWait lasts, and starts a handler for each as it comes. It returns how many it started.
 func (w *worker) fetch(ctx, work context.Context, consumer jetstream.Consumer, n int) (int, error) {
 	wait, cancel := context.WithTimeout(ctx, fetchWait)
 	defer cancel()
@@ -218,11 +219,10 @@ func (w *worker) fetch(ctx, work context.Context, consumer jetstream.Consumer, n
 	used := 0
 	for msg := range batch.Messages() {
 		used++
-		w.running.Add(1)
-		go func() {
-			defer func() { <-w.slots; w.running.Done() }()
+		w.running.Go(func() {
+			defer func() { <-w.slots }()
 			w.handleOne(work, msg)
-		}()
+		})
 	}
 	if err := batch.Error(); err != nil && wait.Err() == nil {
 		return used, err

@@ -148,28 +148,31 @@ func (k *KV) list(ctx context.Context, filter string, options ...jetstream.Watch
 
 // Watch calls fn for every entry that matches the filter, first those that are there, then each change, until ctx ends. An
 // entry without a key marks the moment when everything that was there has been shown; it comes again, after everything is
-// shown again, when the connection was lost for long. fn is called by one goroutine and holds up what follows.
+// shown again, when the connection was lost. fn is called by one goroutine and holds up what follows.
 func (k *KV) Watch(ctx context.Context, filter string, fn func(Entry)) error {
 	for failures := 0; ctx.Err() == nil; {
 		shown, err := k.watch(ctx, filter, fn)
 		if ctx.Err() != nil {
 			break
 		}
+		if err == nil { // connected again
+			failures = 0
+			continue
+		}
 		if shown {
 			failures = 0
 		}
 		failures++
 		k.bus.log.WithLevel(levelOf(failures)).Err(err).Str("bucket", k.bucket).Int("attempt", failures).Msg("cannot watch yet")
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff(failures)):
-		}
+		k.bus.pause(ctx, failures)
 	}
 	return nil
 }
 
 // watch reports whether the entries that were there have been shown.
 func (k *KV) watch(ctx context.Context, filter string, fn func(Entry)) (shown bool, err error) {
+	ctx, cancel := k.bus.untilUp(ctx) // nats.go notices a new connection by itself, but after half a minute
+	defer cancel()
 	kv, err := k.open(ctx)
 	if err != nil {
 		return false, err

@@ -273,6 +273,31 @@ func backoff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // spreading load, not a secret
 }
 
+// pause waits after a failure: until the connection comes up if it is down, otherwise for the backoff.
+func (b *Bus) pause(ctx context.Context, failures int) {
+	up := b.comesUp()
+	select {
+	case <-ctx.Done():
+	case <-up:
+	case <-time.After(backoff(failures)):
+	}
+}
+
+// untilUp returns a context that also ends when the connection comes up anew: what was asked over the old one is not
+// answered any more, and waiting for it would cost a request's whole time limit.
+func (b *Bus) untilUp(ctx context.Context) (context.Context, context.CancelFunc) {
+	up := b.comesUp()
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-up:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
 // stream returns the handle of a stream of the topology.
 func (b *Bus) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	return cached(b, b.streams, name, func() (jetstream.Stream, error) { return b.js.Stream(ctx, name) })
