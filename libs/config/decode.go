@@ -185,7 +185,7 @@ func (l *layer) section(n *yaml.Node, v reflect.Value, path string, depth int) {
 		return
 	}
 	fields := fieldsOf(v.Type())
-	l.pairs(n, path, depth, func(key, value *yaml.Node) {
+	l.pairs(n, path, func(key, value *yaml.Node) {
 		i := slices.IndexFunc(fields, func(f field) bool { return f.key == key.Value })
 		if i < 0 {
 			l.refuse(key, join(path, clip(key.Value)), unknown("key", key.Value, keysOf(fields)))
@@ -217,7 +217,7 @@ func (l *layer) oneOf(n *yaml.Node, v reflect.Value, f field, path string) {
 }
 
 // pairs walks a mapping and refuses what YAML lets through: keys that are no text, keys that come twice, merge keys.
-func (l *layer) pairs(n *yaml.Node, path string, depth int, do func(key, value *yaml.Node)) {
+func (l *layer) pairs(n *yaml.Node, path string, do func(key, value *yaml.Node)) {
 	seen := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
@@ -253,7 +253,7 @@ func (l *layer) table(n *yaml.Node, v reflect.Value, path string, depth int) {
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(t))
 	}
-	l.pairs(n, path, depth, func(key, value *yaml.Node) {
+	l.pairs(n, path, func(key, value *yaml.Node) {
 		name := key.Value
 		if l.raw {
 			name = l.match(name, v)

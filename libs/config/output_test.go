@@ -221,7 +221,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	}
 	key := s.Providers["openai"].Key
 	for way, text := range map[string]string{
-		"%v": fmt.Sprintf("%v", s), "%+v": fmt.Sprintf("%+v", s), "%#v": fmt.Sprintf("%#v", s), "%s": fmt.Sprintf("%s", key),
+		"%v": fmt.Sprintf("%v", s), "%+v": fmt.Sprintf("%+v", s), "%#v": fmt.Sprintf("%#v", s), "%s": fmt.Sprintf("%s", []any{key}),
 		"%q": fmt.Sprintf("%q", key), "JSON": string(asJSON), "YAML": string(asYAML), "effective": string(effective), "zerolog": log.String(),
 		"diff": fmt.Sprint(config.Diff(sample{}, s)),
 	} {

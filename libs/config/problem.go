@@ -65,7 +65,7 @@ func problems(key string, err error) []*Problem {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // only a join itself is unfolded
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []*Problem
 		for _, e := range joined.Unwrap() {
 			all = append(all, problems(key, e)...)

@@ -133,11 +133,19 @@ func start(ctx context.Context, c Component, fail func(error)) (*started, error)
 	}
 	go func() {
 		defer close(s.done)
-		if err := c.Run(run); err != nil && !(run.Err() != nil && errors.Is(err, context.Canceled)) {
+		if err := c.Run(run); err != nil && (run.Err() == nil || !isCanceled(err)) {
 			fail(fmt.Errorf("run %s: %w", c.Name, err))
 		}
 	}()
 	return s, nil
+}
+
+// isCanceled says whether err is the end of a context and nothing else, such as an error of closing joined to it.
+func isCanceled(err error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		return !slices.ContainsFunc(joined.Unwrap(), func(err error) bool { return !isCanceled(err) })
+	}
+	return errors.Is(err, context.Canceled)
 }
 
 // stop drains and then stops the components in reverse order, within the bound.

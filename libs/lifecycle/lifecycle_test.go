@@ -105,6 +105,13 @@ func TestFailures(t *testing.T) {
 			want: []string{"start a", "start b", "start c", "started", "drain", "stop c", "ended c", "ended b", "stop a", "ended a"},
 			text: "stop b: broken",
 		},
+		"run fails while it ends: that is not taken for the cancellation": {
+			harm: func(c *lifecycle.Component) {
+				c.Run = func(ctx context.Context) error { <-ctx.Done(); return errors.Join(ctx.Err(), errBroken) }
+			},
+			want: []string{"start a", "start b", "start c", "started", "drain", "stop c", "ended c", "stop b", "stop a", "ended a"},
+			text: "run b: context canceled\nbroken",
+		},
 		"run ends early without an error: the others go on": {
 			harm: func(c *lifecycle.Component) { c.Run = func(context.Context) error { return nil } },
 			want: []string{"start a", "start b", "start c", "started", "drain", "stop c", "ended c", "stop b", "stop a", "ended a"},

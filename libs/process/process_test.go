@@ -280,6 +280,34 @@ func TestServesDrainsAndStops(t *testing.T) {
 	}
 }
 
+// TestNoGoroutineIsLeft is not parallel, so that what it finds is its own.
+func TestNoGoroutineIsLeft(t *testing.T) {
+	p, _ := program()
+	r := run(t, p, "--data", data(t), "--nats-url", nats(t, "127.0.0.1:0"))
+	get(t, r.out.line(t, "serving")["rpc"], "/hello")
+	r.stop()
+	r.wantExit(t, 0)
+
+	stacks := make([]byte, 1<<20)
+	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() { // what was told to end may still be on its way
+		n := runtime.Stack(stacks, true)
+		var left []string
+		for stack := range strings.SplitSeq(string(stacks[:n]), "\n\n") {
+			for _, ours := range []string{"process", "lifecycle", "telemetry", "rpc", "health"} {
+				if strings.Contains(stack, "ragmesh/libs/"+ours+".") {
+					left = append(left, stack)
+				}
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("still there:\n%s", strings.Join(left, "\n\n"))
+		}
+	}
+}
+
 func TestWaitsForNATSAndSaysSo(t *testing.T) {
 	t.Parallel()
 	p, _ := program()

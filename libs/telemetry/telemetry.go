@@ -169,7 +169,8 @@ func NewRegistry() *prometheus.Registry {
 	return r
 }
 
-// MetricsHandler serves a registry for scraping.
+// MetricsHandler serves a registry for scraping. A metric that cannot be collected is left out and counted; the others are
+// served all the same.
 func MetricsHandler(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: r, MaxRequestsInFlight: 4})
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
@@ -279,7 +280,7 @@ func TestServicesShareARegistry(t *testing.T) {
 		}
 	}
 	w := httptest.NewRecorder()
-	telemetry.MetricsHandler(r).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	telemetry.MetricsHandler(r).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
 		`rpc_calls_total{service="llm-gateway"} 2`, `rpc_calls_total{service="dialog"} 2`,
 		`ragmesh_busy_ratio{service="eval"} 0`, `ragmesh_llm_gateway_spans_dropped_total{service="llm-gateway"} 0`,
