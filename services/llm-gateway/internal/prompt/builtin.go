@@ -50,7 +50,7 @@ func builtinRevision(f File) string {
 		return "" // a File is plain data: it marshals
 	}
 	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:8])
+	return hex.EncodeToString(sum[:6])
 }
 
 // Source is a template file that was read.

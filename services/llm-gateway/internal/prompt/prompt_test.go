@@ -173,7 +173,7 @@ func TestCompileRefuses(t *testing.T) {
 		file File
 		want string
 	}{
-		{"no instructions", File{}, "system_prompt: is required"},
+		{"no instructions", File{}, "system_prompt must not be empty"},
 		{"a variable nobody has", File{SystemPrompt: "{{.Langauge}}"}, ".Langauge"},
 		{"a variable in a branch not taken", File{SystemPrompt: "{{if eq .Sources 99}}{{.Nope}}{{end}}"}, ".Nope"},
 		{"a field of a variable", File{SystemPrompt: "{{.Language.X}}"}, "not a variable"},
@@ -187,7 +187,7 @@ func TestCompileRefuses(t *testing.T) {
 		{"instructions that may say nothing", File{SystemPrompt: `{{if eq .Sources 0}}y{{end}}`}, "says nothing"},
 		{"a language", File{SystemPrompt: "x", Languages: map[string]Locale{"fr": {}}}, "languages.fr"},
 		{"an example without answer", File{SystemPrompt: "x", Examples: []Example{{Question: "q"}}}, "few_shot_examples[0]"},
-		{"too many examples", File{SystemPrompt: "x", Examples: make([]Example, 17)}, "more than 16"},
+		{"too many examples", File{SystemPrompt: "x", Examples: make([]Example, 17)}, "at most 16"},
 		{"a temperature", File{SystemPrompt: "x", Params: Params{Temperature: &hot}}, "temperature"},
 		{"a token limit", File{SystemPrompt: "x", Params: Params{MaxTokens: 1 << 20}}, "max_tokens"},
 	}

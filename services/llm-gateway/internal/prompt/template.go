@@ -12,6 +12,7 @@ import (
 	"text/template"
 	"text/template/parse"
 
+	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 )
 
@@ -83,20 +84,26 @@ type locale struct {
 	examples []Example
 }
 
-// Compile checks a file and makes a template of it. Errors name the key that is wrong.
+// Validate checks the file, for the loader, which adds the place.
+func (f File) Validate() error {
+	_, err := Compile("", "", f)
+	return err
+}
+
+// Compile checks a file and makes a template of it. Its errors are *config.Problem and name the key that is wrong.
 func Compile(id, revision string, f File) (*Template, error) {
 	if f.Params.MaxTokens < 0 || f.Params.MaxTokens > maxTokens {
-		return nil, fmt.Errorf("generation_params.max_tokens: %d is not between 0 and %d", f.Params.MaxTokens, maxTokens)
+		return nil, config.Invalid("generation_params.max_tokens", "must be 0 to %d, not %d", maxTokens, f.Params.MaxTokens)
 	}
 	if t := f.Params.Temperature; t != nil && (*t < 0 || *t > 2) {
-		return nil, fmt.Errorf("generation_params.temperature: %g is not between 0 and 2", *t)
+		return nil, config.Invalid("generation_params.temperature", "must be 0 to 2, not %g", *t)
 	}
-	t := &Template{ID: id, Revision: revision, Description: f.Description, Params: f.Params, locales: make(map[string]locale)}
 	for language := range f.Languages {
 		if language != ask.English && language != ask.Chinese {
-			return nil, fmt.Errorf("languages.%s: not one of en, zh", language)
+			return nil, config.Invalid("languages."+language, "is not a language that answers can have; there are en and zh")
 		}
 	}
+	t := &Template{ID: id, Revision: revision, Description: f.Description, Params: f.Params, locales: make(map[string]locale)}
 	for _, language := range []string{ask.English, ask.Chinese} {
 		l, err := compileLocale(f, language)
 		if err != nil {
@@ -115,18 +122,19 @@ func compileLocale(f File, language string) (locale, error) {
 	}
 	system, err := parseSystem(source)
 	if err != nil {
-		return locale{}, fmt.Errorf("%ssystem_prompt: %w", key, err)
+		return locale{}, config.Invalid(key+"system_prompt", "%s", err)
 	}
 	key, examples := "", f.Examples
 	if len(own.Examples) > 0 {
 		key, examples = "languages."+language+".", own.Examples
 	}
+	key += "few_shot_examples"
 	if len(examples) > maxExamples {
-		return locale{}, fmt.Errorf("%sfew_shot_examples: more than %d", key, maxExamples)
+		return locale{}, config.Invalid(key, "must be at most %d, not %d", maxExamples, len(examples))
 	}
 	for i, e := range examples {
 		if strings.TrimSpace(e.Question) == "" || strings.TrimSpace(e.Answer) == "" {
-			return locale{}, fmt.Errorf("%sfew_shot_examples[%d]: question and answer are required", key, i)
+			return locale{}, config.Invalid(fmt.Sprintf("%s[%d]", key, i), "needs a question and an answer")
 		}
 	}
 	return locale{system: system, examples: examples}, nil
@@ -136,10 +144,10 @@ func compileLocale(f File, language string) (locale, error) {
 // functions.
 func parseSystem(source string) (*template.Template, error) {
 	if strings.TrimSpace(source) == "" {
-		return nil, errors.New("is required")
+		return nil, errors.New("must not be empty")
 	}
 	if len(source) > maxSystemBytes {
-		return nil, fmt.Errorf("larger than %d KiB", maxSystemBytes>>10)
+		return nil, fmt.Errorf("must be at most %d KiB", maxSystemBytes>>10)
 	}
 	t, err := template.New("system_prompt").Parse(source)
 	if err != nil {

@@ -1,0 +1,139 @@
+package llmgateway
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/process"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
+)
+
+// Port is where llm-gateway serves calls when it is a process on a laptop.
+const Port = 8083
+
+// Config is llm-gateway's configuration.
+type Config struct {
+	process.Config `yaml:",inline"`
+	DefaultModel   string              `yaml:"default_model" doc:"Model for requests and prompts that name none. Empty for the model default, else extractive."`
+	Models         map[string]Model    `yaml:"models" doc:"Models by name; each is a route over targets."`
+	Providers      map[string]Provider `yaml:"providers" doc:"Providers by name. The built-in one, extractive, is always there."`
+	Budget         Budget              `yaml:"budget"`
+	Limits         Limits              `yaml:"limits"`
+}
+
+// Model is a route.
+type Model struct {
+	Targets           []Target `yaml:"targets" doc:"What is tried, in order, until one sends its first text. 1 to 8."`
+	WithoutExtractive bool     `yaml:"without_extractive" doc:"Fail when every target fails, instead of answering with the extractive model."`
+}
+
+// Target is a rung of a route.
+type Target struct {
+	Provider string `yaml:"provider" doc:"Name of a provider, or extractive."`
+	Model    string `yaml:"model" doc:"The provider's own model name; none for extractive."`
+}
+
+// Provider says where a provider is.
+type Provider struct {
+	Type            string        `yaml:"type" oneof:"openai" doc:"Wire format: openai is chat completions as OpenAI, vLLM, Ollama, llama.cpp, DeepSeek and Qwen speak it."`
+	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, e.g. https://api.openai.com/v1."`
+	Key             config.Secret `yaml:"key" doc:"API key; none for servers that want none."`
+	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"Send max_tokens instead of max_completion_tokens, for older servers."`
+	MaxConnections  int           `yaml:"max_connections" doc:"Connections to the provider. Count, up to 1024; 64 when 0."`
+}
+
+// Budget bounds prompts and answers.
+type Budget struct {
+	Context int `yaml:"context" doc:"Sources of a prompt. Estimated tokens, 0 to 1000000."`
+	History int `yaml:"history" doc:"Earlier messages of a prompt. Estimated tokens, 0 to 1000000."`
+	Answer  int `yaml:"answer" doc:"Answers, where neither request nor prompt says it. Tokens, 1 to 32768."`
+	Total   int `yaml:"total" doc:"Whole prompt, instructions and examples included. Estimated tokens, 256 to 1000000."`
+}
+
+// Limits bounds time and concurrency.
+type Limits struct {
+	FirstToken time.Duration `yaml:"first_token" doc:"Time to a target's first token. Duration, 10ms to 10m."`
+	Idle       time.Duration `yaml:"idle" doc:"Longest silence of a target after that. Duration, 10ms to 10m."`
+	Heartbeat  time.Duration `yaml:"heartbeat" doc:"Longest silence of a stream to its caller. Duration, 10ms to 1m."`
+	Concurrent int           `yaml:"concurrent" doc:"Answers under way; more are refused as overloaded. Count, 1 to 10000."`
+}
+
+const (
+	defaultConnections = 64
+	maxTargets         = 8
+)
+
+// Defaults returns the configuration without any file: the extractive model only.
+func Defaults() Config {
+	return Config{
+		Config: process.Defaults(Port),
+		Models: map[string]Model{extractive.Name: {Targets: []Target{{Provider: extractive.Name}}}},
+		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
+		Limits: Limits{FirstToken: 15 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256},
+	}
+}
+
+// defaultModel is the model for requests that name none.
+func (c Config) defaultModel() string {
+	if c.DefaultModel != "" {
+		return c.DefaultModel
+	}
+	if _, ok := c.Models["default"]; ok {
+		return "default"
+	}
+	return extractive.Name
+}
+
+// Validate checks the values against their bounds and each other.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, key, format string, a ...any) {
+		if !ok {
+			errs = append(errs, config.Invalid(key, format, a...))
+		}
+	}
+	names := strings.Join(slices.Sorted(maps.Keys(c.Models)), ", ")
+	_, known := c.Models[c.defaultModel()]
+	check(known, "default_model", "is no model: %q; there are %s", c.defaultModel(), names)
+	for name, m := range c.Models {
+		check(len(m.Targets) >= 1 && len(m.Targets) <= maxTargets, "models."+name+".targets", "must be 1 to %d, not %d", maxTargets, len(m.Targets))
+		for _, t := range m.Targets {
+			_, declared := c.Providers[t.Provider]
+			check(declared || t.Provider == extractive.Name, "models."+name+".targets", "name a provider that is not declared: %q", t.Provider)
+			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
+		}
+	}
+	_, taken := c.Providers[extractive.Name]
+	check(!taken, "providers."+extractive.Name, "is the built-in provider's name; choose another")
+	for name, p := range c.Providers {
+		check(p.BaseURL != "", "providers."+name+".base_url", "must be given, e.g. https://api.openai.com/v1")
+		check(p.MaxConnections >= 0 && p.MaxConnections <= 1024, "providers."+name+".max_connections", "must be 0 to 1024, not %d", p.MaxConnections)
+	}
+	c.Budget.validate(check)
+	c.Limits.validate(check)
+	return errors.Join(errs...)
+}
+
+type checker func(ok bool, key, format string, a ...any)
+
+func (b Budget) validate(check checker) {
+	const most = 1_000_000
+	check(b.Context >= 0 && b.Context <= most, "budget.context", "must be 0 to %d, not %d", most, b.Context)
+	check(b.History >= 0 && b.History <= most, "budget.history", "must be 0 to %d, not %d", most, b.History)
+	check(b.Answer >= 1 && b.Answer <= 32768, "budget.answer", "must be 1 to 32768, not %d", b.Answer)
+	check(b.Total >= 256 && b.Total <= most, "budget.total", "must be 256 to %d, not %d", most, b.Total)
+}
+
+func (l Limits) validate(check checker) {
+	between := func(d, most time.Duration, key string) {
+		check(d >= 10*time.Millisecond && d <= most, key, "must be 10ms to %v, not %v", most, d)
+	}
+	between(l.FirstToken, 10*time.Minute, "limits.first_token")
+	between(l.Idle, 10*time.Minute, "limits.idle")
+	between(l.Heartbeat, time.Minute, "limits.heartbeat")
+	check(l.Concurrent >= 1 && l.Concurrent <= 10_000, "limits.concurrent", "must be 1 to 10000, not %d", l.Concurrent)
+}

@@ -1,0 +1,95 @@
+// Package answer is what the gateway is for: it finds the prompt and the route of a request, renders the one within the
+// token budget and answers over the other.
+package answer
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
+)
+
+// Request is what is asked, and how.
+type Request struct {
+	Ask ask.Request
+	// PromptID and Model may be empty: the default prompt; the prompt's model, else the default one.
+	PromptID, Model string
+	// MaxTokens bounds the answer; 0 for the prompt's bound, else the configured one.
+	MaxTokens int
+}
+
+// Asked is what a model is asked.
+type Asked struct {
+	Template *prompt.Template
+	Rendered prompt.Rendered
+	// Route is the model's name, First its first target.
+	Route string
+	First route.Target
+
+	request provider.Request
+}
+
+// Options bounds what models are asked.
+type Options struct {
+	Budget prompt.Budget
+	// MaxTokens bounds answers for which neither request nor prompt says it.
+	MaxTokens int
+}
+
+// Service answers. Safe for concurrent use.
+type Service struct {
+	prompts *prompt.Library
+	routes  *route.Router
+	opts    Options
+}
+
+// New returns a Service over prompts and routes. A prompt that names a model no route has is refused.
+func New(prompts *prompt.Library, routes *route.Router, o Options) (*Service, error) {
+	for _, t := range prompts.All() {
+		if _, _, err := routes.Resolve(t.Params.Model); err != nil {
+			return nil, fault.Wrap(err, fault.Invalid, fault.ConfigInvalid, "prompts/%s.yaml: generation_params.model names no model: %q",
+				t.ID, t.Params.Model)
+		}
+	}
+	return &Service{prompts: prompts, routes: routes, opts: o}, nil
+}
+
+// Prompts returns the templates ordered by id.
+func (s *Service) Prompts() []*prompt.Template { return s.prompts.All() }
+
+// Routes returns the models.
+func (s *Service) Routes() *route.Router { return s.routes }
+
+// Prepare renders what a model would be asked.
+func (s *Service) Prepare(r Request) (Asked, error) {
+	t, err := s.prompts.Get(r.PromptID)
+	if err != nil {
+		return Asked{}, err
+	}
+	name, first, err := s.routes.Resolve(cmp.Or(r.Model, t.Params.Model))
+	if err != nil {
+		return Asked{}, err
+	}
+	rendered, err := t.Render(r.Ask, s.opts.Budget)
+	if err != nil {
+		return Asked{}, err
+	}
+	fitting := r.Ask
+	fitting.Sources = rendered.Sources
+	return Asked{
+		Template: t, Rendered: rendered, Route: name, First: first,
+		request: provider.Request{
+			Ask: fitting, Messages: rendered.Messages,
+			MaxTokens: cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens), Temperature: t.Params.Temperature,
+		},
+	}, nil
+}
+
+// Generate answers what was prepared.
+func (s *Service) Generate(ctx context.Context, a Asked, sink route.Sink) (route.Outcome, error) {
+	return s.routes.Generate(ctx, a.Route, a.request, sink)
+}

@@ -1,0 +1,277 @@
+package route
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+)
+
+// scripted is a provider that plays a script.
+type scripted func(ctx context.Context, emit func(provider.Piece) error) (provider.Result, error)
+
+func (s scripted) Generate(ctx context.Context, _ provider.Request, emit func(provider.Piece) error) (provider.Result, error) {
+	return s(ctx, emit)
+}
+
+func says(texts ...string) scripted {
+	return func(_ context.Context, emit func(provider.Piece) error) (provider.Result, error) {
+		for _, s := range texts {
+			if err := emit(provider.Piece{Text: s}); err != nil {
+				return provider.Result{}, err
+			}
+		}
+		return provider.Result{Finish: provider.Stop, Usage: provider.Usage{Prompt: 3, Completion: len(texts)}}, nil
+	}
+}
+
+func fails(k fault.Kind, r fault.Reason, before ...string) scripted {
+	return func(_ context.Context, emit func(provider.Piece) error) (provider.Result, error) {
+		for _, s := range before {
+			if err := emit(provider.Piece{Text: s}); err != nil {
+				return provider.Result{}, err
+			}
+		}
+		return provider.Result{}, fault.New(k, r, "it failed")
+	}
+}
+
+// rests sends its texts with pauses before each, and ends early with its context.
+func rests(pause time.Duration, texts ...string) scripted {
+	return func(ctx context.Context, emit func(provider.Piece) error) (provider.Result, error) {
+		for _, s := range texts {
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+				return provider.Result{}, ctx.Err()
+			}
+			if err := emit(provider.Piece{Text: s}); err != nil {
+				return provider.Result{}, err
+			}
+		}
+		return provider.Result{Finish: provider.Stop}, nil
+	}
+}
+
+// kept is a sink and a meter that remember.
+type kept struct {
+	mu      sync.Mutex
+	started []Started
+	text    strings.Builder
+	tried   []string
+	onText  func() error
+}
+
+func (k *kept) Started(s Started) error {
+	for i := range s.Skipped {
+		s.Skipped[i].Fault = fault.New(s.Skipped[i].Fault.Kind, s.Skipped[i].Fault.Reason, "")
+	}
+	k.started = append(k.started, s)
+	return nil
+}
+
+func (k *kept) Text(s string) error {
+	k.text.WriteString(s)
+	if k.onText != nil {
+		return k.onText()
+	}
+	return nil
+}
+
+func (k *kept) Tried(route, provider, outcome string, _ time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tried = append(k.tried, route+" "+provider+" "+outcome)
+}
+func (k *kept) FirstText(string, string, time.Duration)       {}
+func (k *kept) Tokens(string, string, provider.Usage)         {}
+func (k *kept) report(context.Context, string, string, error) {}
+
+func router(t *testing.T, k *kept, targets ...Target) *Router {
+	t.Helper()
+	r, err := New(map[string][]Target{"default": targets}, Options{
+		Default: "default", FirstText: 15 * time.Second, Idle: 20 * time.Second, MaxConcurrent: 2,
+	}, Deps{Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now})
+	if err != nil {
+		t.Fatalf("New: %v", err)
+	}
+	return r
+}
+
+func ladder(ps ...provider.Provider) []Target {
+	var out []Target
+	for i, p := range ps {
+		out = append(out, Target{Name: string(rune('a' + i)), Provider: p, Model: "m"})
+	}
+	return out
+}
+
+func TestGenerateFallsBackBeforeTheFirstText(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		first scripted
+		kind  fault.Kind
+		why   fault.Reason
+	}{
+		{"unavailable", fails(fault.Unavailable, fault.ProviderUnavailable), fault.Unavailable, fault.ProviderUnavailable},
+		{"rate limited", fails(fault.Exhausted, fault.ProviderRateLimited), fault.Exhausted, fault.ProviderRateLimited},
+		{"rejected", fails(fault.Precondition, fault.ProviderRejected), fault.Precondition, fault.ProviderRejected},
+		{"cut before any text", fails(fault.Unavailable, fault.ProviderStreamCut), fault.Unavailable, fault.ProviderStreamCut},
+		{"silent", rests(time.Hour, "late"), fault.Unavailable, fault.ProviderUnavailable},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				k := &kept{}
+				out, err := router(t, k, ladder(tt.first, says("from ", "b"))...).Generate(t.Context(), "", provider.Request{}, k)
+				if err != nil || k.text.String() != "from b" || out.Result.Finish != provider.Stop {
+					t.Fatalf("Generate = %+v, %v, text %q", out, err, k.text.String())
+				}
+				want := []Started{{Rung: 1, Name: "b", Model: "m", Skipped: []Skip{{Name: "a", Model: "m", Fault: fault.New(tt.kind, tt.why, "")}}}}
+				if diff := cmp.Diff(want, k.started, cmp.Comparer(sameFault)); diff != "" {
+					t.Errorf("started (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([]string{"default a " + fault.ReasonName(tt.why), "default b stop"}, k.tried); diff != "" {
+					t.Errorf("tried (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func sameFault(a, b *fault.Error) bool { return a.Kind == b.Kind && a.Reason == b.Reason }
+
+func TestGenerateNeverDoublesText(t *testing.T) {
+	t.Parallel()
+	for name, first := range map[string]scripted{
+		"cut": fails(fault.Unavailable, fault.ProviderStreamCut, "half"),
+		"stalled": func(ctx context.Context, emit func(provider.Piece) error) (provider.Result, error) {
+			if err := emit(provider.Piece{Text: "half"}); err != nil {
+				return provider.Result{}, err
+			}
+			<-ctx.Done()
+			return provider.Result{}, ctx.Err()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				k := &kept{}
+				began := time.Now()
+				_, err := router(t, k, ladder(first, says("other"))...).Generate(t.Context(), "", provider.Request{}, k)
+				if fault.KindOf(err) != fault.Unavailable || k.text.String() != "half" || len(k.started) != 1 {
+					t.Errorf("Generate error = %v after %q, want a typed error after half an answer", err, k.text.String())
+				}
+				if took := time.Since(began); name == "stalled" && took != 20*time.Second {
+					t.Errorf("noticed after %s, want the idle limit of 20s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestGenerateSlowIsNotSilent(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{}
+		// 14 s to the first text and between texts; a slow reader besides, who doesn't count against the provider.
+		k.onText = func() error { time.Sleep(time.Minute); return nil }
+		out, err := router(t, k, ladder(rests(14*time.Second, "a", "b", "c"))...).Generate(t.Context(), "", provider.Request{}, k)
+		if err != nil || k.text.String() != "abc" || out.FirstText != 14*time.Second {
+			t.Errorf("Generate = %+v, %v, %q", out, err, k.text.String())
+		}
+	})
+}
+
+func TestGenerateReasoningKeepsItAlive(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{}
+		out, err := router(t, k, ladder(rests(14*time.Second, "", "", "", "a"), says("never"))...).Generate(t.Context(), "", provider.Request{}, k)
+		if err != nil || k.text.String() != "a" || out.FirstText != 56*time.Second {
+			t.Errorf("Generate = %+v, %v, %q", out, err, k.text.String())
+		}
+	})
+}
+
+func TestGenerateLeavesTimeForTheLowerRung(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		began := time.Now()
+		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(ctx, "", provider.Request{}, k); err != nil {
+			t.Fatalf("Generate: %v", err)
+		}
+		if took := time.Since(began); took != 5*time.Second || k.text.String() != "y" {
+			t.Errorf("%q after %s, want the lower rung's answer after half the deadline", k.text.String(), took)
+		}
+	})
+}
+
+func TestGenerateEnds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := router(t, k, ladder(rests(time.Hour, "x"))...).Generate(ctx, "", provider.Request{}, k)
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller's deadline: %v", err)
+		}
+		canceled, stop := context.WithCancel(t.Context())
+		stop()
+		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(canceled, "", provider.Request{}, k); !errors.Is(err, context.Canceled) {
+			t.Errorf("a caller who is gone: %v, want no further rung", err)
+		}
+		gone := errors.New("gone")
+		k.onText = func() error { return gone }
+		if _, err := router(t, k, ladder(says("x", "y"), says("z"))...).Generate(t.Context(), "", provider.Request{}, k); !errors.Is(err, gone) {
+			t.Errorf("a sink that fails: %v, want its error", err)
+		}
+	})
+}
+
+func TestGenerateWithoutText(t *testing.T) {
+	t.Parallel()
+	k := &kept{}
+	if _, err := router(t, k, ladder(says())...).Generate(t.Context(), "", provider.Request{}, k); err != nil || len(k.started) != 1 {
+		t.Errorf("Generate: %v, started %d times, want once", err, len(k.started))
+	}
+}
+
+func TestGenerateRefuses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		k := &kept{}
+		r := router(t, k, ladder(rests(time.Second, "x"))...)
+		if _, err := r.Generate(t.Context(), "gpt", provider.Request{}, k); fault.ReasonOf(err) != fault.ModelNotFound {
+			t.Errorf("an unknown model: %v", err)
+		}
+		for range 2 {
+			go func() { _, _ = r.Generate(t.Context(), "", provider.Request{}, &kept{}) }()
+		}
+		synctest.Wait()
+		_, err := r.Generate(t.Context(), "", provider.Request{}, k)
+		if f := fault.As(err); f == nil || f.Reason != fault.Overloaded || f.RetryAfter == 0 || !r.Saturated() {
+			t.Errorf("a third answer of two: %v", err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if r.Saturated() {
+			t.Error("the slots were not given back")
+		}
+	})
+}

@@ -1,0 +1,136 @@
+package rpc
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
+)
+
+// stage names this service in degradations.
+const stage = "llm-gateway"
+
+func requestOf(r *llmv1.GenerateRequest) (answer.Request, error) {
+	out := answer.Request{
+		Ask:      ask.Request{Question: r.GetQuestion(), Language: r.GetLanguage()},
+		PromptID: r.GetPromptId(), Model: r.GetModel(), MaxTokens: int(r.GetMaxTokens()),
+	}
+	for _, m := range r.GetHistory() {
+		out.Ask.History = append(out.Ask.History, ask.Message{Role: roleOf(m.GetRole()), Content: m.GetContent()})
+	}
+	seen := make(map[uint32]bool)
+	for _, s := range r.GetSources() {
+		source, err := sourceOf(s)
+		if err != nil {
+			return answer.Request{}, err
+		}
+		if seen[s.GetNumber()] {
+			return answer.Request{}, invalidSource("every source needs a number of its own")
+		}
+		seen[s.GetNumber()] = true
+		out.Ask.Sources = append(out.Ask.Sources, source)
+	}
+	return out, nil
+}
+
+func invalidSource(description string) error {
+	return fault.New(fault.Invalid, fault.InvalidRequest, "the sources are not as they must be").WithField("sources", description)
+}
+
+func sourceOf(s *llmv1.Source) (ask.Source, error) {
+	out := ask.Source{Number: int(s.GetNumber()), ID: s.GetId()}
+	switch {
+	case s.GetNumber() == 0 || s.GetNumber() > 9999:
+		return ask.Source{}, invalidSource("numbers are 1 to 9999")
+	case s.GetPassage() != nil:
+		p := s.GetPassage()
+		out.Document, out.Offset = p.GetDocumentId(), int(p.GetRange().GetStart()) //nolint:gosec // an offset in a document
+		out.Title, out.Headings, out.Text, out.Score = p.GetTitle(), p.GetHeadingPath(), p.GetText(), p.GetScore()
+	case s.GetToolResult() != nil:
+		t := s.GetToolResult()
+		out.Text, out.Tool = t.GetText(), &ask.Tool{Name: t.GetTool(), Failure: t.GetError().GetMessage()}
+		if t.GetError() != nil && out.Tool.Failure == "" {
+			out.Tool.Failure = "the call failed"
+		}
+	default:
+		return ask.Source{}, invalidSource("a source is a passage or a tool result")
+	}
+	return out, nil
+}
+
+func roleOf(r llmv1.Role) ask.Role {
+	switch r {
+	case llmv1.Role_ROLE_SYSTEM:
+		return ask.System
+	case llmv1.Role_ROLE_ASSISTANT:
+		return ask.Assistant
+	default:
+		return ask.User
+	}
+}
+
+func messagesOf(messages []ask.Message) []*llmv1.Message {
+	roles := map[ask.Role]llmv1.Role{
+		ask.System: llmv1.Role_ROLE_SYSTEM, ask.User: llmv1.Role_ROLE_USER, ask.Assistant: llmv1.Role_ROLE_ASSISTANT,
+	}
+	out := make([]*llmv1.Message, len(messages))
+	for i, m := range messages {
+		out[i] = &llmv1.Message{Role: roles[m.Role], Content: m.Content}
+	}
+	return out
+}
+
+func startedOf(a answer.Asked, s route.Started, revision string) *llmv1.Started {
+	out := &llmv1.Started{
+		PromptId: a.Template.ID, PromptHash: a.Rendered.Hash, PromptRevision: a.Template.Revision,
+		Model: a.Route, Provider: s.Name, ProviderModel: s.Model, Rung: count(s.Rung), ConfigRevision: revision,
+	}
+	for _, source := range a.Rendered.Sources {
+		out.SourceIds = append(out.SourceIds, source.ID)
+	}
+	for _, skip := range s.Skipped {
+		out.Degradations = append(out.Degradations, &retrieverv1.Degradation{
+			Stage: stage, Reason: strings.ToLower(fault.ReasonName(skip.Fault.Reason)), Message: clip(skip.Name+": "+skip.Fault.Message, 300),
+		})
+	}
+	return out
+}
+
+func usageOf(u provider.Usage) *llmv1.Usage {
+	return &llmv1.Usage{PromptTokens: count(u.Prompt), CompletionTokens: count(u.Completion), Estimated: u.Estimated}
+}
+
+func finishOf(f provider.Finish) llmv1.FinishReason {
+	switch f {
+	case provider.Length:
+		return llmv1.FinishReason_FINISH_REASON_LENGTH
+	case provider.Filtered:
+		return llmv1.FinishReason_FINISH_REASON_FILTERED
+	case provider.Abstained:
+		return llmv1.FinishReason_FINISH_REASON_ABSTAINED
+	default:
+		return llmv1.FinishReason_FINISH_REASON_STOP
+	}
+}
+
+// count makes a wire number of one that a provider may have sent.
+func count(n int) uint32 {
+	return uint32(min(max(n, 0), 1<<31-1)) //nolint:gosec // bounded
+}
+
+// clip cuts s to at most limit bytes, between characters.
+func clip(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}

@@ -1,0 +1,113 @@
+// Package rpc serves ragmesh.llm.v1.LLMService: it turns messages into requests of the domain and back.
+package rpc
+
+import (
+	"context"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
+)
+
+// Options is what a Handler needs besides the service.
+type Options struct {
+	// Revision is the configuration's.
+	Revision string
+	// Heartbeat is how long a stream may be silent.
+	Heartbeat time.Duration
+	Clock     func() time.Time
+}
+
+// Handler serves the RPCs.
+type Handler struct {
+	answers *answer.Service
+	opts    Options
+}
+
+var _ llmv1connect.LLMServiceHandler = (*Handler)(nil)
+
+// New returns a Handler over answers.
+func New(answers *answer.Service, o Options) *Handler { return &Handler{answers: answers, opts: o} }
+
+// Generate streams an answer.
+func (h *Handler) Generate(ctx context.Context, r *llmv1.GenerateRequest, out *connect.ServerStream[llmv1.GenerateResponse]) error {
+	return h.generate(ctx, r, out)
+}
+
+func (h *Handler) generate(ctx context.Context, r *llmv1.GenerateRequest, out sender) error {
+	began := h.opts.Clock()
+	asked, err := h.prepare(r)
+	if err != nil {
+		return err
+	}
+	s := &stream{asked: asked, revision: h.opts.Revision, every: h.opts.Heartbeat, out: out}
+	outcome, err := h.answers.Generate(ctx, asked, s)
+	s.close()
+	if err != nil {
+		return err
+	}
+	return s.send(&llmv1.GenerateResponse{Event: &llmv1.GenerateResponse_Completed{Completed: &llmv1.Completed{
+		FinishReason: finishOf(outcome.Result.Finish), Usage: usageOf(outcome.Result.Usage),
+		TimeToFirstToken: durationpb.New(outcome.FirstText), Duration: durationpb.New(h.opts.Clock().Sub(began)),
+	}}})
+}
+
+func (h *Handler) prepare(r *llmv1.GenerateRequest) (answer.Asked, error) {
+	request, err := requestOf(r)
+	if err != nil {
+		return answer.Asked{}, err
+	}
+	return h.answers.Prepare(request)
+}
+
+// RenderPrompt shows what Generate would ask.
+func (h *Handler) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
+	asked, err := h.prepare(r.GetGenerate())
+	if err != nil {
+		return nil, err
+	}
+	return &llmv1.RenderPromptResponse{
+		Messages:     messagesOf(asked.Rendered.Messages),
+		Started:      startedOf(asked, route.Started{Rung: 0, Name: asked.First.Name, Model: asked.First.Model, Skipped: nil}, h.opts.Revision),
+		PromptTokens: count(asked.Rendered.Tokens),
+	}, nil
+}
+
+// ListModels lists the routes, each with its first target.
+func (h *Handler) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.ListModelsResponse, error) {
+	routes := h.answers.Routes()
+	out := &llmv1.ListModelsResponse{DefaultModel: routes.Default()}
+	for _, name := range routes.Names() {
+		_, first, err := routes.Resolve(name)
+		if err != nil {
+			return nil, err
+		}
+		out.Models = append(out.Models, &llmv1.Model{Name: name, Provider: first.Name, ProviderModel: first.Model})
+	}
+	return out, nil
+}
+
+// ListPrompts lists the templates.
+func (h *Handler) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv1.ListPromptsResponse, error) {
+	out := &llmv1.ListPromptsResponse{ConfigRevision: h.opts.Revision}
+	for _, t := range h.answers.Prompts() {
+		out.Prompts = append(out.Prompts, &llmv1.Prompt{PromptId: t.ID, Revision: t.Revision, Description: t.Description})
+	}
+	return out, nil
+}
+
+// Embed is not there yet.
+func (h *Handler) Embed(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "the gateway has no embedding models yet; search works by keywords")
+}
+
+// Rerank is not there yet.
+func (h *Handler) Rerank(context.Context, *llmv1.RerankRequest) (*llmv1.RerankResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "the gateway has no rerank models yet; search ranks by keywords")
+}
