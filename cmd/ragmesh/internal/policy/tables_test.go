@@ -30,9 +30,10 @@ var technologies = []technology{
 		imports: []string{"connectrpc.com/", "google.golang.org/grpc"},
 		why:     "handlers and clients translate, so that the domain can be read and tested without a transport",
 		homes: map[string]string{
-			"cmd/ragmesh/internal/client": "the command line's side of the edge",
-			"libs/rpc":                    "the server and client kit",
-			"services/*/internal/rpc":     "the handlers",
+			"cmd/ragmesh/internal/client":   "the command line's side of the edge",
+			"libs/rpc":                      "the server and client kit",
+			"services/*/internal/rpc":       "the handlers",
+			"services/dialog/internal/peer": "the edge's clients of the other services",
 		},
 	},
 	{
@@ -40,11 +41,14 @@ var technologies = []technology{
 		imports: []string{prefix + "proto/gen/"},
 		why:     "the wire format and the domain change for different reasons",
 		homes: map[string]string{
-			"libs/fault":                     "the reasons of errors are part of the contract",
-			"cmd/ragmesh/**":                 "the command line speaks the public contract",
-			"proto/**":                       "the contract itself",
-			"services/*/internal/rpc":        "the handlers",
-			"services/eval/internal/consume": "turns, spans and feedback as they come from the bus",
+			"libs/fault":                      "the reasons of errors are part of the contract",
+			"cmd/ragmesh/**":                  "the command line speaks the public contract",
+			"proto/**":                        "the contract itself",
+			"services/*":                      "the root registers its handlers",
+			"services/*/internal/rpc":         "the handlers",
+			"services/dialog/internal/peer":   "the edge's clients of the other services",
+			"services/dialog/internal/record": "turns as they go to the bus",
+			"services/eval/internal/consume":  "turns, spans and feedback as they come from the bus",
 		},
 	},
 	{
