@@ -117,11 +117,12 @@ func encode(v reflect.Value, revision bool) (*yaml.Node, error) {
 
 // Change is one key in which two configurations differ.
 type Change struct {
-	Key string
+	Key string `json:"key"`
 	// Old and New are the values as YAML, empty where there is none.
-	Old, New string
+	Old string `json:"old"`
+	New string `json:"new"`
 	// Live is true when the change needs no restart.
-	Live bool
+	Live bool `json:"live"`
 }
 
 // Diff returns the keys in which two configurations of one type differ, in the order of their fields.

@@ -23,7 +23,7 @@ var shortcuts = map[string]struct{ key, usage string }{
 	"data":       {"data", "keep data and look for keys in `DIR`"},
 	"rpc-addr":   {"rpc.addr", "serve calls on `HOST:PORT`"},
 	"admin-addr": {"admin.addr", "serve health and metrics on `HOST:PORT` (default: RPC port + 1000)"},
-	"nats-url":   {"nats.url", "address of NATS, `URL`"},
+	"nats-url":   {"nats.url", "connect to NATS at `URL`"},
 }
 
 func parseFlags(service string, args []string, stderr io.Writer) (options, error) {

@@ -52,6 +52,9 @@ func (h *host) run(ctx context.Context) (err error) {
 	h.live = health.NewLiveness(nil)
 	h.env = &Env{ConfigDir: h.configDir, KeysDir: h.keysDir(), Version: telemetry.Version, Live: h.live}
 
+	if err := h.loadKeys(); err != nil {
+		return err
+	}
 	if !h.stateless {
 		h.env.DataDir = filepath.Join(h.config.Data, h.service)
 		lock, err := LockDir(h.env.DataDir)
@@ -59,9 +62,6 @@ func (h *host) run(ctx context.Context) (err error) {
 			return err
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
-	}
-	if err := h.loadKeys(); err != nil {
-		return err
 	}
 	adminAddr := h.config.Admin.Addr
 	if adminAddr == "" {

@@ -153,22 +153,9 @@ func (p Program[C]) load(o options, environ []string, stderr io.Writer) (*host, 
 	return &host{
 		service: p.Service, config: cfg, configDir: o.configDir, revision: loaded.Revision, files: loaded.Files,
 		stateless: p.Stateless, withoutNATS: p.WithoutNATS,
-		log: telemetry.Logger(stderr, cfg.Log.Level, console(cfg.Log.Format, stderr)),
+		log: telemetry.Logger(stderr, cfg.Log.Level, cfg.Log.Format == "console" || cfg.Log.Format == "auto" && telemetry.Terminal(stderr)),
 		build: func(ctx context.Context, env *Env) (Service, error) {
 			return p.Build(ctx, env, loaded)
 		},
 	}, nil
-}
-
-// console says whether log lines are for people.
-func console(format string, w io.Writer) bool {
-	if format != "auto" {
-		return format == "console"
-	}
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -374,6 +374,11 @@ func TestRefusesToStart(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(configs, "retriever.yaml"), []byte("greting: hi\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
+			t.Errorf("a start without keys left something behind: %v, %v", left, err)
+		}
+	})
 	misnamed := t.TempDir()
 	if err := os.WriteFile(filepath.Join(misnamed, "retreiver.yaml"), nil, 0o600); err != nil {
 		t.Fatal(err)

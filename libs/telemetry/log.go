@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"io"
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,9 +20,19 @@ func Logger(w io.Writer, level string, console bool) zerolog.Logger {
 		l = zerolog.InfoLevel
 	}
 	if console {
-		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly}
+		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !Terminal(w)}
 	}
 	return zerolog.New(w).Level(l).Hook(zerolog.HookFunc(stamp))
+}
+
+// Terminal says whether a person reads what is written to w.
+func Terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // stamp adds the time in UTC with milliseconds; zerolog's own way is a global setting.
