@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/text/width"
 
+	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/text"
 )
 
@@ -45,7 +46,7 @@ type Intent struct {
 
 // Config configures a Planner.
 type Config struct {
-	Builtin bool     `yaml:"builtin" doc:"Whether arithmetic, the time of day and small talk are recognised without further rules."`
+	Builtin bool     `yaml:"builtin_intents" doc:"Whether arithmetic, the time of day and small talk are recognised without further rules."`
 	Intents []Intent `yaml:"intents" doc:"Rules, tried in order before the built-in ones; every match counts. At most 200."`
 }
 
@@ -106,7 +107,7 @@ type match struct {
 // New returns a Planner with the configured rules, and the built-in ones after them.
 func New(cfg Config) (*Planner, error) {
 	if len(cfg.Intents) > maxIntents {
-		return nil, fmt.Errorf("intents: %d given, at most %d allowed", len(cfg.Intents), maxIntents)
+		return nil, config.Invalid("intents", "must be at most %d, not %d", maxIntents, len(cfg.Intents))
 	}
 	p := &Planner{}
 	seen := map[string]bool{}
@@ -116,7 +117,7 @@ func New(cfg Config) (*Planner, error) {
 			err = errors.New("the name is taken by an earlier intent")
 		}
 		if err != nil {
-			return nil, fmt.Errorf("intents[%d] (%s): %w", i, intent.Name, err)
+			return nil, config.Invalid(fmt.Sprintf("intents[%d]", i), "is not good: %s", err)
 		}
 		seen[intent.Name] = true
 		p.rules = append(p.rules, r)

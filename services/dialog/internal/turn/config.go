@@ -2,9 +2,9 @@ package turn
 
 import (
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/evidence"
 )
 
@@ -20,7 +20,7 @@ type Config struct {
 
 // Budget is how long a turn and its stages may take.
 type Budget struct {
-	Turn       time.Duration `yaml:"turn" doc:"The whole turn. Duration, 1s to 10m."`
+	Turn       time.Duration `yaml:"turn" doc:"The whole turn. Duration, 50ms to 10m."`
 	Plan       time.Duration `yaml:"plan" doc:"Loading the session, and planning. Duration, 10ms to 10s."`
 	Retrieve   time.Duration `yaml:"retrieve" doc:"The search. Duration, 10ms to 1m."`
 	Tools      time.Duration `yaml:"tools" doc:"The tool calls, all at once. Duration, 10ms to 1m."`
@@ -46,7 +46,7 @@ func (c Config) Validate() error {
 	var wrong []error
 	duration := func(name string, d, least, most time.Duration) {
 		if d < least || d > most {
-			wrong = append(wrong, fmt.Errorf("budget.%s is %s, allowed are %s to %s", name, d, least, most))
+			wrong = append(wrong, config.Invalid("budget."+name, "must be %s to %s, not %s", least, most, d))
 		}
 	}
 	b := c.Budget
@@ -60,7 +60,7 @@ func (c Config) Validate() error {
 	duration("heartbeat", b.Heartbeat, 10*time.Millisecond, time.Minute)
 	count := func(name string, n, least, most int) {
 		if n < least || n > most {
-			wrong = append(wrong, fmt.Errorf("%s is %d, allowed are %d to %d", name, n, least, most))
+			wrong = append(wrong, config.Invalid(name, "must be %d to %d, not %d", least, most, n))
 		}
 	}
 	count("top_k", c.TopK, 0, 20)
@@ -68,7 +68,7 @@ func (c Config) Validate() error {
 	count("history_tokens", c.Tokens, 0, 16_000)
 	count("max_running", c.Limit, 1, 100_000)
 	if c.Threshold < 0 || c.Threshold > 1 {
-		wrong = append(wrong, fmt.Errorf("evidence_threshold is %g, allowed are 0 to 1", c.Threshold))
+		wrong = append(wrong, config.Invalid("evidence_threshold", "must be 0 to 1, not %g", c.Threshold))
 	}
 	return errors.Join(wrong...)
 }

@@ -1,0 +1,180 @@
+// Package dialog is the service that people and programs talk to: the edge. It says who is calling and what they may do,
+// keeps sessions, and answers questions: it makes a follow-up standalone, plans, asks the retriever and the tools at the
+// same time under one deadline, has the llm-gateway put an answer together from what they found, streams it with verified
+// citations, and writes the turn once. Whatever part fails, the turn goes on with the rest and says so. Other services'
+// public procedures are passed through after authorisation, so that clients need one address.
+package dialog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/health"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	librpc "github.com/ragmesh/ragmesh/libs/rpc"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/peer"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/rpc"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
+)
+
+// Deps is what dialog needs from the process around it.
+type Deps struct {
+	Telemetry *telemetry.Telemetry
+	Bus       *bus.Bus
+	Live      *health.Liveness
+	// Verifier checks the tokens of services that call the edge in the background.
+	Verifier *identity.Verifier
+	// DataDir is dialog's own folder; it exists and is nobody else's. The spool is in it.
+	DataDir string
+	// Revision is the configuration's.
+	Revision string
+	Clock    func() time.Time
+	// Retriever, Tools, LLM and Eval are the services behind the edge.
+	Retriever, Tools, LLM, Eval librpc.Conn
+}
+
+// Service is dialog. The process around it calls ConfigureMux and Register, then Run.
+type Service struct {
+	answerer   *turn.Answerer
+	store      *store.Store
+	keys       *access.Keyring
+	workspaces *access.Workspaces
+	trail      *audit.Trail
+	edge       *rpc.Edge
+	handlers   rpc.Handlers
+	live       *health.Liveness
+	drainFor   time.Duration
+	configured bool
+}
+
+// New makes the service. It calls nobody yet.
+func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
+	t := deps.Telemetry
+	s := &Service{live: deps.Live, drainFor: cfg.Turn.Budget.Save + time.Second, configured: cfg.Auth.Configured()}
+	var err error
+	if s.store, err = store.Open(ctx, store.Deps{
+		Bus: deps.Bus, Codec: record.Codec{}, Dir: filepath.Join(deps.DataDir, "spool"), Now: deps.Clock,
+		TurnFor: cfg.Turn.Budget.Turn + 10*time.Second, Registry: t.Registry, Log: t.Log,
+	}); err != nil {
+		return nil, err
+	}
+	if s.trail, err = audit.New(s.audit, newID, deps.Clock, t.Registry, t.Log); err != nil {
+		return nil, err
+	}
+	if err := s.admission(ctx, cfg, deps); err != nil {
+		return nil, err
+	}
+	planner, err := plan.New(cfg.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("read intents: %w", err)
+	}
+	if s.answerer, err = turn.New(cfg.Turn, turn.Deps{
+		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: peer.NewModel(deps.LLM),
+		Store: s.store, Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision,
+		Tracer: t.Tracer.Tracer("github.com/ragmesh/ragmesh/services/dialog"), Registry: t.Registry, Log: t.Logger,
+	}); err != nil {
+		return nil, err
+	}
+	s.handlers = rpc.Handlers{
+		Dialog:     rpc.NewDialog(s.answerer, s.store, deps.Clock),
+		Workspaces: rpc.NewWorkspaces(s.workspaces, s.trail),
+		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
+		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},
+	}
+	return s, nil
+}
+
+// admission makes what decides who may do what.
+func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
+	keys, err := deps.Bus.KV(ctx, bus.Keys)
+	if err != nil {
+		return err
+	}
+	workspaces, err := deps.Bus.KV(ctx, bus.Workspaces)
+	if err != nil {
+		return err
+	}
+	s.keys = access.NewKeyring(keys, deps.Clock, deps.Telemetry.Log)
+	s.workspaces = access.NewWorkspaces(workspaces, deps.Clock, deps.Telemetry.Log)
+	var verifier access.Verifier
+	if deps.Verifier != nil { // not a nil *Verifier in an interface
+		verifier = deps.Verifier
+	}
+	guard, err := access.NewGuard(cfg.Auth, verifier, s.keys, s.workspaces)
+	if err != nil {
+		return err
+	}
+	s.edge = rpc.NewEdge(guard, s.trail)
+	return nil
+}
+
+func (s *Service) audit(ctx context.Context, id string, e audit.Event) error {
+	payload, err := record.Audit(e).Encode()
+	if err != nil {
+		return err
+	}
+	return s.store.Publish(ctx, "audit", e.Workspace, id, payload)
+}
+
+// newID returns an id that sorts by time.
+func newID() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
+
+// ConfigureMux makes the mux an edge's: callers are people and programs outside, with API keys instead of tokens.
+func (s *Service) ConfigureMux(o *librpc.MuxOptions) { s.edge.Configure(o) }
+
+// Register adds dialog's handlers and those it passes through.
+func (s *Service) Register(mux *librpc.Mux) { s.handlers.Register(mux) }
+
+// drainSilence is how long the loop that drains the spool may take for one round.
+const drainSilence = 45 * time.Second
+
+// Run keeps keys and workspaces up to date and moves spooled turns to the stream until ctx ends, then waits for turns that
+// are being saved.
+func (s *Service) Run(ctx context.Context) error {
+	pulse := s.live.NewPulse("spool", drainSilence)
+	defer pulse.Stop()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.keys.Watch(groupCtx) })
+	group.Go(func() error { return s.workspaces.Watch(groupCtx) })
+	group.Go(func() error { return s.trail.Run(groupCtx) })
+	group.Go(func() error { return s.store.Drain(groupCtx, pulse.Beat) })
+	err := group.Wait()
+	// The server has drained before ctx ended; what is left are the last writes of turns whose callers it cut off.
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainFor)
+	defer cancel()
+	if drainErr := s.answerer.Drain(end); drainErr != nil {
+		err = errors.Join(err, fmt.Errorf("wait for running turns: %w", drainErr))
+	}
+	return err
+}
+
+// Ready returns the rows of the readiness report.
+func (s *Service) Ready(context.Context) []health.Component {
+	running, limit, _ := s.answerer.Load()
+	rows := []health.Component{{Name: "turns", Ready: running < limit, Detail: fmt.Sprintf("%d of %d running", running, limit)}}
+	spool := health.Component{Name: "spool", Ready: true}
+	if n := s.store.Spooled(); n > 0 {
+		spool.Ready, spool.Detail = false, fmt.Sprintf("%d turns wait for NATS", n)
+	}
+	rows = append(rows, spool)
+	if s.configured {
+		keys := health.Component{Name: "api keys"}
+		keys.Ready, keys.Detail = s.keys.Healthy()
+		rows = append(rows, keys)
+	}
+	return rows
+}

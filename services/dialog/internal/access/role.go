@@ -1,0 +1,79 @@
+package access
+
+import "github.com/ragmesh/ragmesh/libs/identity"
+
+// scope says what a procedure is about.
+type scope uint8
+
+const (
+	inWorkspace  scope = iota // the workspace its request names
+	anyWorkspace              // none in particular; whoever is in one may
+	installation              // all of it; needs a key for all workspaces
+	closed                    // not served at the edge
+)
+
+type rule struct {
+	role  identity.Role
+	scope scope
+}
+
+// AboutWorkspace reports whether a procedure's request is about the workspace it names, so that an empty name means the
+// default one. The name of a workspace to make is not.
+func AboutWorkspace(procedure string) bool {
+	r, ok := ruleOf(procedure)
+	return ok && r.scope == inWorkspace
+}
+
+// ruleOf is the table of who may call what. A procedure that is not here is refused.
+//
+//nolint:funlen // a table
+func ruleOf(procedure string) (rule, bool) {
+	const (
+		dialog     = "/ragmesh.dialog.v1.DialogService/"
+		workspaces = "/ragmesh.dialog.v1.WorkspaceService/"
+		keys       = "/ragmesh.dialog.v1.KeyService/"
+		retriever  = "/ragmesh.retriever.v1.RetrieverService/"
+		tools      = "/ragmesh.tools.v1.ToolsService/"
+		llm        = "/ragmesh.llm.v1.LLMService/"
+		eval       = "/ragmesh.eval.v1.EvalService/"
+	)
+	switch procedure {
+	case dialog + "Chat", dialog + "GetTurn", dialog + "ListTurns", dialog + "ListSessions", dialog + "RenameSession",
+		dialog + "DeleteSession", dialog + "SendFeedback":
+		return rule{identity.Viewer, inWorkspace}, true
+
+	case workspaces + "ListWorkspaces":
+		return rule{identity.Viewer, anyWorkspace}, true
+	case workspaces + "CreateWorkspace", workspaces + "DeleteWorkspace":
+		return rule{identity.Admin, installation}, true
+
+	case keys + "CreateKey", keys + "ListKeys", keys + "RevokeKey":
+		return rule{identity.Admin, installation}, true
+
+	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch":
+		return rule{identity.Viewer, inWorkspace}, true
+	case retriever + "CreateUpload", retriever + "PutPart", retriever + "CommitUpload", retriever + "DeleteDocument",
+		retriever + "CancelIngestion", retriever + "RetryIngestion":
+		return rule{identity.Editor, inWorkspace}, true
+	case retriever + "DeleteWorkspace":
+		return rule{identity.Admin, inWorkspace}, true
+
+	case tools + "ListTools":
+		return rule{identity.Viewer, inWorkspace}, true
+	case tools + "Call": // only a turn calls tools, where approval and audit are
+		return rule{identity.Admin, closed}, true
+
+	case llm + "ListModels", llm + "ListPrompts":
+		return rule{identity.Viewer, anyWorkspace}, true
+	case llm + "RenderPrompt":
+		return rule{identity.Viewer, inWorkspace}, true
+	case llm + "Generate", llm + "Embed", llm + "Rerank": // models cost money; Chat is the way to them
+		return rule{identity.Admin, closed}, true
+
+	case eval + "GetTrace", eval + "ListTraces", eval + "GetRun", eval + "CompareRuns", eval + "ListGaps":
+		return rule{identity.Viewer, inWorkspace}, true
+	case eval + "CreateRun", eval + "Replay":
+		return rule{identity.Editor, inWorkspace}, true
+	}
+	return rule{}, false
+}

@@ -1,0 +1,196 @@
+// Package rpc holds the edge's handlers: DialogService, WorkspaceService and KeyService, the pass-through to the other
+// services' public procedures, and the interceptor that asks package access who is calling. Handlers translate; what
+// happens is decided by the domain packages.
+package rpc
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	kit "github.com/ragmesh/ragmesh/libs/rpc"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
+)
+
+// unaryTimeout bounds calls whose caller sets no deadline.
+const unaryTimeout = time.Minute
+
+// Edge is the interceptor of everything served to people and programs outside: it says who is calling, fills in the
+// default workspace, checks role and workspace, and leaves the principal in the context for the calls behind.
+type Edge struct {
+	guard *access.Guard
+	trail *audit.Trail
+}
+
+var _ connect.Interceptor = (*Edge)(nil)
+
+// NewEdge returns the interceptor.
+func NewEdge(guard *access.Guard, trail *audit.Trail) *Edge { return &Edge{guard: guard, trail: trail} }
+
+// Configure makes o the options of an edge's mux.
+func (e *Edge) Configure(o *kit.MuxOptions) {
+	o.Edge = true
+	o.Verifier = nil // service tokens are checked by the guard, beside API keys
+	o.Extra = append([]connect.Interceptor{e}, o.Extra...)
+}
+
+// WrapUnary implements [connect.Interceptor].
+func (e *Edge) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
+	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
+		message, _ := request.Any().(proto.Message)
+		ctx, err := e.admit(ctx, request.Spec().Procedure, request.Header(), message)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(ctx, unaryTimeout) // an earlier deadline stays
+		defer cancel()
+		return next(ctx, request)
+	}
+}
+
+// WrapStreamingHandler implements [connect.Interceptor]. All streams here have one request: it is read first, so that the
+// handler's context has the principal for the workspace it names.
+func (e *Edge) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
+	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		method, ok := conn.Spec().Schema.(protoreflect.MethodDescriptor)
+		if !ok || method.IsStreamingClient() {
+			return fault.New(fault.Denied, fault.RoleTooLow, "%s is not served here", strings.TrimPrefix(conn.Spec().Procedure, "/"))
+		}
+		kind, err := protoregistry.GlobalTypes.FindMessageByName(method.Input().FullName())
+		if err != nil {
+			return fault.Wrap(err, fault.Internal, fault.ReasonInternal, "the request's type is not known")
+		}
+		request := kind.New().Interface()
+		if err := conn.Receive(request); err != nil {
+			return err
+		}
+		ctx, err = e.admit(ctx, conn.Spec().Procedure, conn.RequestHeader(), request)
+		if err != nil {
+			return err
+		}
+		return next(ctx, &readConn{StreamingHandlerConn: conn, request: request})
+	}
+}
+
+// WrapStreamingClient implements [connect.Interceptor]. It is for servers.
+func (e *Edge) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
+	return next
+}
+
+// readConn hands out the request that was read already.
+type readConn struct {
+	connect.StreamingHandlerConn
+	request proto.Message
+}
+
+// Receive implements [connect.StreamingHandlerConn].
+func (c *readConn) Receive(message any) error {
+	to, ok := message.(proto.Message)
+	if c.request == nil || !ok {
+		return c.StreamingHandlerConn.Receive(message)
+	}
+	proto.Merge(to, c.request)
+	c.request = nil
+	return nil
+}
+
+// admit lets a call through, with everything it needs in its context.
+func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, request proto.Message) (context.Context, error) {
+	from := addressOf(ctx)
+	who, err := e.guard.Authenticate(ctx, access.Call{
+		Procedure: procedure, Authorization: header.Get("Authorization"), Host: from.host, Origin: header.Get("Origin"),
+	})
+	if err != nil {
+		e.denied(who, procedure, "", err)
+		return nil, err
+	}
+	workspace := ""
+	if access.AboutWorkspace(procedure) {
+		workspace = fillWorkspace(request, who)
+	}
+	p, err := e.guard.Authorize(ctx, who, procedure, workspace)
+	if err != nil {
+		e.denied(who, procedure, workspace, err)
+		return nil, err
+	}
+	kit.NoteCaller(ctx, identity.Principal{Service: who.Service, Subject: p.Subject, Workspace: p.Workspace, Role: p.Role})
+	return access.NewContext(identity.NewContext(ctx, p), who), nil
+}
+
+func (e *Edge) denied(who access.Grant, procedure, workspace string, err error) {
+	switch fault.KindOf(err) {
+	case fault.Denied, fault.Unauthenticated, fault.NotFound:
+		if len(workspace) > 64 || strings.ContainsAny(workspace, ".*> ") {
+			workspace = ""
+		}
+		e.trail.Note(audit.Event{
+			Workspace: workspace, Actor: who.Subject, Action: strings.TrimPrefix(procedure, "/"), Reason: fault.ReasonName(fault.ReasonOf(err)),
+		})
+	}
+}
+
+// fillWorkspace returns the workspace a request is about, in its own field or that of the one message it wraps, and fills
+// it in where it is empty: with the default one, or the only one the caller may enter.
+func fillWorkspace(request proto.Message, who access.Grant) string {
+	if request == nil {
+		return ""
+	}
+	m := request.ProtoReflect()
+	field := workspaceField(m)
+	if field == nil {
+		fields := m.Descriptor().Fields()
+		for i := range fields.Len() {
+			f := fields.Get(i)
+			if f.Kind() == protoreflect.MessageKind && !f.IsList() && !f.IsMap() && m.Has(f) {
+				if inner := m.Mutable(f).Message(); workspaceField(inner) != nil {
+					m, field = inner, workspaceField(inner)
+					break
+				}
+			}
+		}
+	}
+	if field == nil {
+		return ""
+	}
+	if m.Get(field).String() == "" {
+		workspace := access.DefaultWorkspace
+		if len(who.Workspaces) == 1 {
+			workspace = who.Workspaces[0]
+		}
+		m.Set(field, protoreflect.ValueOfString(workspace))
+	}
+	return m.Get(field).String()
+}
+
+func workspaceField(m protoreflect.Message) protoreflect.FieldDescriptor {
+	f := m.Descriptor().Fields().ByName("workspace")
+	if f == nil || f.Kind() != protoreflect.StringKind || f.IsList() {
+		return nil
+	}
+	return f
+}
+
+type address struct{ host string }
+
+type addressKey struct{}
+
+// withAddress keeps what the HTTP request was addressed to for the interceptor, which does not see it.
+func withAddress(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, address{host: r.Host})))
+	})
+}
+
+func addressOf(ctx context.Context) address {
+	a, _ := ctx.Value(addressKey{}).(address)
+	return a
+}
