@@ -27,7 +27,7 @@ const (
 	unitCJK = 8
 
 	target  = 800 * unit        // where a chunk is full
-	whole   = target * 3 / 2    // a section up to this size is left in one piece
+	whole   = target * 2        // a section up to this size is left in one piece
 	tiny    = target / 4        // below this a section doesn't stand alone
 	overlap = target * 20 / 100 // most that two neighbours share
 )
@@ -207,8 +207,9 @@ func cut(canonical string, spans []span) []text.Span {
 	if total <= whole {
 		return []text.Span{{Start: spans[0].Start, End: spans[len(spans)-1].End}}
 	}
-	// Equal pieces rather than full ones and a rest.
-	goal := total / ((total + target - 1) / target)
+	// Equal pieces rather than full ones and a rest; each but the first repeats the overlap.
+	pieces := (total - overlap + target - overlap - 1) / (target - overlap)
+	goal := (total + (pieces-1)*overlap) / pieces
 	var out []text.Span
 	for from := 0; from < len(spans); {
 		sum, to := 0, from

@@ -59,9 +59,23 @@ type Version struct {
 	Parts       int    `json:"parts"` // of the stored original
 }
 
+// Original names the stored bytes of a version.
+type Original struct {
+	Hash  string `json:"hash"`
+	Parts int    `json:"parts"`
+}
+
+// Original names the version's bytes.
+func (v Version) Original() Original { return Original{v.Hash, v.Parts} }
+
+// Original names the live version's bytes.
+func (l Live) Original() Original { return Original{l.Hash, l.Parts} }
+
 // Live describes the version that search serves.
 type Live struct {
 	Hash      string `json:"hash"`
+	Sequence  uint64 `json:"sequence"`
+	Parts     int    `json:"parts"`
 	Title     string `json:"title"`
 	Chunks    int    `json:"chunks"`
 	TextBytes int    `json:"text_bytes"`
@@ -71,15 +85,20 @@ type Live struct {
 // Document is one document of a workspace. The record of all documents is the manifest: search serves a chunk only while
 // its version is the document's live one.
 type Document struct {
-	ID        string    `json:"id"`
-	Workspace string    `json:"workspace"`
-	SourceURI string    `json:"source_uri"`
-	Newest    Version   `json:"newest"`
-	Live      Live      `json:"live"` // Hash is empty while there is none
-	State     State     `json:"state"`
-	Stage     Stage     `json:"stage"`
-	Failure   *Failure  `json:"failure,omitempty"`
-	Attempts  int       `json:"attempts"` // made at the newest version
+	ID        string   `json:"id"`
+	Workspace string   `json:"workspace"`
+	SourceURI string   `json:"source_uri"`
+	Newest    Version  `json:"newest"`
+	Live      Live     `json:"live"` // Hash is empty while there is none
+	State     State    `json:"state"`
+	Stage     Stage    `json:"stage"`
+	Failure   *Failure `json:"failure,omitempty"`
+	Attempts  int      `json:"attempts"` // made at the newest version
+	// Replaced are versions whose originals may still be stored; a worker removes them.
+	Replaced []Original `json:"replaced,omitempty"`
+	// Deleting marks a document that is gone for everyone; the record stays until its bytes are gone too.
+	Deleting bool `json:"deleting,omitempty"`
+
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
 }

@@ -49,10 +49,11 @@ type Block struct {
 
 // Document is what parsing gives.
 type Document struct {
-	Title    string
-	Text     string // valid UTF-8, \n line ends, blocks separated by blank lines
-	Blocks   []Block
-	Language string // "en", "zh", "mixed" or ""
+	Title       string
+	Text        string // valid UTF-8, \n line ends, blocks separated by blank lines
+	Blocks      []Block
+	Language    string // "en", "zh", "mixed" or ""
+	ContentType string // of the format it was read as
 }
 
 // Source is a document's bytes and what its uploader said of them.
@@ -155,7 +156,7 @@ func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	if doc.Title == "" {
 		doc.Title = s.name()
 	}
-	doc.Language = text.Language(doc.Text)
+	doc.Language, doc.ContentType = text.Language(doc.Text), format.ContentType
 	return doc, nil
 }
 

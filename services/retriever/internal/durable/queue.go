@@ -1,0 +1,142 @@
+package durable
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
+)
+
+const (
+	// lease is how long a job stays with a worker that gives no sign; extended as long as it works.
+	lease = time.Minute
+	// maxWork is how long a job may keep its lease in all. After it another worker gets it, whatever the first is doing.
+	maxWork = 30 * time.Minute
+	// maxAttempts of a job before its document has failed.
+	maxAttempts = 5
+)
+
+// Queue is the ingest part of RAGMESH_JOBS.
+type Queue struct {
+	bus     *bus.Bus
+	workers int
+}
+
+var _ ingest.Queue = (*Queue)(nil)
+
+// NewQueue returns the queue on a bus. Workers is how many jobs this process works on at once.
+func NewQueue(b *bus.Bus, workers int) *Queue { return &Queue{b, workers} }
+
+// Add queues a job.
+func (q *Queue) Add(ctx context.Context, j ingest.Job) error {
+	payload, err := proto.Marshal(&eventv1.IngestJob{Workspace: j.Workspace, DocumentId: j.DocumentID, Version: j.Hash, Sequence: j.Sequence})
+	if err != nil {
+		return fmt.Errorf("encode job: %w", err)
+	}
+	id := "ingest-" + j.DocumentID + "-" + strconv.FormatUint(j.Sequence, 10)
+	return q.bus.Publish(ctx, bus.JobSubject("ingest", j.Workspace), id, payload)
+}
+
+// Consume works on jobs until ctx ends.
+func (q *Queue) Consume(
+	ctx context.Context, handle func(context.Context, ingest.Job, int) error, dead func(context.Context, ingest.Job, error),
+) error {
+	consumer := bus.Consumer{
+		Stream: bus.Jobs, Durable: "retriever-ingest", Subject: bus.JobSubject("ingest", "*"),
+		AckWait: lease, MaxDeliver: maxAttempts, MaxInFlight: q.workers,
+		Backoff: []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute},
+		OnDead: func(ctx context.Context, m bus.Message, cause error) {
+			if j, err := job(m); err == nil {
+				dead(principal(ctx, j), j, cause)
+			}
+		},
+	}
+	return q.bus.Consume(ctx, consumer, func(ctx context.Context, m bus.Message) error {
+		j, err := job(m)
+		if err != nil {
+			return bus.Terminate(err)
+		}
+		stop := extend(ctx, m)
+		defer stop()
+		return handle(principal(ctx, j), j, int(m.Deliveries)) //nolint:gosec // at most maxAttempts
+	})
+}
+
+// principal makes the retriever itself, in the job's workspace, the one in whose name the work is done.
+func principal(ctx context.Context, j ingest.Job) context.Context {
+	return identity.NewContext(ctx, identity.Principal{Service: identity.Retriever, Workspace: j.Workspace})
+}
+
+// extend keeps a message's lease until stop is called or maxWork has passed.
+func extend(ctx context.Context, m bus.Message) (stop func()) {
+	ctx, cancel := context.WithTimeout(ctx, maxWork)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(lease / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				_ = m.InProgress() // if NATS is away, the job comes again; work is idempotent
+			}
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
+func job(m bus.Message) (ingest.Job, error) {
+	var payload eventv1.IngestJob
+	if err := proto.Unmarshal(m.Data, &payload); err != nil {
+		return ingest.Job{}, fmt.Errorf("decode job: %w", err)
+	}
+	return ingest.Job{
+		Workspace: payload.GetWorkspace(), DocumentID: payload.GetDocumentId(), Hash: payload.GetVersion(), Sequence: payload.GetSequence(),
+	}, nil
+}
+
+// Events are the documents' part of RAGMESH_EVENTS.
+type Events struct{ bus *bus.Bus }
+
+var _ ingest.Events = Events{}
+
+// NewEvents returns the events on a bus.
+func NewEvents(b *bus.Bus) Events { return Events{b} }
+
+// Changed tells of a document's new state.
+func (e Events) Changed(ctx context.Context, d document.Document) error {
+	return e.publish(ctx, d, &eventv1.DocumentChanged{Document: message.Document(d), At: timestamppb.New(d.UpdatedAt)})
+}
+
+// Deleted tells that a document is gone.
+func (e Events) Deleted(ctx context.Context, d document.Document) error {
+	return e.publish(ctx, d, &eventv1.DocumentChanged{
+		Document: &retrieverv1.Document{DocumentId: d.ID, Workspace: d.Workspace, SourceUri: d.SourceURI},
+		Deleted:  true, At: timestamppb.New(d.UpdatedAt),
+	})
+}
+
+func (e Events) publish(ctx context.Context, d document.Document, event *eventv1.DocumentChanged) error {
+	payload, err := proto.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("encode event: %w", err)
+	}
+	id := fmt.Sprintf("document-%s-%d-%s-%t", d.ID, d.Newest.Sequence, d.State, event.GetDeleted())
+	return e.bus.Publish(ctx, bus.EventSubject("document", d.Workspace), id, payload)
+}

@@ -1,0 +1,158 @@
+// Package ingest takes documents in. An upload's parts become the stored original; a commit checks them, records the document
+// and queues a job; a worker takes the job through parsing, chunking and indexing and switches the manifest to the new
+// version. Every step may be repeated after a crash, by any process, and ends in the same state.
+//
+// The document's record decides everything: its newest version is what a job must be for, its live version what search
+// serves. A document that can't be read ends failed with its reason and never comes back to the queue by itself.
+package ingest
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// PartSize is the size of every part of an original but the last, bytes.
+const PartSize = 1 << 20
+
+// ErrNotFound is what Blobs and Uploads answer for something that is not there.
+var ErrNotFound = errors.New("not found")
+
+// Blobs keep the parts of originals.
+type Blobs interface {
+	Put(ctx context.Context, name string, data []byte) error
+	// Get returns ErrNotFound for a blob that is not there, and at most PartSize bytes.
+	Get(ctx context.Context, name string) ([]byte, error)
+	Exists(ctx context.Context, name string) (bool, error)
+	// Delete removes a blob and its bytes. One that is not there is no error.
+	Delete(ctx context.Context, name string) error
+}
+
+// Uploads keep the uploads that are under way.
+type Uploads interface {
+	Put(ctx context.Context, u Upload) error
+	// Get returns ErrNotFound for an upload that is not there, or was for too long.
+	Get(ctx context.Context, workspace, id string) (Upload, error)
+	Delete(ctx context.Context, workspace, id string) error
+	List(ctx context.Context) ([]Upload, error)
+}
+
+// Job asks a worker to take in a document's newest version.
+type Job struct {
+	Workspace  string
+	DocumentID string
+	Hash       string
+	Sequence   uint64
+}
+
+// Queue hands every job to one worker until that acknowledges it.
+type Queue interface {
+	// Add queues a job durably. Adding it twice within minutes is adding it once.
+	Add(ctx context.Context, j Job) error
+	// Consume calls handle for jobs, several at once, until ctx ends. A job whose handle fails comes again after a while;
+	// when it failed too often, or its worker died each time (cause is nil then), dead is called instead.
+	Consume(ctx context.Context, handle func(ctx context.Context, j Job, attempt int) error, dead func(ctx context.Context, j Job, cause error)) error
+}
+
+// Events tell the other services.
+type Events interface {
+	Changed(ctx context.Context, d document.Document) error
+	Deleted(ctx context.Context, d document.Document) error
+}
+
+// Catalog is the documents' records.
+type Catalog interface {
+	Get(workspace, id string) (document.Document, error)
+	Current(ctx context.Context, workspace, id string, sequence uint64) (document.Document, error)
+	Change(ctx context.Context, workspace, id string, edit func(*document.Document) error) (document.Document, error)
+	Remove(ctx context.Context, workspace, id string) error
+	Select(condition func(document.Document) bool) []document.Document
+	Synced() <-chan struct{}
+}
+
+var _ Catalog = (*catalog.Catalog)(nil)
+
+// Store keeps what is derived from documents.
+type Store interface {
+	Put(ctx context.Context, workspace string, v store.Version) error
+	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+}
+
+// Parser turns originals into text.
+type Parser interface {
+	Parse(ctx context.Context, s parse.Source) (parse.Document, error)
+	ContentType(s parse.Source) string
+}
+
+// Config is what can be chosen about ingestion.
+type Config struct {
+	MaxDocument int64         // bytes of an original
+	MaxMemory   int64         // bytes of originals worked on at once
+	UploadTTL   time.Duration // how long an upload may take
+	MaxStage    time.Duration // a job longer than this in one stage is wedged
+}
+
+// Deps is what ingestion works with.
+type Deps struct {
+	Catalog Catalog
+	Store   Store
+	Parser  Parser
+	Blobs   Blobs
+	Uploads Uploads
+	Queue   Queue
+	Events  Events
+	Observe Observer
+	Clock   func() time.Time
+}
+
+// Observer is told what becomes of jobs.
+type Observer interface {
+	// Ended is called for every job: outcome is ready, failed, retry or superseded.
+	Ended(ctx context.Context, j Job, outcome string, took time.Duration, err error)
+	// Warn is called for work that failed and will be done later.
+	Warn(ctx context.Context, what string, err error)
+}
+
+// Ingester takes documents in. It is safe for concurrent use.
+type Ingester struct {
+	config Config
+	deps   Deps
+	memory *memory
+	stages stages
+}
+
+// New returns an ingester. Run makes it work on jobs.
+func New(c Config, d Deps) *Ingester {
+	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}}
+}
+
+// blobName names a part of an original, from 1.
+func blobName(workspace, documentID, hash string, part int) string {
+	return workspace + "/" + documentID + "/" + hash + "/" + strconv.Itoa(part)
+}
+
+// removeOriginal deletes an original's bytes.
+func (in *Ingester) removeOriginal(ctx context.Context, d document.Document, o document.Original) error {
+	for part := 1; part <= o.Parts; part++ {
+		if err := in.deps.Blobs.Delete(ctx, blobName(d.Workspace, d.ID, o.Hash, part)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sequence returns the sequence of the next version of d: the time, so that sequences ascend in a workspace, and more than the
+// one before whatever the clocks say.
+func (in *Ingester) sequence(d document.Document) uint64 {
+	return max(uint64(in.deps.Clock().UnixMicro()), d.Newest.Sequence+1) //nolint:gosec // after 1970
+}
+
+var errDeleting = fault.New(fault.Conflict, fault.ReasonConflict, "the document is being deleted; try again shortly").
+	WithRetryAfter(time.Second)

@@ -1,0 +1,180 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+)
+
+const (
+	sweepEvery = 10 * time.Minute
+	// forgotten is how long a queued document may be without news before its job is queued once more. A second job for the
+	// same version does no harm.
+	forgotten = 15 * time.Minute
+)
+
+// Pulse is told that the work goes on.
+type Pulse interface {
+	Beat()
+	Interval() time.Duration
+}
+
+// Run works on jobs and sweeps up after crashes until ctx ends. It stops beating when a job is wedged.
+func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-in.deps.Catalog.Synced():
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		return in.deps.Queue.Consume(ctx, in.work, func(ctx context.Context, j Job, cause error) { in.dead(ctx, j, 0, cause) })
+	})
+	group.Go(func() error {
+		in.every(ctx, sweepEvery, in.sweep)
+		return nil
+	})
+	group.Go(func() error {
+		in.every(ctx, pulse.Interval(), func(context.Context) {
+			if in.stages.longest() < in.config.MaxStage {
+				pulse.Beat()
+			}
+		})
+		return nil
+	})
+	return group.Wait()
+}
+
+// every calls do at once and then at every interval until ctx ends.
+func (in *Ingester) every(ctx context.Context, interval time.Duration, do func(context.Context)) {
+	ticker := time.NewTicker(max(interval, time.Second))
+	defer ticker.Stop()
+	for {
+		do(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// sweep finishes what a crash or an outage has left: deletions half done, documents whose job was never queued, parts of
+// uploads that nobody committed.
+func (in *Ingester) sweep(ctx context.Context) {
+	now := in.deps.Clock()
+	for _, d := range in.deps.Catalog.Select(func(d document.Document) bool { return d.Deleting }) {
+		if _, err := in.erase(ctx, d); err != nil {
+			in.deps.Observe.Warn(ctx, "erase document "+d.ID, err)
+		}
+	}
+	waiting := func(d document.Document) bool {
+		return !d.Deleting && (d.State == document.Queued || d.State == document.Processing) && now.Sub(d.UpdatedAt) > forgotten
+	}
+	for _, d := range in.deps.Catalog.Select(waiting) {
+		if err := in.enqueue(ctx, d); err != nil {
+			in.deps.Observe.Warn(ctx, "queue document "+d.ID+" again", err)
+		}
+	}
+	uploads, err := in.deps.Uploads.List(ctx)
+	if err != nil {
+		in.deps.Observe.Warn(ctx, "list uploads", err)
+	}
+	for _, u := range uploads {
+		if now.After(u.ExpiresAt) {
+			if err := in.expire(ctx, u); err != nil {
+				in.deps.Observe.Warn(ctx, "drop upload "+u.ID, err)
+			}
+		}
+	}
+}
+
+// expire drops an upload, and its parts unless they have become a document's.
+func (in *Ingester) expire(ctx context.Context, u Upload) error {
+	d, err := in.deps.Catalog.Current(ctx, u.Workspace, u.DocumentID, 0)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return err
+	}
+	if d.Newest.Hash != u.Hash && d.Live.Hash != u.Hash {
+		d.Workspace, d.ID = u.Workspace, u.DocumentID
+		if err := in.removeOriginal(ctx, d, document.Original{Hash: u.Hash, Parts: u.parts()}); err != nil {
+			return err
+		}
+	}
+	return in.deps.Uploads.Delete(ctx, u.Workspace, u.ID)
+}
+
+// memory bounds the originals that are held in memory at once.
+type memory struct {
+	limit int64
+	free  *semaphore.Weighted
+}
+
+func newMemory(limit int64) *memory { return &memory{limit, semaphore.NewWeighted(limit)} }
+
+// acquire waits until size bytes are free. An original larger than the limit waits until nothing else is held.
+func (m *memory) acquire(ctx context.Context, size int64) (release func(), err error) {
+	size = min(max(size, 1), m.limit)
+	if err := m.free.Acquire(ctx, size); err != nil {
+		return nil, err
+	}
+	return func() { m.free.Release(size) }, nil
+}
+
+// stages knows in which stage the running jobs are, and since when.
+type stages struct {
+	mu      sync.Mutex
+	running map[*stage]struct{}
+	clock   func() time.Time
+}
+
+type stage struct {
+	mu    sync.Mutex
+	at    document.Stage
+	since time.Time
+}
+
+func (s *stage) name() document.Stage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.at
+}
+
+func (s *stages) begin() *stage {
+	at := &stage{at: document.Stored, since: s.clock()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running[at] = struct{}{}
+	return at
+}
+
+func (s *stages) enter(at *stage, next document.Stage) {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.at, at.since = next, s.clock()
+}
+
+func (s *stages) end(at *stage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.running, at)
+}
+
+// longest is how long a running job has been in its stage at most.
+func (s *stages) longest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	longest := time.Duration(0)
+	for at := range s.running {
+		at.mu.Lock()
+		longest = max(longest, s.clock().Sub(at.since))
+		at.mu.Unlock()
+	}
+	return longest
+}

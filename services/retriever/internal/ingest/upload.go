@@ -1,0 +1,260 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
+)
+
+// Upload is an upload under way.
+type Upload struct {
+	ID          string    `json:"id"`
+	Workspace   string    `json:"workspace"`
+	DocumentID  string    `json:"document_id"`
+	SourceURI   string    `json:"source_uri"`
+	Title       string    `json:"title,omitempty"`
+	ContentType string    `json:"content_type,omitempty"`
+	Size        int64     `json:"size"`
+	Hash        string    `json:"hash"`
+	ExpiresAt   time.Time `json:"expires_at"`
+}
+
+// parts is how many parts the upload has.
+func (u Upload) parts() int { return int((u.Size + PartSize - 1) / PartSize) }
+
+// partSize is the size of a part, from 1.
+func (u Upload) partSize(part int) int {
+	if part == u.parts() {
+		return int(u.Size - int64(part-1)*PartSize)
+	}
+	return PartSize
+}
+
+func (u Upload) blob(part int) string { return blobName(u.Workspace, u.DocumentID, u.Hash, part) }
+
+// Created says what is left to send of an upload.
+type Created struct {
+	Upload Upload
+	Parts  int   // to send; 0 when the content is stored already
+	Stored []int // of them, those that an earlier attempt sent
+}
+
+// Create begins an upload. ID, DocumentID and ExpiresAt of u are filled in. The same document with the same content is the
+// same upload, however often it is created.
+func (in *Ingester) Create(ctx context.Context, u Upload) (Created, error) {
+	if u.Size > in.config.MaxDocument {
+		return Created{}, fault.New(fault.Invalid, fault.RequestTooLarge,
+			"the document has %d bytes; at most %d are taken", u.Size, in.config.MaxDocument).
+			WithField("size_bytes", fmt.Sprintf("at most %d", in.config.MaxDocument))
+	}
+	u.DocumentID = document.ID(u.Workspace, u.SourceURI)
+	space, err := uuid.Parse(u.DocumentID)
+	if err != nil {
+		return Created{}, fmt.Errorf("parse document id: %w", err)
+	}
+	u.ID = uuid.NewSHA1(space, []byte(u.Hash)).String()
+	u.ExpiresAt = in.deps.Clock().Add(in.config.UploadTTL)
+
+	out := Created{Upload: u, Parts: u.parts()}
+	if d, err := in.deps.Catalog.Current(ctx, u.Workspace, u.DocumentID, 0); err == nil && !d.Deleting && d.Newest.Hash == u.Hash && d.State != document.Failed {
+		out.Parts = 0
+	} else if err != nil && fault.KindOf(err) != fault.NotFound {
+		return Created{}, err
+	}
+	switch _, err := in.deps.Uploads.Get(ctx, u.Workspace, u.ID); {
+	case errors.Is(err, ErrNotFound):
+	case err != nil:
+		return Created{}, fmt.Errorf("read upload: %w", err)
+	default:
+		if out.Stored, err = in.storedParts(ctx, u, out.Parts, 0); err != nil {
+			return Created{}, err
+		}
+	}
+	if err := in.deps.Uploads.Put(ctx, u); err != nil {
+		return Created{}, fmt.Errorf("write upload: %w", err)
+	}
+	return out, nil
+}
+
+// storedParts returns which of the first parts are stored; one of them may be known to be.
+func (in *Ingester) storedParts(ctx context.Context, u Upload, parts, known int) ([]int, error) {
+	var stored []int
+	for part := 1; part <= parts; part++ {
+		there := part == known
+		if !there {
+			var err error
+			if there, err = in.deps.Blobs.Exists(ctx, u.blob(part)); err != nil {
+				return nil, fmt.Errorf("look up part: %w", err)
+			}
+		}
+		if there {
+			stored = append(stored, part)
+		}
+	}
+	return stored, nil
+}
+
+// PutPart stores one part and returns how many are stored.
+func (in *Ingester) PutPart(ctx context.Context, workspace, uploadID string, part int, data []byte) (int, error) {
+	u, err := in.upload(ctx, workspace, uploadID)
+	if err != nil {
+		return 0, err
+	}
+	if part < 1 || part > u.parts() {
+		return 0, fault.New(fault.Invalid, fault.InvalidRequest, "the upload has no part %d", part).
+			WithField("part_number", fmt.Sprintf("1 to %d", u.parts()))
+	}
+	if len(data) != u.partSize(part) {
+		return 0, fault.New(fault.Invalid, fault.InvalidRequest, "part %d must have %d bytes, not %d", part, u.partSize(part), len(data)).
+			WithField("data", fmt.Sprintf("%d bytes", u.partSize(part)))
+	}
+	if err := in.deps.Blobs.Put(ctx, u.blob(part), data); err != nil {
+		return 0, fmt.Errorf("store part: %w", err)
+	}
+	stored, err := in.storedParts(ctx, u, u.parts(), part)
+	return len(stored), err
+}
+
+func (in *Ingester) upload(ctx context.Context, workspace, id string) (Upload, error) {
+	u, err := in.deps.Uploads.Get(ctx, workspace, id)
+	if errors.Is(err, ErrNotFound) || err == nil && in.deps.Clock().After(u.ExpiresAt) {
+		return Upload{}, fault.New(fault.NotFound, fault.UploadNotFound, "there is no such upload, or it has expired; create it again")
+	}
+	if err != nil {
+		return Upload{}, fmt.Errorf("read upload: %w", err)
+	}
+	return u, nil
+}
+
+// What ends a commit without a new version.
+var (
+	errUnchanged = errors.New("content is live already")
+	errQueued    = errors.New("content is on its way already")
+)
+
+// Commit checks an upload's content, records the document and queues its job. It reports true when the content was live
+// already. It may be repeated.
+func (in *Ingester) Commit(ctx context.Context, workspace, uploadID string) (document.Document, bool, error) {
+	u, err := in.upload(ctx, workspace, uploadID)
+	if err != nil {
+		return document.Document{}, false, err
+	}
+	verified := false
+	d, err := in.deps.Catalog.Change(ctx, u.Workspace, u.DocumentID, func(d *document.Document) error {
+		switch {
+		case d.Deleting:
+			return errDeleting
+		case d.Newest.Hash == u.Hash && d.Newest.Title == u.Title && d.State == document.Ready:
+			return errUnchanged
+		case d.Newest.Hash == u.Hash && d.Newest.Title == u.Title && d.State != document.Failed && d.ID != "":
+			return errQueued
+		case !verified:
+			if err := in.verify(ctx, u); err != nil {
+				return err
+			}
+			verified = true
+		}
+		in.record(d, u)
+		return nil
+	})
+	switch {
+	case errors.Is(err, errUnchanged):
+		return d, true, nil
+	case err != nil && !errors.Is(err, errQueued):
+		return document.Document{}, false, err
+	}
+	// Also when it was queued before: the process may have died between record and queue.
+	if err := in.enqueue(ctx, d); err != nil {
+		return document.Document{}, false, err
+	}
+	return d, false, nil
+}
+
+// record makes an upload the document's newest version.
+func (in *Ingester) record(d *document.Document, u Upload) {
+	now := in.deps.Clock().UTC()
+	if d.ID == "" {
+		*d = document.Document{ID: u.DocumentID, Workspace: u.Workspace, SourceURI: u.SourceURI, CreatedAt: now}
+	}
+	if old := d.Newest.Original(); old.Hash != "" && old.Hash != u.Hash && old.Hash != d.Live.Hash {
+		d.Replaced = appendOriginal(d.Replaced, old)
+	}
+	d.Replaced = slices.DeleteFunc(slices.Clone(d.Replaced), func(o document.Original) bool { return o.Hash == u.Hash })
+	d.Newest = document.Version{
+		Hash: u.Hash, Sequence: in.sequence(*d), Title: u.Title, Size: u.Size, Parts: u.parts(),
+		ContentType: u.ContentType,
+	}
+	if t := in.deps.Parser.ContentType(parse.Source{URI: u.SourceURI, ContentType: u.ContentType}); t != "" {
+		d.Newest.ContentType = t
+	}
+	d.State, d.Stage, d.Failure, d.Attempts, d.UpdatedAt = document.Queued, document.Stored, nil, 0, now
+}
+
+func appendOriginal(list []document.Original, o document.Original) []document.Original {
+	if slices.Contains(list, o) {
+		return list
+	}
+	return append(slices.Clip(list), o)
+}
+
+func (in *Ingester) enqueue(ctx context.Context, d document.Document) error {
+	err := in.deps.Queue.Add(ctx, Job{Workspace: d.Workspace, DocumentID: d.ID, Hash: d.Newest.Hash, Sequence: d.Newest.Sequence})
+	if err != nil {
+		return fmt.Errorf("queue job: %w", err)
+	}
+	return nil
+}
+
+// verify checks that an upload's parts are there and are what was announced.
+func (in *Ingester) verify(ctx context.Context, u Upload) error {
+	sum := sha256.New()
+	for part := 1; part <= u.parts(); part++ {
+		data, err := in.deps.Blobs.Get(ctx, u.blob(part))
+		if errors.Is(err, ErrNotFound) {
+			return fault.New(fault.Precondition, fault.UploadIncomplete, "part %d of %d is missing; send it, then commit again", part, u.parts())
+		}
+		if err != nil {
+			return fmt.Errorf("read part: %w", err)
+		}
+		sum.Write(data)
+	}
+	want, err := hex.DecodeString(u.Hash)
+	if err != nil || !bytes.Equal(sum.Sum(nil), want) {
+		return fault.New(fault.Invalid, fault.ContentMismatch,
+			"the parts do not have the announced SHA-256; create the upload again with the right one").WithField("sha256", "the hash of what was sent")
+	}
+	return nil
+}
+
+// Retry queues a failed document again.
+func (in *Ingester) Retry(ctx context.Context, workspace, id string) (document.Document, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+		return document.Document{}, err
+	}
+	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
+		switch {
+		case d.Deleting:
+			return errDeleting
+		case d.State != document.Failed:
+			return fault.New(fault.Precondition, fault.ReasonConflict, "only a failed document can be tried again; this one is %s", d.State)
+		}
+		d.Newest.Sequence = in.sequence(*d)
+		d.State, d.Stage, d.Failure, d.Attempts, d.UpdatedAt = document.Queued, document.Stored, nil, 0, in.deps.Clock().UTC()
+		return nil
+	})
+	if err != nil {
+		return document.Document{}, err
+	}
+	return d, in.enqueue(ctx, d)
+}

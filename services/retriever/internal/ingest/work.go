@@ -1,0 +1,307 @@
+package ingest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/chunk"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// showStages is the size in bytes from which every stage of a document is recorded. A smaller one is through them before
+// anybody could look, and each record is a write to disk.
+const showStages = 256 << 10
+
+// errSuperseded ends a job that a newer version, or a deletion, has made needless.
+var errSuperseded = errors.New("superseded")
+
+// Outcomes of a job.
+const (
+	outcomeReady      = "ready"
+	outcomeFailed     = "failed"
+	outcomeRetry      = "retry"
+	outcomeSuperseded = "superseded"
+)
+
+// work takes a job through its stages. A nil error ends the job, whatever became of it; any other brings it again.
+func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
+	at := in.stages.begin()
+	defer in.stages.end(at)
+	began := in.deps.Clock()
+	outcome, err := in.take(ctx, j, attempt, at)
+	if outcome == outcomeReady && err != nil {
+		outcome = outcomeRetry
+	}
+	if outcome == outcomeFailed {
+		if failed := in.fail(ctx, j, at.name(), attempt, err); failed != nil {
+			outcome, err = outcomeRetry, failed
+		}
+	}
+	in.deps.Observe.Ended(ctx, j, outcome, in.deps.Clock().Sub(began), err)
+	if outcome == outcomeRetry {
+		return &stageError{at.name(), err}
+	}
+	return nil
+}
+
+// stageError remembers in which stage a job failed.
+type stageError struct {
+	stage document.Stage
+	err   error
+}
+
+func (e *stageError) Error() string { return string(e.stage) + ": " + e.err.Error() }
+func (e *stageError) Unwrap() error { return e.err }
+
+func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (outcome string, err error) {
+	d, err := in.deps.Catalog.Current(ctx, j.Workspace, j.DocumentID, j.Sequence)
+	switch {
+	case fault.KindOf(err) == fault.NotFound && err != nil || err == nil && d.Deleting:
+		return in.abandon(ctx, j, "")
+	case err != nil:
+		return outcomeRetry, err
+	case d.Newest.Sequence != j.Sequence || d.State == document.Failed:
+		return outcomeSuperseded, nil
+	case d.Live.Sequence == j.Sequence: // done before, but perhaps not to the end
+		return outcomeReady, in.finish(ctx, d, true)
+	}
+	v, live, contentType, err := in.derive(ctx, d, attempt, at)
+	if err != nil {
+		if fault.KindOf(err) == fault.Invalid {
+			return outcomeFailed, err
+		}
+		return outcomeRetry, err
+	}
+	if err := in.enter(ctx, d, at, document.Index, attempt); err != nil {
+		return outcomeRetry, err
+	}
+	if err := in.deps.Store.Put(ctx, d.Workspace, v); err != nil {
+		return outcomeRetry, err
+	}
+	replaces := d.Live.Hash != ""
+	d, err = in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(d *document.Document) error {
+		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence {
+			return errSuperseded
+		}
+		if old := d.Live.Original(); old.Hash != "" && old.Hash != live.Hash {
+			d.Replaced = appendOriginal(d.Replaced, old)
+		}
+		d.Live, d.State, d.Stage, d.Failure = live, document.Ready, document.Index, nil
+		d.Newest.ContentType = contentType
+		d.Attempts, d.UpdatedAt = attempt, in.deps.Clock().UTC()
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return in.abandon(ctx, j, d.Live.Hash)
+	case err != nil:
+		return outcomeRetry, err
+	}
+	return outcomeReady, in.finish(ctx, d, replaces || attempt > 1)
+}
+
+// derive makes text and chunks of a document's newest version.
+func (in *Ingester) derive(ctx context.Context, d document.Document, attempt int, at *stage) (v store.Version, live document.Live, contentType string, err error) {
+	release, err := in.memory.acquire(ctx, d.Newest.Size)
+	if err != nil {
+		return v, live, "", err
+	}
+	defer release()
+	if err := in.enter(ctx, d, at, document.Parse, attempt); err != nil {
+		return v, live, "", err
+	}
+	data, err := in.original(ctx, d)
+	if err != nil {
+		return v, live, "", err
+	}
+	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: d.Newest.ContentType, Data: data})
+	if err != nil {
+		return v, live, "", err
+	}
+	if d.Newest.Title != "" {
+		parsed.Title = d.Newest.Title
+	}
+	if err := in.enter(ctx, d, at, document.Chunk, attempt); err != nil {
+		return v, live, "", err
+	}
+	v = store.Version{DocumentID: d.ID, Hash: d.Newest.Hash, SourceURI: d.SourceURI, Title: parsed.Title, Text: parsed.Text}
+	for _, c := range chunk.Split(parsed) {
+		v.Chunks = append(v.Chunks, store.Chunk{
+			ID: chunk.ID(d.ID, v.Hash, c.Ordinal), Ordinal: c.Ordinal, Start: c.Start, End: c.End,
+			HeadingPath: c.HeadingPath, Language: c.Language,
+		})
+	}
+	live = document.Live{
+		Hash: v.Hash, Sequence: d.Newest.Sequence, Parts: d.Newest.Parts,
+		Title: v.Title, Chunks: len(v.Chunks), TextBytes: len(v.Text), Language: parsed.Language,
+	}
+	return v, live, parsed.ContentType, nil
+}
+
+// parse guards against a parser's bugs: a document that makes one panic is the document's failure, not the worker's.
+func (in *Ingester) parse(ctx context.Context, s parse.Source) (doc parse.Document, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fault.Wrap(fmt.Errorf("parser panicked: %v", p), fault.Invalid, fault.ReasonInternal, "the document makes the parser fail; please report it")
+		}
+	}()
+	return in.deps.Parser.Parse(ctx, s)
+}
+
+// original reads a document's newest version.
+func (in *Ingester) original(ctx context.Context, d document.Document) ([]byte, error) {
+	var out bytes.Buffer
+	out.Grow(int(min(d.Newest.Size, in.config.MaxDocument)))
+	for part := 1; part <= d.Newest.Parts; part++ {
+		data, err := in.deps.Blobs.Get(ctx, blobName(d.Workspace, d.ID, d.Newest.Hash, part))
+		if errors.Is(err, ErrNotFound) {
+			return nil, fault.New(fault.Invalid, fault.UploadIncomplete, "the stored original is not whole; upload it again")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read original: %w", err)
+		}
+		out.Write(data)
+	}
+	return out.Bytes(), nil
+}
+
+// enter moves a job to its next stage and records that where somebody may be waiting to see it.
+func (in *Ingester) enter(ctx context.Context, d document.Document, at *stage, next document.Stage, attempt int) error {
+	in.stages.enter(at, next)
+	if d.Newest.Size < showStages && attempt == 1 {
+		return nil
+	}
+	_, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {
+		if current.ID == "" || current.Deleting || current.Newest.Sequence != d.Newest.Sequence {
+			return errSuperseded
+		}
+		current.State, current.Stage, current.Attempts, current.UpdatedAt = document.Processing, next, attempt, in.deps.Clock().UTC()
+		return nil
+	})
+	if errors.Is(err, errSuperseded) {
+		return nil // found out again, and dealt with, when the manifest is to be switched
+	}
+	return err
+}
+
+// abandon removes what a needless job may have put into the index.
+func (in *Ingester) abandon(ctx context.Context, j Job, live string) (string, error) {
+	if _, err := in.deps.Store.Prune(ctx, j.Workspace, j.DocumentID, live); err != nil {
+		return outcomeRetry, err
+	}
+	return outcomeSuperseded, nil
+}
+
+// finish removes what the live version has replaced, old chunks from the index when there may be some and old originals, and
+// tells of the new one.
+func (in *Ingester) finish(ctx context.Context, d document.Document, chunks bool) error {
+	if chunks {
+		if _, err := in.deps.Store.Prune(ctx, d.Workspace, d.ID, d.Live.Hash); err != nil {
+			return err
+		}
+	}
+	for _, o := range d.Replaced {
+		if o.Hash == d.Live.Hash || o.Hash == d.Newest.Hash {
+			continue
+		}
+		if err := in.removeOriginal(ctx, d, o); err != nil {
+			return err
+		}
+	}
+	return in.deps.Events.Changed(ctx, d)
+}
+
+// fail records that a version could not be taken in.
+func (in *Ingester) fail(ctx context.Context, j Job, at document.Stage, attempt int, cause error) error {
+	shown := fault.As(cause)
+	d, err := in.deps.Catalog.Change(ctx, j.Workspace, j.DocumentID, func(d *document.Document) error {
+		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence || d.State == document.Ready {
+			return errSuperseded
+		}
+		d.State, d.Stage, d.UpdatedAt = document.Failed, at, in.deps.Clock().UTC()
+		d.Attempts = max(d.Attempts, attempt)
+		d.Failure = &document.Failure{Stage: at, Reason: fault.ReasonName(shown.Reason), Message: bounded(shown.Message)}
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return nil
+	case err != nil:
+		return err
+	}
+	return in.deps.Events.Changed(ctx, d)
+}
+
+// dead records the end of a job that was tried too often.
+func (in *Ingester) dead(ctx context.Context, j Job, attempts int, cause error) {
+	at := document.Stored
+	if e, ok := errors.AsType[*stageError](cause); ok {
+		at = e.stage
+	}
+	if cause == nil {
+		cause = fault.New(fault.Internal, fault.ReasonInternal, "the worker died with this document in every attempt")
+	}
+	in.deps.Observe.Ended(ctx, j, outcomeFailed, 0, cause)
+	if err := in.fail(ctx, j, at, attempts, cause); err != nil {
+		in.deps.Observe.Warn(ctx, "record failure of document "+j.DocumentID, err)
+	}
+}
+
+// bounded cuts a message to what a record holds.
+func bounded(s string) string {
+	const limit = 500
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "")
+}
+
+// Delete makes a document unretrievable, then removes its bytes. It returns how many chunks those were. When removing fails
+// the document is gone all the same, and the bytes are removed later.
+func (in *Ingester) Delete(ctx context.Context, workspace, id string) (int, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+		return 0, err
+	}
+	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
+		if d.ID == "" {
+			return errSuperseded
+		}
+		d.Deleting, d.UpdatedAt = true, in.deps.Clock().UTC()
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	chunks, err := in.erase(ctx, d)
+	if err != nil {
+		in.deps.Observe.Warn(ctx, "erase document "+d.ID, err)
+	}
+	return chunks, nil
+}
+
+// erase removes a deleted document's bytes, and its record last.
+func (in *Ingester) erase(ctx context.Context, d document.Document) (int, error) {
+	chunks, err := in.deps.Store.Prune(ctx, d.Workspace, d.ID, "")
+	if err != nil {
+		return 0, err
+	}
+	for _, o := range append(slices.Clone(d.Replaced), d.Newest.Original(), d.Live.Original()) {
+		if err := in.removeOriginal(ctx, d, o); err != nil {
+			return chunks, err
+		}
+	}
+	if err := in.deps.Events.Deleted(ctx, d); err != nil {
+		return chunks, err
+	}
+	return chunks, in.deps.Catalog.Remove(ctx, d.Workspace, d.ID)
+}

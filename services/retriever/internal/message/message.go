@@ -1,0 +1,81 @@
+// Package message puts documents into their wire form, the same in answers and in events.
+package message
+
+import (
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+)
+
+// Document returns a document as others see it.
+func Document(d document.Document) *retrieverv1.Document {
+	out := &retrieverv1.Document{
+		DocumentId:  d.ID,
+		Workspace:   d.Workspace,
+		SourceUri:   d.SourceURI,
+		Title:       d.Title(),
+		ContentType: d.Newest.ContentType,
+		SizeBytes:   uint64(d.Newest.Size), //nolint:gosec // never negative
+		Version:     d.Newest.Hash,
+		LiveVersion: d.Live.Hash,
+		Sequence:    d.Newest.Sequence,
+		State:       state(d.State),
+		Stage:       stage(d.Stage),
+		ChunkCount:  uint32(d.Live.Chunks),    //nolint:gosec // bounded by the document's size
+		TextBytes:   uint64(d.Live.TextBytes), //nolint:gosec // never negative
+		Language:    d.Live.Language,
+		CreatedAt:   timestamppb.New(d.CreatedAt),
+		UpdatedAt:   timestamppb.New(d.UpdatedAt),
+		Attempts:    uint32(d.Attempts), //nolint:gosec // a handful
+	}
+	if d.Failure != nil {
+		out.Failure = &retrieverv1.Failure{Stage: stage(d.Failure.Stage), Reason: d.Failure.Reason, Message: d.Failure.Message}
+	}
+	return out
+}
+
+// State returns the state that a wire state names; empty for unspecified.
+func State(s retrieverv1.DocumentState) document.State {
+	switch s {
+	case retrieverv1.DocumentState_DOCUMENT_STATE_QUEUED:
+		return document.Queued
+	case retrieverv1.DocumentState_DOCUMENT_STATE_PROCESSING:
+		return document.Processing
+	case retrieverv1.DocumentState_DOCUMENT_STATE_READY:
+		return document.Ready
+	case retrieverv1.DocumentState_DOCUMENT_STATE_FAILED:
+		return document.Failed
+	}
+	return ""
+}
+
+func state(s document.State) retrieverv1.DocumentState {
+	switch s {
+	case document.Queued:
+		return retrieverv1.DocumentState_DOCUMENT_STATE_QUEUED
+	case document.Processing:
+		return retrieverv1.DocumentState_DOCUMENT_STATE_PROCESSING
+	case document.Ready:
+		return retrieverv1.DocumentState_DOCUMENT_STATE_READY
+	case document.Failed:
+		return retrieverv1.DocumentState_DOCUMENT_STATE_FAILED
+	}
+	return retrieverv1.DocumentState_DOCUMENT_STATE_UNSPECIFIED
+}
+
+func stage(s document.Stage) retrieverv1.Stage {
+	switch s {
+	case document.Stored:
+		return retrieverv1.Stage_STAGE_STORED
+	case document.Parse:
+		return retrieverv1.Stage_STAGE_PARSE
+	case document.Chunk:
+		return retrieverv1.Stage_STAGE_CHUNK
+	case document.Embed:
+		return retrieverv1.Stage_STAGE_EMBED
+	case document.Index:
+		return retrieverv1.Stage_STAGE_INDEX
+	}
+	return retrieverv1.Stage_STAGE_UNSPECIFIED
+}

@@ -1,0 +1,188 @@
+// Package search answers queries: it takes candidates from a store, scores them exactly, joins neighbours that say the same
+// and returns the best, within the time there is.
+package search
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// Share of the time a caller allows that a search uses; the rest is for the way back.
+const budget = 0.9
+
+// Store is what search needs of a store.
+type Store interface {
+	Candidates(ctx context.Context, workspace string, q store.Query) (store.Candidates, error)
+}
+
+// Manifest tells which versions of a workspace's documents are live, and the sequence of the newest of them.
+type Manifest interface {
+	Live(workspace string) (live store.Manifest, sequence uint64)
+}
+
+// Config is what can be chosen about search.
+type Config struct {
+	Strategies map[string]Strategy // by name
+	Default    string              // the strategy of requests that name none
+}
+
+// Searcher answers queries. It is safe for concurrent use.
+type Searcher struct {
+	config   Config
+	store    Store
+	manifest Manifest
+}
+
+// New returns a searcher. The default strategy must be among the strategies.
+func New(c Config, s Store, m Manifest) (*Searcher, error) {
+	if _, ok := c.Strategies[c.Default]; !ok {
+		return nil, fmt.Errorf("new searcher: no strategy %q, which is the default", c.Default)
+	}
+	return &Searcher{config: c, store: s, manifest: m}, nil
+}
+
+// Request asks for passages.
+type Request struct {
+	Workspace string
+	Query     string
+	Strategy  string // empty: the default
+	TopK      int    // 0: the strategy's
+	Filter    store.Filter
+}
+
+// Passage is a chunk that was found, with neighbours that were found too. Its text is the canonical text in its range.
+type Passage struct {
+	store.Candidate
+	Score float64
+	Parts map[string]float64 // how the score came about; they add up to it
+}
+
+// Degradation says what a search left out and why.
+type Degradation struct {
+	Stage, Reason, Message string
+}
+
+// Result is what was found.
+type Result struct {
+	Passages     []Passage // best first
+	Degradations []Degradation
+	Strategy     string
+	Candidates   int    // scored
+	Sequence     uint64 // of the newest live version
+}
+
+// Search returns the best passages. It answers before ctx's deadline with what it has by then.
+func (s *Searcher) Search(ctx context.Context, r Request) (Result, error) {
+	name := cmp.Or(r.Strategy, s.config.Default)
+	strategy, ok := s.config.Strategies[name]
+	if !ok {
+		return Result{}, fault.New(fault.NotFound, fault.StrategyNotFound, "there is no retrieval strategy %q", name)
+	}
+	out := Result{Strategy: name}
+	switch strategy.Type {
+	case Keyword:
+	case Vector:
+		return Result{}, fault.New(fault.Unimplemented, fault.ReasonUnimplemented,
+			"strategy %q searches by vectors alone, which is not there yet; use a keyword strategy", name)
+	default:
+		out.Degradations = append(out.Degradations, Degradation{
+			Stage: "retriever", Reason: "keyword_only", Message: "No embedding model is in use yet, so only keywords were searched.",
+		})
+	}
+	bounded, cancel := withBudget(ctx)
+	defer cancel()
+
+	query := rank.NewQuery(r.Query)
+	live, sequence := s.manifest.Live(r.Workspace)
+	out.Sequence = sequence
+	found, err := s.store.Candidates(bounded, r.Workspace, store.Query{
+		Rank: query, Filter: r.Filter, Live: live, Limit: strategy.Candidates,
+	})
+	if err != nil {
+		if ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+			out.Degradations = append(out.Degradations, late("the index did not answer in time"))
+			return out, nil
+		}
+		return Result{}, fmt.Errorf("search candidates: %w", err)
+	}
+	scorer := rank.NewScorer(query, found.Stats)
+	passages := make([]Passage, 0, len(found.Found))
+	for _, c := range found.Found {
+		if bounded.Err() != nil {
+			out.Degradations = append(out.Degradations,
+				late(fmt.Sprintf("%d of %d candidates were scored in time", len(passages), len(found.Found))))
+			break
+		}
+		score := scorer.Score(store.Head(c.Title, c.HeadingPath), c.Text)
+		passages = append(passages, Passage{
+			Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs},
+		})
+	}
+	out.Candidates = len(passages)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	slices.SortStableFunc(passages, func(a, b Passage) int {
+		return cmp.Or(-cmp.Compare(a.Score, b.Score), cmp.Compare(a.SourceURI, b.SourceURI), cmp.Compare(a.Ordinal, b.Ordinal))
+	})
+	out.Passages = joinNeighbours(passages, cmp.Or(r.TopK, strategy.TopK))
+	return out, nil
+}
+
+func late(message string) Degradation {
+	return Degradation{Stage: "retriever", Reason: "timeout", Message: message}
+}
+
+// withBudget returns a context that ends when nine tenths of ctx's time have passed.
+func withBudget(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, time.Duration(float64(time.Until(deadline))*budget))
+}
+
+// maxPassage bounds a joined passage in bytes: about two chunks.
+const maxPassage = 3000
+
+// joinNeighbours returns the first top passages, each with the overlapping chunks before and after it that come later in the
+// list, so that one place is not told twice.
+func joinNeighbours(passages []Passage, top int) []Passage {
+	out := make([]Passage, 0, min(top, len(passages)))
+next:
+	for _, p := range passages {
+		for i := range out {
+			if out[i].DocumentID == p.DocumentID && join(&out[i], p) {
+				continue next
+			}
+		}
+		if len(out) < top {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// join extends p by its neighbour q if their ranges overlap and the whole is not too large.
+func join(p *Passage, q Passage) bool {
+	start, end := min(p.Start, q.Start), max(p.End, q.End)
+	if p.Hash != q.Hash || q.Start >= p.End || p.Start >= q.End || end-start > maxPassage {
+		return false
+	}
+	if q.Start < p.Start {
+		p.Text = q.Text[:p.Start-q.Start] + p.Text
+	}
+	if q.End > p.End {
+		p.Text += q.Text[len(q.Text)-(q.End-p.End):]
+	}
+	p.Start, p.End = start, end
+	return true
+}
