@@ -24,6 +24,14 @@ func directionRules() []rule {
 			where: "services/b/internal/thing/thing_test.go",
 		},
 		{
+			name:  "the command line is a client",
+			check: oneComposition,
+			breaks: map[string]string{
+				"cmd/ragmesh/internal/cli/cli.go": "// Package cli is the command line.\npackage cli\n\nimport _ \"github.com/ragmesh/ragmesh/services/a\"\n",
+			},
+			where: "cmd/ragmesh/internal/cli/cli.go",
+		},
+		{
 			name:  "test support stays in tests",
 			check: testSupport,
 			breaks: map[string]string{
@@ -75,6 +83,27 @@ func serviceIndependence(ws *workspace) []violation {
 				target, ok := local(imported)
 				if other := service(target); ok && other != "" && other != own {
 					found = append(found, violation{f.name, "imports " + target, serviceBan})
+				}
+			}
+		}
+	}
+	return found
+}
+
+// oneComposition is about cmd/ragmesh, where everything else is a client of a server that may run anywhere.
+func oneComposition(ws *workspace) []violation {
+	var found []violation
+	for _, p := range ws.packages {
+		if _, ok := compositions[p.dir]; ok || !within(p.dir, "cmd/ragmesh") {
+			continue
+		}
+		for _, f := range p.production() {
+			for _, imported := range f.imports() {
+				if target, ok := local(imported); ok && within(target, "services") {
+					found = append(found, violation{
+						f.name, "imports " + target,
+						"internal/wire alone knows what runs in this process",
+					})
 				}
 			}
 		}

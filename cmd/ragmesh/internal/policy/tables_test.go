@@ -14,6 +14,12 @@ var bans = []struct{ from, to, why string }{
 // serviceBan is why services/x never imports services/y.
 const serviceBan = "services meet over their RPC contracts only; otherwise none can be deployed or replaced alone"
 
+// compositions are the packages of cmd/ragmesh that know the services, and what they do with them.
+var compositions = map[string]string{
+	"cmd/ragmesh/internal/settings": "loads their configurations",
+	"cmd/ragmesh/internal/wire":     "builds them to run in one process",
+}
+
 // technology is something from outside that few packages may know.
 type technology struct {
 	name    string
