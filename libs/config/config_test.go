@@ -495,6 +495,87 @@ llm_gateway.yaml: file "llm_gateway.yaml" is not known here; allowed: dialog.yam
 	}
 }
 
+// level reads itself and writes itself with String only; its methods are the pointer's.
+type level struct{ n int }
+
+func (l *level) UnmarshalText(text []byte) error {
+	if len(text) != 1 || text[0] < '0' || text[0] > '9' {
+		return errors.New("must be a digit")
+	}
+	l.n = int(text[0] - '0')
+	return nil
+}
+
+func (l *level) String() string { return string(rune('0' + l.n)) }
+
+func TestTypesThatReadThemselves(t *testing.T) {
+	t.Parallel()
+	type levels struct {
+		Level level   `yaml:"level"`
+		List  []level `yaml:"list"`
+	}
+	dir := write(t, map[string]string{"s.yaml": "level: 7\nlist: [1, \"2\"]\n", "bad.yaml": "level: x\n"})
+	got, err := config.Load("s", levels{}, config.Source{Dir: dir})
+	if err != nil || got.Value.Level.n != 7 || len(got.Value.List) != 2 || got.Value.List[1].n != 2 {
+		t.Errorf("%+v, %v", got.Value, err)
+	}
+	out, err := config.Effective(got.Value)
+	if want := "level: \"7\"\nlist:\n  - \"1\"\n  - \"2\"\n"; string(out) != want || err != nil {
+		t.Errorf("%s, %v", out, err)
+	}
+	_, err = config.Load("bad", levels{}, config.Source{Dir: dir})
+	if err := shorten(err, dir); err == nil || err.Error() != `bad.yaml:1: level must be a digit, not "x"` {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Base has a Validate that is promoted to what inlines it.
+type Base struct {
+	A int `yaml:"a"`
+	B int `yaml:"b"`
+}
+
+func (Base) Validate() error {
+	return errors.Join(config.Invalid("a", "is wrong"), config.Invalid("b", "is wrong"))
+}
+
+func TestAPromotedValidateCountsOnce(t *testing.T) {
+	t.Parallel()
+	type outer struct {
+		Base `yaml:",inline"`
+	}
+	_, err := config.Load("s", outer{}, config.Source{Flags: map[string]string{"a": "1"}})
+	if want := "b is wrong\nflag --set a: a is wrong"; err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTypesThatCannotBeConfigured(t *testing.T) {
+	t.Parallel()
+	for name, load := range map[string]func(config.Source) error{
+		"channel": func(s config.Source) error {
+			_, err := config.Load("s", struct {
+				X chan int `yaml:"x"`
+			}{}, s)
+			return err
+		},
+		"numbers as keys": func(s config.Source) error {
+			_, err := config.Load("s", struct {
+				X map[int]string `yaml:"x"`
+			}{}, s)
+			return err
+		},
+		"no struct": func(s config.Source) error {
+			_, err := config.Load("s", 5, s)
+			return err
+		},
+	} {
+		if err := load(config.Source{Flags: map[string]string{"x": "{1: a}"}}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
 func TestFilesThatExplodeAreRefused(t *testing.T) {
 	t.Parallel()
 	bomb := "schema:\n  a: &a [x,x,x,x,x,x,x,x,x,x]\n"

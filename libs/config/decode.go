@@ -27,10 +27,11 @@ type layer struct {
 	file string
 	via  string // set where there is no file
 	// raw scalars are texts whose type only the target knows: environment variables and flags.
-	raw      bool
-	nodes    int
-	origins  map[string]Position // of every key set so far, by path
-	problems []*Problem
+	raw       bool
+	nodes     int
+	exhausted bool                // the bounds on nodes and depth were reached
+	origins   map[string]Position // of every key set so far, by path
+	problems  []*Problem
 }
 
 func (l *layer) at(n *yaml.Node) Position {
@@ -109,10 +110,10 @@ func (l *layer) decode(n *yaml.Node, v reflect.Value, path string, depth int) {
 		}
 	}
 	if l.nodes++; l.nodes > maxNodes || depth > maxDepth {
-		if l.nodes <= maxNodes || l.nodes == maxNodes+1 {
+		if !l.exhausted {
+			l.exhausted = true
 			l.refuse(n, path, fmt.Sprintf("too many or too deep values; at most %d, %d deep", maxNodes, maxDepth))
 		}
-		l.nodes = maxNodes + 1
 		return
 	}
 	l.origins[path] = l.at(n)
@@ -244,6 +245,10 @@ func (l *layer) table(n *yaml.Node, v reflect.Value, path string, depth int) {
 	t := v.Type()
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		v.Set(reflect.MakeMap(t))
+		return
+	}
+	if t.Key().Kind() != reflect.String {
+		l.fail(n, path, "has a type that configuration cannot hold: %s", t)
 		return
 	}
 	if n.Kind != yaml.MappingNode {

@@ -64,9 +64,8 @@ func encode(v reflect.Value, revision bool) (*yaml.Node, error) {
 	case v.Type() == reflect.TypeFor[time.Duration]():
 		return text(FormatDuration(time.Duration(v.Int()))), nil
 	}
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok && isText(v.Type()) {
-		b, err := m.MarshalText()
-		return text(string(b)), err
+	if isText(v.Type()) {
+		return encodeText(v)
 	}
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	switch v.Kind() {
@@ -113,6 +112,21 @@ func encode(v reflect.Value, revision bool) (*yaml.Node, error) {
 		n.Style = yaml.FlowStyle
 	}
 	return n, nil
+}
+
+// encodeText writes a type that reads itself, with what it has to write itself: MarshalText, String, or its plain value.
+func encodeText(v reflect.Value) (*yaml.Node, error) {
+	p := reflect.New(v.Type()) // methods may be the pointer's
+	p.Elem().Set(v)
+	switch m := p.Interface().(type) {
+	case encoding.TextMarshaler:
+		b, err := m.MarshalText()
+		return text(string(b)), err
+	case fmt.Stringer:
+		return text(m.String()), nil
+	default:
+		return text(fmt.Sprint(v.Interface())), nil
+	}
 }
 
 // Change is one key in which two configurations differ.

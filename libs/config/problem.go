@@ -92,7 +92,12 @@ func joinProblems(all []*Problem) error {
 		return cmp.Or(cmp.Compare(a.Position.Via, b.Position.Via), cmp.Compare(a.Position.File, b.Position.File),
 			cmp.Compare(a.Position.Line, b.Position.Line))
 	})
-	all = slices.CompactFunc(all, func(a, b *Problem) bool { return *a == *b })
+	seen := make(map[Problem]bool, len(all)) // an inlined struct's Validate may be promoted to the outer one
+	all = slices.DeleteFunc(all, func(p *Problem) bool {
+		again := seen[*p]
+		seen[*p] = true
+		return again
+	})
 	errs := make([]error, 0, min(len(all), maxProblems)+1)
 	for i, p := range all {
 		if i == maxProblems {
