@@ -1,0 +1,16 @@
+// Command ragmesh runs everything in one process, and is the command line for a server that runs elsewhere.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/cli"
+	"github.com/ragmesh/ragmesh/libs/process"
+)
+
+func main() {
+	os.Exit(cli.Run(context.Background(), cli.Environment{
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Interruptible: process.Signals,
+	}))
+}
