@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )

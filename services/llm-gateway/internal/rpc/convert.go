@@ -50,7 +50,7 @@ func sourceOf(s *llmv1.Source) (ask.Source, error) {
 		return ask.Source{}, invalidSource("numbers are 1 to 9999")
 	case s.GetPassage() != nil:
 		p := s.GetPassage()
-		out.Document, out.Offset = p.GetDocumentId(), int(p.GetRange().GetStart()) //nolint:gosec // an offset in a document
+		out.Document, out.Offset = p.GetDocumentId(), int(p.GetRange().GetStart())
 		out.Title, out.Headings, out.Text, out.Score = p.GetTitle(), p.GetHeadingPath(), p.GetText(), p.GetScore()
 	case s.GetToolResult() != nil:
 		t := s.GetToolResult()
@@ -121,7 +121,7 @@ func finishOf(f provider.Finish) llmv1.FinishReason {
 
 // count makes a wire number of one that a provider may have sent.
 func count(n int) uint32 {
-	return uint32(min(max(n, 0), 1<<31-1)) //nolint:gosec // bounded
+	return uint32(min(max(n, 0), 1<<31-1))
 }
 
 // clip cuts s to at most limit bytes, between characters.

@@ -256,7 +256,7 @@ func round(e *evaluator, a []*apd.Decimal) (*apd.Decimal, error) {
 	ctx.Rounding = apd.RoundHalfUp
 	ctx.Traps = apd.InvalidOperation
 	d := new(apd.Decimal)
-	c, err := ctx.Quantize(d, a[0], int32(-places)) //nolint:gosec // 0 to 20
+	c, err := ctx.Quantize(d, a[0], int32(-places))
 	if err != nil || c.InvalidOperation() {
 		return nil, failf("the number is too large to round")
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
@@ -246,13 +247,13 @@ func TestNewRefuses(t *testing.T) {
 		want string
 	}{
 		{"another scheme", func(s *Spec) { s.URL = "ftp://a/b" }, "http://"},
-		{"an argument as host", func(s *Spec) { s.URL = "https://{account}.example.com/" }, "host must be literal"},
-		{"a user in the address", func(s *Spec) { s.URL = "https://u:p@example.com/" }, "host must be literal"},
+		{"an argument as host", func(s *Spec) { s.URL = "https://{account}.example.com/" }, "literal host"},
+		{"a user in the address", func(s *Spec) { s.URL = "https://u:p@example.com/" }, "literal host"},
 		{"a query in the address", func(s *Spec) { s.URL = "https://example.com/a?b=c" }, "under query"},
 		{"an argument nobody declared", func(s *Spec) { s.URL = "https://example.com/{nope}" }, "not a property"},
 		{"an optional argument in the path", func(s *Spec) { s.URL = "https://example.com/{limit}" }, "must be required"},
 		{"a stray brace", func(s *Spec) { s.URL = "https://example.com/{" }, "brace"},
-		{"a method", func(s *Spec) { s.Method = "TRACE" }, "not one of"},
+		{"a method", func(s *Spec) { s.Method = "TRACE" }, "must be one of"},
 		{"a body on GET", func(s *Spec) { s.Body = map[string]string{"a": "b"} }, "a GET request has none"},
 		{"a host header", func(s *Spec) { s.Headers = map[string]Header{"host": {Value: "x"}} }, "can't be set"},
 		{"an argument in a header", func(s *Spec) { s.Headers = map[string]Header{"X-A": {Value: "{account}"}} }, "can't go into headers"},

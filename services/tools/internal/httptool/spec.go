@@ -5,8 +5,6 @@
 package httptool
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
@@ -17,7 +15,9 @@ import (
 	"time"
 
 	"github.com/ohler55/ojg/jp"
+
 	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/services/tools/internal/registry"
 )
 
 // Bounds of a plugin.
@@ -62,6 +62,12 @@ type Response struct {
 	MaxBytes config.Bytes `yaml:"max_bytes" doc:"Largest response that is read. Bytes, up to 1MiB; 64KiB when 0."`
 }
 
+// Validate checks the file, for the loader, which adds the place.
+func (s Spec) Validate() error {
+	_, err := compile("", s)
+	return err
+}
+
 // plugin is a Spec that was checked and taken apart.
 type plugin struct {
 	name     string
@@ -90,6 +96,9 @@ func placeholder() *regexp.Regexp { return regexp.MustCompile(`\{([A-Za-z_][A-Za
 // compile checks spec. Its errors name the key that is wrong.
 func compile(name string, s Spec) (*plugin, error) {
 	p := &plugin{name: name, headers: s.Headers, bearer: s.Auth.Bearer, maxBytes: int64(s.Response.MaxBytes)}
+	if err := registry.CheckSchema(s.InputSchema); err != nil {
+		return nil, config.Invalid("input_schema", "is wrong: %s", err)
+	}
 	for _, step := range []func(Spec) error{p.setMethod, p.setURL, p.setParameters, p.setHeaders, p.setResponse} {
 		if err := step(s); err != nil {
 			return nil, err
@@ -105,13 +114,13 @@ func (p *plugin) setMethod(s Spec) error {
 	}
 	allowed := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
 	if !slices.Contains(allowed, p.method) {
-		return fmt.Errorf("method: %q is not one of %s", s.Method, strings.Join(allowed, ", "))
+		return config.Invalid("method", "must be one of %s, not %q", strings.Join(allowed, ", "), s.Method)
 	}
 	if len(s.Body) > 0 && p.method == http.MethodGet {
-		return errors.New("body: a GET request has none")
+		return config.Invalid("body", "must be empty: a GET request has none")
 	}
 	if s.Timeout < 0 || s.Timeout > maxTimeout {
-		return fmt.Errorf("timeout: %s is not between 0 and %s", s.Timeout, maxTimeout)
+		return config.Invalid("timeout", "must be 0 to %s, not %s", maxTimeout, s.Timeout)
 	}
 	return nil
 }
@@ -119,46 +128,46 @@ func (p *plugin) setMethod(s Spec) error {
 func (p *plugin) setURL(s Spec) error {
 	scheme, rest, ok := strings.Cut(s.URL, "://")
 	if !ok || (scheme != "http" && scheme != "https") {
-		return fmt.Errorf("url: %q does not begin with http:// or https://", s.URL)
+		return config.Invalid("url", "must begin with http:// or https://")
 	}
 	host, path, _ := strings.Cut(rest, "/")
 	if host == "" || strings.ContainsAny(host, "{}@?#") {
-		return errors.New("url: the host must be literal, without user, query or {argument}")
+		return config.Invalid("url", "must have a literal host, without user, query or {argument}")
 	}
 	if strings.ContainsAny(path, "?#") {
-		return errors.New("url: query parameters belong under query")
+		return config.Invalid("url", "must not have a query; parameters belong under query")
 	}
 	base, err := url.Parse(scheme + "://" + host)
 	if err != nil {
-		return errors.New("url: the host is malformed")
+		return config.Invalid("url", "has a malformed host")
 	}
 	p.base = base
 	if p.path, err = parsePattern("/"+path, s.InputSchema, true); err != nil {
-		return fmt.Errorf("url: %w", err)
+		return config.Invalid("url", "is wrong: %s", err)
 	}
 	if p.egress, err = parseEgress(s.Egress, base); err != nil {
-		return fmt.Errorf("egress: %w", err)
+		return config.Invalid("egress", "is wrong: %s", err)
 	}
 	return nil
 }
 
 func (p *plugin) setParameters(s Spec) error {
 	var err error
-	if p.query, err = parseParameters(s.Query, s.InputSchema); err != nil {
-		return fmt.Errorf("query.%w", err)
+	if p.query, err = parseParameters("query", s.Query, s.InputSchema); err != nil {
+		return err
 	}
-	if p.body, err = parseParameters(s.Body, s.InputSchema); err != nil {
-		return fmt.Errorf("body.%w", err)
+	if p.body, err = parseParameters("body", s.Body, s.InputSchema); err != nil {
+		return err
 	}
 	return nil
 }
 
-func parseParameters(values map[string]string, schema map[string]any) ([]parameter, error) {
+func parseParameters(key string, values map[string]string, schema map[string]any) ([]parameter, error) {
 	var out []parameter
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		v, err := parsePattern(values[name], schema, false)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, config.Invalid(key+"."+name, "is wrong: %s", err)
 		}
 		out = append(out, parameter{name: name, value: v})
 	}
@@ -169,13 +178,13 @@ func (p *plugin) setHeaders(s Spec) error {
 	for name, h := range s.Headers {
 		switch canonical := http.CanonicalHeaderKey(name); {
 		case canonical == "Host" || canonical == "Content-Length" || canonical == "Transfer-Encoding" || canonical == "Connection":
-			return fmt.Errorf("headers.%s: this header can't be set", name)
+			return config.Invalid("headers."+name, "can't be set")
 		case canonical == "Authorization" && !s.Auth.Bearer.IsZero():
-			return fmt.Errorf("headers.%s: auth.bearer sets it already", name)
+			return config.Invalid("headers."+name, "is set by auth.bearer already")
 		case (h.Value == "") == h.Secret.IsZero():
-			return fmt.Errorf("headers.%s: give either value or secret", name)
+			return config.Invalid("headers."+name, "must have either value or secret")
 		case isPlaceholder(h.Value):
-			return fmt.Errorf("headers.%s: arguments can't go into headers", name)
+			return config.Invalid("headers."+name, "must be literal: arguments can't go into headers")
 		}
 	}
 	return nil
@@ -186,19 +195,19 @@ func (p *plugin) setResponse(s Spec) error {
 		p.maxBytes = defaultMaxBytes
 	}
 	if p.maxBytes < 0 || p.maxBytes > maxMaxBytes {
-		return errors.New("response.max_bytes: not between 0 and 1MiB")
+		return config.Invalid("response.max_bytes", "must be 0 to 1MiB")
 	}
 	if s.Response.Path != "" {
 		x, err := jp.ParseString(s.Response.Path)
 		if err != nil {
-			return fmt.Errorf("response.path: not a JSONPath: %w", err)
+			return config.Invalid("response.path", "is no JSONPath: %s", err)
 		}
 		p.selectOf = x
 	}
 	if s.Response.Text != "" {
 		t, err := template.New("text").Option("missingkey=error").Parse(s.Response.Text)
 		if err != nil {
-			return fmt.Errorf("response.text: %w", err)
+			return config.Invalid("response.text", "is no template: %s", err)
 		}
 		p.text = t
 	}

@@ -10,7 +10,7 @@ import (
 // value is none.
 func bound(out Output) (Output, bool) {
 	text := strings.ToValidUTF8(out.Text, "\uFFFD")
-	cut := shorten(text, MaxResultBytes)
+	cut := Shorten(text, MaxResultBytes)
 	truncated := len(cut) < len(text)
 	if out.Data != nil {
 		raw, err := json.Marshal(out.Data)
@@ -22,8 +22,8 @@ func bound(out Output) (Output, bool) {
 	return Output{Text: cut, Data: out.Data}, truncated
 }
 
-// shorten cuts s to at most limit bytes, between characters.
-func shorten(s string, limit int) string {
+// Shorten cuts s to at most limit bytes, between characters.
+func Shorten(s string, limit int) string {
 	if len(s) <= limit {
 		return s
 	}

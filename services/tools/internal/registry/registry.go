@@ -133,7 +133,7 @@ func New(declared []Tool, o Options, deps Deps) (*Registry, error) {
 		}
 		schema, err := compile(t.InputSchema)
 		if err != nil {
-			return nil, fmt.Errorf("tool %q: %w", name, err)
+			return nil, fmt.Errorf("tool %q: input_schema: %w", name, err)
 		}
 		r.tools[name] = entry{Tool: t, schema: schema}
 	}
@@ -208,7 +208,7 @@ func (r *Registry) admit(c Call) (Tool, map[string]any, error) {
 	e, ok := r.tools[c.Tool]
 	if !ok {
 		return Tool{}, nil, fault.New(fault.NotFound, fault.ToolNotFound, "there is no enabled tool %q; ListTools names those there are",
-			shorten(c.Tool, 64))
+			Shorten(c.Tool, 64))
 	}
 	args, err := e.schema.check(c.Arguments)
 	if err != nil {
@@ -295,6 +295,6 @@ func (r *Registry) audit(ctx context.Context, c Call, err error) {
 	}
 	r.deps.Meter.Called(label, reason, 0)
 	r.deps.Auditor.Record(ctx, Record{
-		Workspace: c.Workspace, Actor: c.Actor, Tool: shorten(c.Tool, 64), Reason: reason, At: r.deps.Clock(),
+		Workspace: c.Workspace, Actor: c.Actor, Tool: Shorten(c.Tool, 64), Reason: reason, At: r.deps.Clock(),
 	})
 }

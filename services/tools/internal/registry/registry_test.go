@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
@@ -257,7 +258,7 @@ func TestNewRefuses(t *testing.T) {
 		{"a plugin nobody declared", []Tool{tool("a", echo)}, "b", `no tool "b"; declared are: a`},
 		{"a name twice", []Tool{tool("a", echo), tool("a", echo)}, "a", "the name is taken"},
 		{"a schema that is no object", []Tool{with(map[string]any{"type": "string"})}, "a", `"type: object"`},
-		{"a schema that is wrong", []Tool{with(map[string]any{"type": "object", "required": 3})}, "a", "compile input_schema"},
+		{"a schema that is wrong", []Tool{with(map[string]any{"type": "object", "required": 3})}, "a", "input_schema: compile"},
 		{"a schema that reads a file", []Tool{with(map[string]any{"type": "object", "$ref": "file:///etc/passwd"})}, "a", "stand alone"},
 	}
 	for _, tt := range tests {

@@ -8,11 +8,12 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"golang.org/x/text/language"
 	"golang.org/x/text/message"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
 // Bounds of arguments and of what is said about wrong ones.
@@ -28,6 +29,12 @@ type arguments struct {
 	defaults map[string]any
 }
 
+// CheckSchema says whether schema can be a tool's input_schema.
+func CheckSchema(schema map[string]any) error {
+	_, err := compile(schema)
+	return err
+}
+
 // noLoader refuses every reference outside the schema itself: a schema must not make the service read files or the network.
 type noLoader struct{}
 
@@ -39,11 +46,11 @@ func (noLoader) Load(url string) (any, error) {
 func compile(schema map[string]any) (arguments, error) {
 	doc, err := jsonValue(schema)
 	if err != nil {
-		return arguments{}, fmt.Errorf("input_schema is not JSON: %w", err)
+		return arguments{}, fmt.Errorf("not JSON: %w", err)
 	}
 	object, _ := doc.(map[string]any)
 	if object["type"] != "object" {
-		return arguments{}, errors.New(`input_schema must have "type: object"`)
+		return arguments{}, errors.New(`it must have "type: object"`)
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
@@ -51,11 +58,11 @@ func compile(schema map[string]any) (arguments, error) {
 	c.UseLoader(noLoader{})
 	const id = "ragmesh:input_schema"
 	if err := c.AddResource(id, doc); err != nil {
-		return arguments{}, fmt.Errorf("read input_schema: %w", err)
+		return arguments{}, fmt.Errorf("read it: %w", err)
 	}
 	compiled, err := c.Compile(id)
 	if err != nil {
-		return arguments{}, fmt.Errorf("compile input_schema: %w", err)
+		return arguments{}, fmt.Errorf("compile it: %w", err)
 	}
 	return arguments{schema: compiled, defaults: defaultsOf(object)}, nil
 }
@@ -136,5 +143,5 @@ func fieldsOf(e *jsonschema.ValidationError, p *message.Printer, out []fault.Fie
 }
 
 func field(path []string, description string) fault.Field {
-	return fault.Field{Path: shorten(strings.Join(path, "."), maxFieldBytes), Description: shorten(description, maxFieldBytes)}
+	return fault.Field{Path: Shorten(strings.Join(path, "."), maxFieldBytes), Description: Shorten(description, maxFieldBytes)}
 }
