@@ -75,7 +75,7 @@ func (q *Queue) Consume(
 
 // principal makes the retriever itself, in the job's workspace, the one in whose name the work is done.
 func principal(ctx context.Context, j ingest.Job) context.Context {
-	return identity.NewContext(ctx, identity.Principal{Service: identity.Retriever, Workspace: j.Workspace})
+	return identity.NewContext(ctx, identity.Background(identity.Retriever, j.Workspace))
 }
 
 // extend keeps a message's lease until stop is called or maxWork has passed.

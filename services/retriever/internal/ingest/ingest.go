@@ -101,15 +101,15 @@ type Config struct {
 
 // Deps is what ingestion works with.
 type Deps struct {
-	Catalog Catalog
-	Store   Store
-	Parser  Parser
-	Blobs   Blobs
-	Uploads Uploads
-	Queue   Queue
-	Events  Events
-	Observe Observer
-	Clock   func() time.Time
+	Catalog  Catalog
+	Store    Store
+	Parser   Parser
+	Blobs    Blobs
+	Uploads  Uploads
+	Queue    Queue
+	Events   Events
+	Observer Observer
+	Clock    func() time.Time
 }
 
 // Observer is told what becomes of jobs.

@@ -71,7 +71,7 @@ func (in *Ingester) sweep(ctx context.Context) {
 	now := in.deps.Clock()
 	for _, d := range in.deps.Catalog.Select(func(d document.Document) bool { return d.Deleting }) {
 		if _, err := in.erase(ctx, d); err != nil {
-			in.deps.Observe.Warn(ctx, "erase document "+d.ID, err)
+			in.deps.Observer.Warn(ctx, "erase document "+d.ID, err)
 		}
 	}
 	waiting := func(d document.Document) bool {
@@ -79,17 +79,17 @@ func (in *Ingester) sweep(ctx context.Context) {
 	}
 	for _, d := range in.deps.Catalog.Select(waiting) {
 		if err := in.enqueue(ctx, d); err != nil {
-			in.deps.Observe.Warn(ctx, "queue document "+d.ID+" again", err)
+			in.deps.Observer.Warn(ctx, "queue document "+d.ID+" again", err)
 		}
 	}
 	uploads, err := in.deps.Uploads.List(ctx)
 	if err != nil {
-		in.deps.Observe.Warn(ctx, "list uploads", err)
+		in.deps.Observer.Warn(ctx, "list uploads", err)
 	}
 	for _, u := range uploads {
 		if now.After(u.ExpiresAt) {
 			if err := in.expire(ctx, u); err != nil {
-				in.deps.Observe.Warn(ctx, "drop upload "+u.ID, err)
+				in.deps.Observer.Warn(ctx, "drop upload "+u.ID, err)
 			}
 		}
 	}

@@ -44,7 +44,7 @@ func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
 			outcome, err = outcomeRetry, failed
 		}
 	}
-	in.deps.Observe.Ended(ctx, j, outcome, in.deps.Clock().Sub(began), err)
+	in.deps.Observer.Ended(ctx, j, outcome, in.deps.Clock().Sub(began), err)
 	if outcome == outcomeRetry {
 		return &stageError{at.name(), err}
 	}
@@ -248,9 +248,9 @@ func (in *Ingester) dead(ctx context.Context, j Job, attempts int, cause error) 
 	if cause == nil {
 		cause = fault.New(fault.Internal, fault.ReasonInternal, "the worker died with this document in every attempt")
 	}
-	in.deps.Observe.Ended(ctx, j, outcomeFailed, 0, cause)
+	in.deps.Observer.Ended(ctx, j, outcomeFailed, 0, cause)
 	if err := in.fail(ctx, j, at, attempts, cause); err != nil {
-		in.deps.Observe.Warn(ctx, "record failure of document "+j.DocumentID, err)
+		in.deps.Observer.Warn(ctx, "record failure of document "+j.DocumentID, err)
 	}
 }
 
@@ -284,7 +284,7 @@ func (in *Ingester) Delete(ctx context.Context, workspace, id string) (int, erro
 	}
 	chunks, err := in.erase(ctx, d)
 	if err != nil {
-		in.deps.Observe.Warn(ctx, "erase document "+d.ID, err)
+		in.deps.Observer.Warn(ctx, "erase document "+d.ID, err)
 	}
 	return chunks, nil
 }

@@ -169,6 +169,10 @@ func (a allLive) Live(string) (store.Manifest, uint64) {
 	return func(string) string { return string(a) }, 1
 }
 
+type nobody struct{}
+
+func (nobody) Searched(context.Context, search.Result) {}
+
 // indexed puts pages into a fresh index.
 func indexed(t *testing.T, pages []page) *search.Searcher {
 	t.Helper()
@@ -206,7 +210,8 @@ func indexed(t *testing.T, pages []page) *search.Searcher {
 		t.Fatal(err)
 	}
 	t.Logf("%d documents indexed in %v", len(pages), time.Since(start).Round(time.Millisecond))
-	searcher, err := search.New(search.Config{Strategies: map[string]search.Strategy{"keyword": search.Defaults()}, Default: "keyword"}, s, allLive("1"))
+	searcher, err := search.New(search.Config{Strategies: map[string]search.Strategy{"keyword": search.Defaults()}, Default: "keyword"},
+		search.Deps{Store: s, Manifest: allLive("1"), Observer: nobody{}})
 	if err != nil {
 		t.Fatal(err)
 	}

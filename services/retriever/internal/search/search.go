@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -28,6 +30,11 @@ type Manifest interface {
 	Live(workspace string) (live store.Manifest, sequence uint64)
 }
 
+// Observer is told of every search that gave a result.
+type Observer interface {
+	Searched(ctx context.Context, r Result)
+}
+
 // Config is what can be chosen about search.
 type Config struct {
 	Strategies map[string]Strategy // by name
@@ -39,14 +46,23 @@ type Searcher struct {
 	config   Config
 	store    Store
 	manifest Manifest
+	observer Observer
+}
+
+// Deps is what search works with.
+type Deps struct {
+	Store    Store
+	Manifest Manifest
+	Observer Observer
 }
 
 // New returns a searcher. The default strategy must be among the strategies.
-func New(c Config, s Store, m Manifest) (*Searcher, error) {
+func New(c Config, d Deps) (*Searcher, error) {
 	if _, ok := c.Strategies[c.Default]; !ok {
-		return nil, fmt.Errorf("new searcher: no strategy %q, which is the default", c.Default)
+		names := slices.Sorted(maps.Keys(c.Strategies))
+		return nil, fmt.Errorf("there is no retrieval strategy %q, which is to be the default; there are %s", c.Default, strings.Join(names, ", "))
 	}
-	return &Searcher{config: c, store: s, manifest: m}, nil
+	return &Searcher{config: c, store: d.Store, manifest: d.Manifest, observer: d.Observer}, nil
 }
 
 // Request asks for passages.
@@ -81,6 +97,14 @@ type Result struct {
 
 // Search returns the best passages. It answers before ctx's deadline with what it has by then.
 func (s *Searcher) Search(ctx context.Context, r Request) (Result, error) {
+	result, err := s.search(ctx, r)
+	if err == nil {
+		s.observer.Searched(ctx, result)
+	}
+	return result, err
+}
+
+func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	name := cmp.Or(r.Strategy, s.config.Default)
 	strategy, ok := s.config.Strategies[name]
 	if !ok {

@@ -1,9 +1,9 @@
 package search
 
 import (
-	"fmt"
 	"slices"
-	"strings"
+
+	"github.com/ragmesh/ragmesh/libs/config"
 )
 
 // Type is how a strategy finds passages.
@@ -39,17 +39,17 @@ func (s Strategy) Validate() error {
 	stores := []string{"embedded", "weaviate"}
 	switch {
 	case !slices.Contains(types, s.Type):
-		return fmt.Errorf("retriever_type: %q is none of %v", s.Type, types)
+		return config.Invalid("retriever_type", "must be one of %[2]v, not %[1]q", s.Type, types)
 	case s.TopK < 1 || s.TopK > 100:
-		return fmt.Errorf("top_k: %d is not between 1 and 100", s.TopK)
+		return config.Invalid("top_k", "must be between 1 and 100, not %d", s.TopK)
 	case s.Candidates < s.TopK || s.Candidates > 1000:
-		return fmt.Errorf("candidates: %d is not between top_k (%d) and 1000", s.Candidates, s.TopK)
+		return config.Invalid("candidates", "must be between top_k and 1000, not %d", s.Candidates)
 	case s.KeywordWeight < 0 || s.KeywordWeight > 1:
-		return fmt.Errorf("keyword_weight: %v is not between 0 and 1", s.KeywordWeight)
+		return config.Invalid("keyword_weight", "must be between 0 and 1, not %v", s.KeywordWeight)
 	case s.SimilarityThreshold < 0 || s.SimilarityThreshold > 1:
-		return fmt.Errorf("similarity_threshold: %v is not between 0 and 1", s.SimilarityThreshold)
-	case !slices.Contains(stores, strings.ToLower(s.VectorStore)):
-		return fmt.Errorf("vector_store: %q is none of %v", s.VectorStore, stores)
+		return config.Invalid("similarity_threshold", "must be between 0 and 1, not %v", s.SimilarityThreshold)
+	case !slices.Contains(stores, s.VectorStore):
+		return config.Invalid("vector_store", "must be one of %[2]v, not %[1]q", s.VectorStore, stores)
 	}
 	return nil
 }

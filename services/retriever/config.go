@@ -1,0 +1,96 @@
+package retriever
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/process"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
+)
+
+// Config is what retriever.yaml holds. Strategies are files of their own, retrieval/*.yaml or .json.
+type Config struct {
+	process.Config `yaml:",inline"`
+
+	Upload Upload `yaml:"upload"`
+	Ingest Ingest `yaml:"ingest"`
+	Index  Index  `yaml:"index"`
+	Search Search `yaml:"search"`
+}
+
+// Upload bounds what is taken in.
+type Upload struct {
+	MaxBytes config.Bytes  `yaml:"max_bytes" doc:"Largest document taken in. Bytes, 1KiB to 1GiB."`
+	TTL      time.Duration `yaml:"ttl"       doc:"How long an upload may take until it is dropped. Duration, 1m to 20h."`
+}
+
+// Ingest bounds the work on documents.
+type Ingest struct {
+	Workers  int           `yaml:"workers"   doc:"Documents worked on at once. Small ones wait for the disk together, so more than there are processors is right. Count, 1 to 256."`
+	Memory   config.Bytes  `yaml:"memory"    doc:"Originals held in memory at once; a larger one waits for all others. Bytes, 1MiB to 64GiB."`
+	MaxStage time.Duration `yaml:"max_stage" doc:"A document longer than this in one stage makes the process report itself wedged. Duration, 1m to 24h."`
+}
+
+// Index bounds the embedded index.
+type Index struct {
+	MaxOpen int `yaml:"max_open" doc:"Workspaces whose index is open at once. Count, 1 to 10000."`
+}
+
+// Search chooses how passages are found.
+type Search struct {
+	Strategy string `yaml:"strategy" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
+}
+
+// port is the retriever's on a laptop.
+const port = 8081
+
+// Defaults returns the configuration without any file.
+func Defaults() Config {
+	return Config{
+		Config: process.Defaults(port),
+		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
+		Ingest: Ingest{Workers: 32, Memory: 256 << 20, MaxStage: 10 * time.Minute},
+		Index:  Index{MaxOpen: 64},
+		Search: Search{Strategy: builtIn},
+	}
+}
+
+// Validate says what in a configuration is not as it must be.
+func (c Config) Validate() error {
+	switch {
+	case c.Upload.MaxBytes < 1<<10 || c.Upload.MaxBytes > 1<<30:
+		return config.Invalid("upload.max_bytes", "must be between 1KiB and 1GiB")
+	case c.Upload.TTL < time.Minute || c.Upload.TTL > 20*time.Hour:
+		return config.Invalid("upload.ttl", "must be between 1m and 20h")
+	case c.Ingest.Workers < 1 || c.Ingest.Workers > 256:
+		return config.Invalid("ingest.workers", "must be between 1 and 256")
+	case c.Ingest.Memory < 1<<20 || c.Ingest.Memory > 64<<30:
+		return config.Invalid("ingest.memory", "must be between 1MiB and 64GiB")
+	case c.Ingest.MaxStage < time.Minute || c.Ingest.MaxStage > 24*time.Hour:
+		return config.Invalid("ingest.max_stage", "must be between 1m and 24h")
+	case c.Index.MaxOpen < 1 || c.Index.MaxOpen > 10_000:
+		return config.Invalid("index.max_open", "must be between 1 and 10000")
+	}
+	return nil
+}
+
+// builtIn is the strategy that is there without any file.
+const builtIn = "keyword"
+
+// loadStrategies reads the strategies of a configuration folder over the built-in one. Revisions are those of the files.
+func loadStrategies(configDir string) (strategies map[string]search.Strategy, revisions []string, err error) {
+	strategies = map[string]search.Strategy{builtIn: search.Defaults()}
+	if configDir == "" {
+		return strategies, nil, nil
+	}
+	files, err := config.LoadDir(filepath.Join(configDir, "retrieval"), search.Defaults(), ".yaml", ".json")
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, f := range files {
+		strategies[f.Name] = f.Value
+		revisions = append(revisions, f.Name, f.Revision)
+	}
+	return strategies, revisions, nil
+}

@@ -1,0 +1,82 @@
+// Package meter measures and logs what ingestion and search do.
+package meter
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
+)
+
+// Meter observes the service. It is safe for concurrent use.
+type Meter struct {
+	telemetry  *telemetry.Telemetry
+	jobs       *prometheus.HistogramVec
+	candidates prometheus.Histogram
+	degraded   *prometheus.CounterVec
+}
+
+var (
+	_ ingest.Observer = (*Meter)(nil)
+	_ search.Observer = (*Meter)(nil)
+)
+
+// New registers the metrics.
+func New(t *telemetry.Telemetry) (*Meter, error) {
+	m := &Meter{
+		telemetry: t,
+		jobs: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("ingest_duration_seconds"), Help: "Time a job took, by outcome: ready, failed, retry or superseded.",
+			Buckets: []float64{.005, .02, .05, .1, .5, 1, 5, 30, 120, 600},
+		}, []string{"outcome"}),
+		candidates: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: t.Metric("search_candidates_count"), Help: "Candidates a search scored.",
+			Buckets: []float64{0, 1, 5, 10, 25, 50, 100, 250, 1000},
+		}),
+		degraded: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("search_degraded_total"), Help: "Searches that left something out, by reason.",
+		}, []string{"reason"}),
+	}
+	for _, c := range []prometheus.Collector{m.jobs, m.candidates, m.degraded} {
+		if err := t.Registry.Register(c); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// Ended counts and logs a job.
+func (m *Meter) Ended(ctx context.Context, j ingest.Job, outcome string, took time.Duration, err error) {
+	m.jobs.WithLabelValues(outcome).Observe(took.Seconds())
+	log := m.telemetry.Logger(ctx)
+	level := zerolog.DebugLevel
+	if err != nil {
+		level = zerolog.WarnLevel
+	}
+	event := log.WithLevel(level).Str("document", j.DocumentID).Uint64("upload", j.Sequence).Str("outcome", outcome).Dur("took", took)
+	if err != nil {
+		event = event.Str("reason", fault.ReasonName(fault.ReasonOf(err))).Err(err)
+	}
+	event.Msg("document taken in")
+}
+
+// Warn logs work that failed and will be done later.
+func (m *Meter) Warn(ctx context.Context, what string, err error) {
+	log := m.telemetry.Logger(ctx)
+	log.Warn().Err(err).Msg(what)
+}
+
+// Searched counts a search.
+func (m *Meter) Searched(_ context.Context, r search.Result) {
+	m.candidates.Observe(float64(r.Candidates))
+	for _, d := range r.Degradations {
+		m.degraded.WithLabelValues(d.Reason).Inc()
+	}
+}

@@ -1,0 +1,91 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
+)
+
+// maxRead is the most text one ReadDocument returns, bytes.
+const maxRead = 256 << 10
+
+// clip cuts a requested range to what is there and what one answer may hold, at character boundaries.
+func clip(s string, r *retrieverv1.ByteRange) (start, end int) {
+	size := uint64(len(s))
+	start, end = int(min(r.GetStart(), size)), len(s) //nolint:gosec // at most the text's size
+	if r != nil {
+		end = int(min(max(r.GetEnd(), r.GetStart()), size)) //nolint:gosec // at most the text's size
+	}
+	end = min(end, start+maxRead)
+	return boundary(s, start), boundary(s, end)
+}
+
+// boundary moves at back to where a character starts.
+func boundary(s string, at int) int {
+	for at > 0 && at < len(s) && !utf8.RuneStart(s[at]) {
+		at--
+	}
+	return at
+}
+
+// heartbeat is how often an idle watch says that it is still there.
+const heartbeat = 15 * time.Second
+
+// watch sends what there is, then every change, with heartbeats between, until the caller goes.
+func watch(ctx context.Context, c Catalog, r *retrieverv1.WatchRequest, send func(*retrieverv1.WatchResponse) error) error {
+	changes, err := c.Watch(r.GetWorkspace())
+	if err != nil {
+		return err
+	}
+	defer changes.Stop()
+	seq := uint64(0)
+	tell := func(m *retrieverv1.WatchResponse) error {
+		seq++
+		m.Seq = seq
+		return send(m)
+	}
+	for synced := false; ; {
+		events, err := next(ctx, changes)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, context.DeadlineExceeded):
+			if err := tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}}); err != nil {
+				return err
+			}
+			continue
+		case err != nil:
+			return err
+		}
+		for _, e := range events {
+			if len(r.GetDocumentIds()) > 0 && !slices.Contains(r.GetDocumentIds(), e.Document.ID) {
+				continue
+			}
+			m := &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Changed{Changed: message.Document(e.Document)}}
+			if e.Deleted {
+				m = &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Deleted{Deleted: e.Document.ID}}
+			}
+			if err := tell(m); err != nil {
+				return err
+			}
+		}
+		if !synced {
+			synced = true
+			if err := tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Synced{Synced: &retrieverv1.Synced{}}}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func next(ctx context.Context, w *catalog.Watch) ([]catalog.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	return w.Next(ctx)
+}

@@ -1,0 +1,191 @@
+// Package rpc serves the retriever's procedures. A handler takes its request apart, calls the domain and puts the answer
+// together; who may call, and what a well-formed request is, has been checked before it.
+package rpc
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// Searcher finds passages.
+type Searcher interface {
+	Search(ctx context.Context, r search.Request) (search.Result, error)
+}
+
+// Ingester takes documents in and removes them.
+type Ingester interface {
+	Create(ctx context.Context, u ingest.Upload) (ingest.Created, error)
+	PutPart(ctx context.Context, workspace, uploadID string, part int, data []byte) (stored int, err error)
+	Commit(ctx context.Context, workspace, uploadID string) (d document.Document, unchanged bool, err error)
+	Retry(ctx context.Context, workspace, id string) (document.Document, error)
+	Delete(ctx context.Context, workspace, id string) (chunks int, err error)
+}
+
+// Catalog knows the documents.
+type Catalog interface {
+	Get(workspace, id string) (document.Document, error)
+	List(workspace string, f catalog.Filter, size int, token string) (catalog.Page, error)
+	Watch(workspace string) (*catalog.Watch, error)
+}
+
+// Texts keep canonical text.
+type Texts interface {
+	Text(ctx context.Context, workspace, documentID, hash string) (string, error)
+}
+
+// Handler implements RetrieverService.
+type Handler struct {
+	// Later procedures answer Unimplemented until they are here.
+	retrieverv1connect.UnimplementedRetrieverServiceHandler
+
+	Searcher Searcher
+	Ingester Ingester
+	Catalog  Catalog
+	Texts    Texts
+	Revision string // of the configuration, for answers
+}
+
+var _ retrieverv1connect.RetrieverServiceHandler = (*Handler)(nil)
+
+// Search answers a query.
+func (h *Handler) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {
+	result, err := h.Searcher.Search(ctx, search.Request{
+		Workspace: r.GetWorkspace(), Query: r.GetQuery(), Strategy: r.GetStrategy(), TopK: int(r.GetTopK()), Filter: filter(r.GetFilter()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &retrieverv1.SearchResponse{
+		Strategy: result.Strategy, IndexSequence: result.Sequence, ConfigRevision: h.Revision,
+		Candidates: uint32(result.Candidates), //nolint:gosec // at most the strategy's
+	}
+	for _, p := range result.Passages {
+		out.Passages = append(out.Passages, passage(p))
+	}
+	for _, d := range result.Degradations {
+		out.Degradations = append(out.Degradations, &retrieverv1.Degradation{Stage: d.Stage, Reason: d.Reason, Message: d.Message})
+	}
+	return out, nil
+}
+
+func filter(f *retrieverv1.Filter) store.Filter {
+	return store.Filter{DocumentIDs: f.GetDocumentIds(), SourcePrefixes: f.GetSourcePrefixes(), Languages: f.GetLanguages()}
+}
+
+func passage(p search.Passage) *retrieverv1.Passage {
+	return &retrieverv1.Passage{
+		ChunkId: p.ID, DocumentId: p.DocumentID, Version: p.Hash, SourceUri: p.SourceURI, Title: p.Title, HeadingPath: p.HeadingPath,
+		Range: byteRange(p.Start, p.End), Text: p.Text, Language: p.Language, Score: p.Score, ScoreParts: p.Parts,
+	}
+}
+
+func byteRange(start, end int) *retrieverv1.ByteRange {
+	return &retrieverv1.ByteRange{Start: uint64(start), End: uint64(end)} //nolint:gosec // never negative
+}
+
+// GetDocument returns one document.
+func (h *Handler) GetDocument(_ context.Context, r *retrieverv1.GetDocumentRequest) (*retrieverv1.GetDocumentResponse, error) {
+	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.GetDocumentResponse{Document: message.Document(d)}, nil
+}
+
+// defaultPage is how many documents a list holds when the request doesn't say.
+const defaultPage = 100
+
+// ListDocuments returns a page of documents.
+func (h *Handler) ListDocuments(_ context.Context, r *retrieverv1.ListDocumentsRequest) (*retrieverv1.ListDocumentsResponse, error) {
+	size := int(r.GetPageSize())
+	if size == 0 {
+		size = defaultPage
+	}
+	f := catalog.Filter{State: message.State(r.GetState()), SourcePrefix: r.GetSourcePrefix()}
+	page, err := h.Catalog.List(r.GetWorkspace(), f, size, r.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	out := &retrieverv1.ListDocumentsResponse{
+		NextPageToken: page.Next, Total: uint32(page.Total), //nolint:gosec // fits what memory holds
+	}
+	for _, d := range page.Documents {
+		out.Documents = append(out.Documents, message.Document(d))
+	}
+	return out, nil
+}
+
+// ReadDocument returns canonical text.
+func (h *Handler) ReadDocument(ctx context.Context, r *retrieverv1.ReadDocumentRequest) (*retrieverv1.ReadDocumentResponse, error) {
+	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId())
+	if err != nil {
+		return nil, err
+	}
+	version := r.GetVersion()
+	if version == "" {
+		version = d.Live.Hash
+	}
+	if version == "" {
+		return nil, fault.New(fault.Precondition, fault.DocumentNotFound, "the document has no text yet; it is %s", d.State)
+	}
+	whole, err := h.Texts.Text(ctx, d.Workspace, d.ID, version)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fault.New(fault.NotFound, fault.DocumentNotFound, "this version of the document is not kept any more")
+	}
+	if err != nil {
+		return nil, err
+	}
+	start, end := clip(whole, r.GetRange())
+	return &retrieverv1.ReadDocumentResponse{
+		Text: whole[start:end], Range: byteRange(start, end), TotalBytes: uint64(len(whole)), Version: version,
+	}, nil
+}
+
+// DeleteDocument removes a document.
+func (h *Handler) DeleteDocument(ctx context.Context, r *retrieverv1.DeleteDocumentRequest) (*retrieverv1.DeleteDocumentResponse, error) {
+	chunks, err := h.Ingester.Delete(ctx, r.GetWorkspace(), r.GetDocumentId())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.DeleteDocumentResponse{RemovedChunks: uint32(chunks)}, nil //nolint:gosec // bounded by the document's size
+}
+
+// CancelIngestion is not there yet.
+func (h *Handler) CancelIngestion(context.Context, *retrieverv1.CancelIngestionRequest) (*retrieverv1.CancelIngestionResponse, error) {
+	return nil, unimplemented("ingestion cannot be canceled yet; delete the document instead")
+}
+
+// RetryIngestion queues a failed document again.
+func (h *Handler) RetryIngestion(ctx context.Context, r *retrieverv1.RetryIngestionRequest) (*retrieverv1.RetryIngestionResponse, error) {
+	d, err := h.Ingester.Retry(ctx, r.GetWorkspace(), r.GetDocumentId())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.RetryIngestionResponse{Document: message.Document(d)}, nil
+}
+
+// DeleteWorkspace is not there yet.
+func (h *Handler) DeleteWorkspace(context.Context, *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
+	return nil, unimplemented("a workspace cannot be deleted as a whole yet; delete its documents")
+}
+
+func unimplemented(message string) error {
+	return fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "%s", message)
+}
+
+// Watch streams a workspace's changes.
+func (h *Handler) Watch(ctx context.Context, r *retrieverv1.WatchRequest, stream *connect.ServerStream[retrieverv1.WatchResponse]) error {
+	return watch(ctx, h.Catalog, r, stream.Send)
+}

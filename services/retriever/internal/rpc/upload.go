@@ -1,0 +1,51 @@
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
+)
+
+// CreateUpload begins an upload.
+func (h *Handler) CreateUpload(ctx context.Context, r *retrieverv1.CreateUploadRequest) (*retrieverv1.CreateUploadResponse, error) {
+	created, err := h.Ingester.Create(ctx, ingest.Upload{
+		Workspace: r.GetWorkspace(), SourceURI: r.GetSourceUri(), Title: r.GetTitle(), ContentType: r.GetContentType(),
+		Size: int64(min(r.GetSizeBytes(), 1<<62)), Hash: r.GetSha256(), //nolint:gosec // cut to what int64 holds
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := &retrieverv1.CreateUploadResponse{
+		UploadId:      created.Upload.ID,
+		PartSizeBytes: ingest.PartSize,
+		PartCount:     uint32(created.Parts), //nolint:gosec // bounded by the size limit
+		ExpiresAt:     timestamppb.New(created.Upload.ExpiresAt),
+		DocumentId:    created.Upload.DocumentID,
+	}
+	for _, part := range created.Stored {
+		out.StoredParts = append(out.StoredParts, uint32(part)) //nolint:gosec // as above
+	}
+	return out, nil
+}
+
+// PutPart stores a part.
+func (h *Handler) PutPart(ctx context.Context, r *retrieverv1.PutPartRequest) (*retrieverv1.PutPartResponse, error) {
+	stored, err := h.Ingester.PutPart(ctx, r.GetWorkspace(), r.GetUploadId(), int(r.GetPartNumber()), r.GetData())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.PutPartResponse{StoredCount: uint32(stored)}, nil //nolint:gosec // bounded by the part count
+}
+
+// CommitUpload finishes an upload.
+func (h *Handler) CommitUpload(ctx context.Context, r *retrieverv1.CommitUploadRequest) (*retrieverv1.CommitUploadResponse, error) {
+	d, unchanged, err := h.Ingester.Commit(ctx, r.GetWorkspace(), r.GetUploadId())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.CommitUploadResponse{Document: message.Document(d), Unchanged: unchanged}, nil
+}

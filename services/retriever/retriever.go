@@ -1,0 +1,138 @@
+// Package retriever is the service that owns documents: it takes them in, cuts them into passages, indexes the passages and
+// finds those that match a query.
+//
+// Where things are: package document holds the words everything is said in; parse and chunk turn bytes into passages; store
+// is the contract of what keeps passages, and index the embedded one; rank scores, search answers; catalog knows all
+// documents and which version is live; ingest takes documents in; durable is the bus; rpc serves.
+package retriever
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/health"
+	librpc "github.com/ragmesh/ragmesh/libs/rpc"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/durable"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/rpc"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
+)
+
+// Deps is what the retriever needs from the process around it.
+type Deps struct {
+	Telemetry *telemetry.Telemetry
+	Bus       *bus.Bus
+	// Live takes the pulse of the workers.
+	Live *health.Liveness
+	// DataDir is the service's own folder, locked by the process.
+	DataDir string
+	// ConfigDir holds retrieval/; empty for the built-in strategy only.
+	ConfigDir string
+	// Revision is the configuration's.
+	Revision string
+	Clock    func() time.Time
+}
+
+// Service is the retriever. The process around it calls Register, then Run.
+type Service struct {
+	handler  *rpc.Handler
+	catalog  *catalog.Catalog
+	ingester *ingest.Ingester
+	index    *index.Store
+	live     *health.Liveness
+	maxStage time.Duration
+}
+
+// New opens the index and makes the service. It asks nothing of the bus yet.
+func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
+	strategies, revisions, err := loadStrategies(deps.ConfigDir)
+	if err != nil {
+		return nil, err
+	}
+	m, err := meter.New(deps.Telemetry)
+	if err != nil {
+		return nil, err
+	}
+	records, errRecords := durable.NewRecords(ctx, deps.Bus)
+	uploads, errUploads := durable.NewUploads(ctx, deps.Bus)
+	originals, errOriginals := durable.NewOriginals(ctx, deps.Bus)
+	if err := errors.Join(errRecords, errUploads, errOriginals); err != nil {
+		return nil, err
+	}
+	documents := catalog.New(records)
+	chunks, err := index.Open(index.Config{Dir: filepath.Join(deps.DataDir, "index"), MaxOpen: cfg.Index.MaxOpen})
+	if err != nil {
+		return nil, err
+	}
+	searcher, err := search.New(search.Config{Strategies: strategies, Default: cfg.Search.Strategy},
+		search.Deps{Store: chunks, Manifest: documents, Observer: m})
+	if err != nil {
+		return nil, errors.Join(err, chunks.Close())
+	}
+	ingester := ingest.New(
+		ingest.Config{
+			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
+			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage,
+		},
+		ingest.Deps{
+			Catalog: documents, Store: chunks, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
+			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: m, Clock: deps.Clock,
+		})
+	return &Service{
+		handler: &rpc.Handler{
+			Searcher: searcher, Ingester: ingester, Catalog: documents, Texts: chunks, Revision: revision(deps.Revision, revisions),
+		},
+		catalog: documents, ingester: ingester, index: chunks, live: deps.Live, maxStage: cfg.Ingest.MaxStage,
+	}, nil
+}
+
+// revision covers the configuration and the strategies.
+func revision(config string, strategies []string) string {
+	if len(strategies) == 0 {
+		return config
+	}
+	hash := sha256.New()
+	fmt.Fprintln(hash, config, strategies)
+	return hex.EncodeToString(hash.Sum(nil)[:6])
+}
+
+// Register adds the retriever's handlers.
+func (s *Service) Register(mux *librpc.Mux) {
+	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(s.handler, mux.HandlerOptions()...))
+}
+
+// Run follows the documents' records and works on jobs until ctx ends, then closes the index.
+func (s *Service) Run(ctx context.Context) error {
+	pulse := s.live.NewPulse("ingest", s.maxStage)
+	defer pulse.Stop()
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.catalog.Run(ctx) })
+	group.Go(func() error { return s.ingester.Run(ctx, pulse) })
+	return errors.Join(group.Wait(), s.index.Close())
+}
+
+// Ready returns the rows of the readiness report.
+func (s *Service) Ready(context.Context) []health.Component {
+	row := health.Component{Name: "documents", Hard: true}
+	select {
+	case <-s.catalog.Synced():
+		row.Ready = true
+	default:
+		row.Detail = "reading the documents' records"
+	}
+	return []health.Component{row}
+}
