@@ -45,6 +45,7 @@ type host struct {
 	adminAddr net.Addr
 }
 
+// run hosts the service until ctx ends.
 func (h *host) run(ctx context.Context) (err error) {
 	h.began = time.Now()
 	h.registry = telemetry.NewRegistry()
@@ -57,18 +58,25 @@ func (h *host) run(ctx context.Context) (err error) {
 	}
 	if !h.stateless {
 		h.env.DataDir = filepath.Join(h.config.Data, h.service)
-		lock, err := LockDir(h.env.DataDir)
-		if err != nil {
-			return err
+		lock, lockErr := LockDir(h.env.DataDir)
+		if lockErr != nil {
+			return lockErr
 		}
 		defer func() { err = errors.Join(err, lock.Unlock()) }()
 	}
 	adminAddr := h.config.Admin.Addr
 	if adminAddr == "" {
 		if adminAddr, err = AdminAddr(h.config.RPC.Addr); err != nil {
-			return err
+			return fmt.Errorf("choose admin port: %w", err)
 		}
 	}
+	err = h.group(adminAddr).Run(ctx)
+	h.log.Info().Str("service", h.service).Int64("ran_ms", time.Since(h.began).Milliseconds()).Msg("stopped")
+	return err
+}
+
+// group returns the parts in the order in which they start.
+func (h *host) group(adminAddr string) *lifecycle.Group {
 	group := lifecycle.New(lifecycle.Options{
 		Log: h.log, StopTimeout: h.config.Shutdown.Timeout, DrainDelay: h.config.Shutdown.Delay,
 		OnStarted: h.started, OnDrain: h.drain,
@@ -86,7 +94,7 @@ func (h *host) run(ctx context.Context) (err error) {
 	}
 	group.Add(lifecycle.Component{Name: h.service, Start: h.host, Run: func(ctx context.Context) error { return h.hosted.Run(ctx) }})
 	group.Add(RPCComponent(h.config.RPC.Addr, func() Server { return h.server }, func(a net.Addr) { h.rpcAddr = a }))
-	return group.Run(ctx)
+	return group
 }
 
 func (h *host) keysDir() string {
