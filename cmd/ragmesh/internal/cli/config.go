@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/wire"
 )
 
 func (a *app) config() *cobra.Command {
@@ -25,7 +26,14 @@ func (a *app) configCheck() *cobra.Command {
 		Long:  "Check every service's file, and all prompts, strategies and tools. Problems are listed as file:line; exit code 1 when there is one.",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			checked, err := settings.Check(cmd.Context(), settings.Source{Dir: dir, Environ: a.Environ})
+			loaded, err := settings.Load(settings.Source{Dir: dir, Environ: a.Environ})
+			if err != nil {
+				return err
+			}
+			if err := wire.Check(cmd.Context(), loaded, dir); err != nil {
+				return err
+			}
+			checked, err := loaded.Documents()
 			if err != nil {
 				return err
 			}

@@ -162,7 +162,9 @@ func (a *app) reportError(err error) {
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		// An error of this program about files, flags or the terminal: its own words say best what it is.
-		a.err.printf("%s %s\n", a.err.style(red, "ragmesh:"), clean(err.Error()))
+		for line := range strings.Lines(err.Error()) {
+			a.err.printf("%s %s\n", a.err.style(red, "ragmesh:"), clean(strings.TrimSuffix(line, "\n")))
+		}
 		return
 	}
 	a.err.printf("%s %s\n", a.err.style(red, "ragmesh:"), clean(f.Message))

@@ -1,0 +1,242 @@
+// Package wire is the one place that knows what runs in this process: NATS, the keys and all five services, which reach each
+// other through their ordinary clients over listeners in memory. The services can't tell.
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/health"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/lifecycle"
+	"github.com/ragmesh/ragmesh/libs/process"
+	"github.com/ragmesh/ragmesh/libs/rpc"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+)
+
+// Options says how to run everything.
+type Options struct {
+	// Settings is the configuration, and ConfigDir where prompts, strategies and tools are; empty for none.
+	Settings  *settings.Settings
+	ConfigDir string
+	// Data is the folder that everything is kept in.
+	Data string
+	Log  zerolog.Logger
+	// Ready is called as each part becomes ready, with what there is to say about it.
+	Ready func(part, detail string)
+	// Started is called once everything serves, with the edge's and the admin port's address.
+	Started func(edge, admin net.Addr)
+}
+
+// Up runs everything until ctx ends. Nothing is written outside Data.
+func Up(ctx context.Context, o Options) (err error) {
+	lock, err := process.LockDir(o.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	w, err := newWiring(o, o.Settings.Dialog.Value.Config)
+	if err != nil {
+		return err
+	}
+	all := services(o.Settings)
+	for _, p := range all {
+		w.add(p)
+	}
+	w.listen(o.Settings.Dialog.Value.RPC.Addr, all[len(all)-1])
+	return w.group.Run(ctx)
+}
+
+// wiring is everything in this process while it comes to be.
+type wiring struct {
+	o                   Options
+	keys                *identity.Keys
+	verifier            *identity.Verifier
+	registry            *prometheus.Registry
+	state               *health.State
+	live                *health.Liveness
+	nats                *bus.Server
+	pipes               map[string]*rpc.Pipe
+	group               *lifecycle.Group
+	edgeAddr, adminAddr net.Addr
+}
+
+// newWiring makes what all services share. host is the configuration of the one process that there is: dialog's.
+func newWiring(o Options, host process.Config) (*wiring, error) {
+	keys, err := identity.GenerateKeys()
+	if err != nil {
+		return nil, err
+	}
+	w := &wiring{
+		o: o, keys: keys, verifier: identity.NewVerifier(keys.Set(), time.Now), registry: telemetry.NewRegistry(),
+		state: health.NewState(health.StateOptions{}), live: health.NewLiveness(nil), pipes: map[string]*rpc.Pipe{},
+	}
+	for _, service := range identity.Services() {
+		w.pipes[service] = rpc.NewPipe()
+	}
+	w.group = lifecycle.New(lifecycle.Options{
+		Log: o.Log, StopTimeout: host.Shutdown.Timeout, DrainDelay: host.Shutdown.Delay, OnDrain: w.state.Drain,
+		OnStarted: func() {
+			w.state.Started()
+			o.Started(w.edgeAddr, w.adminAddr)
+		},
+	})
+	return w, w.addShared(host)
+}
+
+// addShared adds the admin server, which answers probes from beginning to end, and NATS.
+func (w *wiring) addShared(host process.Config) error {
+	admin := host.Admin.Addr
+	if admin == "" {
+		var err error
+		if admin, err = process.AdminAddr(host.RPC.Addr); err != nil {
+			return fmt.Errorf("choose admin port: %w", err)
+		}
+	}
+	w.group.Add(process.AdminComponent(admin, health.Handler(health.Options{
+		State: w.state, Live: w.live, Metrics: telemetry.MetricsHandler(w.registry), Pprof: host.Admin.Pprof, Version: telemetry.Version,
+	}), func(a net.Addr) { w.adminAddr = a }))
+	w.group.Add(lifecycle.Component{
+		Name: "nats",
+		Start: func(ctx context.Context) (err error) {
+			dir := filepath.Join(w.o.Data, "nats")
+			w.nats, err = bus.Serve(ctx, bus.ServerOptions{Dir: dir, Log: w.o.Log, Registry: w.registry})
+			if err == nil {
+				w.o.Ready("nats", "in process, data in "+dir)
+			}
+			return err
+		},
+		Stop: func(context.Context) error {
+			w.nats.Shutdown()
+			return nil
+		},
+	})
+	return nil
+}
+
+// part is a service while it comes to be.
+type part struct {
+	name      string
+	stateless bool
+	revision  string
+	// build makes the service.
+	build func(context.Context, *process.Env) (process.Service, error)
+	// maxInFlight is how many calls its server takes.
+	maxInFlight int
+	sampleRatio float64
+
+	env     *process.Env
+	lock    *process.Lock
+	service process.Service
+	server  *rpc.Server
+}
+
+// newPart returns the part of a service with its loaded configuration.
+func newPart[C any](name string, cfg config.Loaded[C], host process.Config, build func(context.Context, *process.Env, config.Loaded[C]) (process.Service, error)) *part {
+	return &part{
+		name: name, revision: cfg.Revision, maxInFlight: host.RPC.MaxInFlight, sampleRatio: host.Telemetry.SampleRatio,
+		build: func(ctx context.Context, env *process.Env) (process.Service, error) { return build(ctx, env, cfg) },
+	}
+}
+
+// add makes a service three components: what it reports and stores with, the service itself, and its server in memory.
+func (w *wiring) add(p *part) {
+	w.group.Add(lifecycle.Component{
+		Name:  p.name + "'s connections",
+		Start: func(ctx context.Context) error { return w.connect(ctx, p) },
+		Stop: func(ctx context.Context) error {
+			err := p.env.Telemetry.Shutdown(ctx)
+			p.env.Bus.Close()
+			if p.lock != nil {
+				err = errors.Join(err, p.lock.Unlock())
+			}
+			return err
+		},
+	})
+	w.group.Add(lifecycle.Component{
+		Name:  p.name,
+		Start: func(ctx context.Context) error { return w.host(ctx, p) },
+		Run:   func(ctx context.Context) error { return p.service.Run(ctx) },
+	})
+	w.group.Add(lifecycle.Component{
+		Name: p.name + "'s server",
+		Run:  func(context.Context) error { return p.server.Serve(w.pipes[p.name]) },
+		Stop: func(ctx context.Context) error { return p.server.Shutdown(ctx) },
+	})
+}
+
+// connect gives a service its connection to NATS, its telemetry and its clients of the others.
+func (w *wiring) connect(ctx context.Context, p *part) (err error) {
+	env := &process.Env{Live: w.live, Verifier: w.verifier, ConfigDir: w.o.ConfigDir, Version: telemetry.Version}
+	p.env = env
+	if !p.stateless {
+		env.DataDir = filepath.Join(w.o.Data, p.name)
+		if p.lock, err = process.LockDir(env.DataDir); err != nil {
+			return err
+		}
+	}
+	if env.Signer, err = w.keys.Signer(p.name, time.Now); err != nil {
+		return err
+	}
+	if env.Bus, err = w.nats.Connect(p.name); err != nil {
+		return err
+	}
+	if err := env.Bus.EnsureTopology(ctx); err != nil {
+		env.Bus.Close()
+		return err
+	}
+	env.Telemetry, err = telemetry.New(ctx, telemetry.Options{
+		Service: p.name, Version: telemetry.Version, Log: w.o.Log, Registry: w.registry, Spans: env.Bus.Spans(p.name), SampleRatio: p.sampleRatio,
+	})
+	if err != nil {
+		env.Bus.Close()
+		return err
+	}
+	env.Dial = func(_, audience string) rpc.Conn {
+		return rpc.Dial(w.pipes[audience].Target(audience), rpc.ClientOptions{Telemetry: env.Telemetry, Signer: env.Signer, Audience: audience})
+	}
+	return nil
+}
+
+// host builds a service and its server.
+func (w *wiring) host(ctx context.Context, p *part) (err error) {
+	if p.service, err = p.build(ctx, p.env); err != nil {
+		return fmt.Errorf("%s: %w", p.name, err)
+	}
+	o := rpc.MuxOptions{Telemetry: p.env.Telemetry, Verifier: w.verifier}
+	if c, ok := p.service.(process.MuxConfigurer); ok {
+		c.ConfigureMux(&o)
+	}
+	mux := rpc.NewMux(o)
+	p.service.Register(mux)
+	p.server = rpc.NewServer(mux, rpc.ServerOptions{MaxInFlight: p.maxInFlight})
+	w.state.Watch(func(ctx context.Context) []health.Component {
+		rows := p.service.Ready(ctx)
+		for i := range rows {
+			rows[i].Name = p.name + "/" + rows[i].Name
+		}
+		return rows
+	})
+	w.o.Ready(p.name, "revision "+p.revision)
+	return nil
+}
+
+// listen serves the edge, which is dialog's server, to the world.
+func (w *wiring) listen(addr string, dialog *part) {
+	w.group.Add(process.RPCComponent(addr, func() process.Server {
+		w.state.SaturatedBy(func() (bool, string) {
+			return dialog.server.Saturated(), "as many calls are in flight as dialog's rpc.max_in_flight allows"
+		})
+		return dialog.server
+	}, func(a net.Addr) { w.edgeAddr = a }))
+}
