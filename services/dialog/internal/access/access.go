@@ -117,9 +117,9 @@ const minBootstrap = 32
 
 // Authenticate says who is calling.
 func (g *Guard) Authenticate(ctx context.Context, c Call) (Grant, error) {
-	token, ok := strings.CutPrefix(c.Authorization, "Bearer ")
-	if !ok {
-		token, _ = strings.CutPrefix(c.Authorization, "bearer ")
+	scheme, token, _ := strings.Cut(c.Authorization, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		token = ""
 	}
 	// A service's token is a JWT, with two dots; an API key has none.
 	if g.verifier != nil && strings.Count(token, ".") == 2 {

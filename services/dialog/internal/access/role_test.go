@@ -1,0 +1,97 @@
+package access
+
+import (
+	"fmt"
+	"testing"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
+	evalv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
+)
+
+// procedures returns every procedure of every service, from the contract itself.
+func procedures() map[string]protoreflect.MethodDescriptor {
+	all := map[string]protoreflect.MethodDescriptor{}
+	for _, file := range []protoreflect.FileDescriptor{
+		dialogv1.File_ragmesh_dialog_v1_dialog_proto, retrieverv1.File_ragmesh_retriever_v1_retriever_proto, toolsv1.File_ragmesh_tools_v1_tools_proto,
+		llmv1.File_ragmesh_llm_v1_llm_proto, evalv1.File_ragmesh_eval_v1_eval_proto,
+	} {
+		for i := range file.Services().Len() {
+			service := file.Services().Get(i)
+			for j := range service.Methods().Len() {
+				method := service.Methods().Get(j)
+				all[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = method
+			}
+		}
+	}
+	return all
+}
+
+func TestEveryProcedureHasARule(t *testing.T) {
+	t.Parallel()
+	for procedure, method := range procedures() {
+		r, ok := ruleOf(procedure)
+		if !ok {
+			t.Errorf("%s is not in the table: say who may call it, or that it is closed", procedure)
+			continue
+		}
+		if r.role < identity.Viewer || r.role > identity.Admin {
+			t.Errorf("%s has role %d", procedure, r.role)
+		}
+		// A request about a workspace must be checked against it.
+		names := method.Input().Fields().ByName("workspace") != nil
+		if names && r.scope == anyWorkspace {
+			t.Errorf("%s names a workspace that nobody checks", procedure)
+		}
+		// Reading is for viewers, of what is served at all.
+		if method.Options() != nil && r.scope == inWorkspace && r.role == identity.Viewer && method.Name() == "DeleteDocument" {
+			t.Errorf("%s may be called by viewers", procedure)
+		}
+	}
+	if _, ok := ruleOf("/ragmesh.dialog.v1.DialogService/New"); ok {
+		t.Error("a procedure that is not there has a rule")
+	}
+}
+
+func TestAuthorize(t *testing.T) {
+	t.Parallel()
+	g := &Guard{workspaces: &Workspaces{known: map[string]Workspace{"a": {}, "b": {}}, table: newTable(), now: clock}}
+	roles := []identity.Role{0, identity.Viewer, identity.Editor, identity.Admin}
+	for procedure := range procedures() {
+		r, _ := ruleOf(procedure)
+		for _, role := range roles {
+			// All workspaces: the role alone decides.
+			_, err := g.Authorize(t.Context(), Grant{Subject: "x", Role: role}, procedure, "a")
+			if want := role >= r.role && r.scope != closed; (err == nil) != want {
+				t.Errorf("%s as %v: %v", procedure, role, err)
+			}
+			if err != nil && fault.KindOf(err) != fault.Denied {
+				t.Errorf("%s as %v: %v", procedure, role, err)
+			}
+			// One workspace: nothing else is there, and nothing about the whole installation either.
+			one := Grant{Subject: "x", Role: role, Workspaces: []string{"a"}}
+			if _, err := g.Authorize(t.Context(), one, procedure, "b"); err == nil && r.scope != anyWorkspace {
+				t.Errorf("%s as %v of a reaches b", procedure, role)
+			}
+			p, err := g.Authorize(t.Context(), one, procedure, "a")
+			if want := role >= r.role && (r.scope == inWorkspace || r.scope == anyWorkspace); (err == nil) != want {
+				t.Errorf("%s as %v of a: %v", procedure, role, err)
+			}
+			if err == nil && p.Workspace != "a" {
+				t.Errorf("%s as %v of a is for %q", procedure, role, p.Workspace)
+			}
+		}
+	}
+	if _, err := g.Authorize(t.Context(), Grant{Role: identity.Admin}, "/ragmesh.dialog.v1.DialogService/New", "a"); fault.KindOf(err) != fault.Denied {
+		t.Errorf("an unknown procedure: %v", err)
+	}
+	if _, err := g.Authorize(t.Context(), Grant{Role: identity.Admin}, "/ragmesh.dialog.v1.DialogService/Chat", "nope"); fault.ReasonOf(err) != fault.WorkspaceNotFound {
+		t.Errorf("an unknown workspace: %v", err)
+	}
+}
