@@ -173,8 +173,10 @@ func (faults) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.St
 
 type faultConn struct{ connect.StreamingClientConn }
 
-func (c *faultConn) Send(message any) error    { return streamFault(c.StreamingClientConn.Send(message)) }
-func (c *faultConn) Receive(message any) error { return streamFault(c.StreamingClientConn.Receive(message)) }
+func (c *faultConn) Send(message any) error { return streamFault(c.StreamingClientConn.Send(message)) }
+func (c *faultConn) Receive(message any) error {
+	return streamFault(c.StreamingClientConn.Receive(message))
+}
 
 // apiKey is a bearer token that is the same on every call.
 type apiKey string

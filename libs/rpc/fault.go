@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -171,10 +172,21 @@ func FromConnect(err error) error {
 	if f, ok := errors.AsType[*fault.Error](err); ok {
 		return f
 	}
-	if c, ok := errors.AsType[*connect.Error](err); ok {
-		return fromConnect(c)
+	c, ok := errors.AsType[*connect.Error](err)
+	if !ok {
+		return fault.As(err)
 	}
-	return fault.As(err)
+	f := fromConnect(c)
+	if brokenOff(c) {
+		f.Kind, f.Reason, f.Message = fault.Unavailable, codes[fault.Unavailable].reason, generic(fault.Unavailable)
+	}
+	return f
+}
+
+// brokenOff says whether a call ended without its end: the connection was lost, or the service stopped, in the middle of an
+// answer. Connect reports it as internal and has no type for it.
+func brokenOff(c *connect.Error) bool {
+	return !connect.IsWireError(c) && c.Code() == connect.CodeInternal && strings.HasPrefix(c.Message(), "protocol error:")
 }
 
 func fromConnect(c *connect.Error) *fault.Error {

@@ -1,0 +1,185 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	evalv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1/evalv1connect"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+)
+
+func unavailable() error {
+	return fault.New(fault.Unavailable, fault.Draining, "this replica is stopping")
+}
+
+func TestRetries(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		fails   int // this many times, then it works
+		err     func() error
+		timeout time.Duration
+		retries int
+		calls   int64
+		ok      bool
+	}{
+		"first call works":               {fails: 0, err: unavailable, calls: 1, ok: true},
+		"unavailable once":               {fails: 1, err: unavailable, calls: 2, ok: true},
+		"unavailable twice":              {fails: 2, err: unavailable, calls: 3, ok: true},
+		"unavailable for long":           {fails: 9, err: unavailable, calls: 3},
+		"retries switched off":           {fails: 9, err: unavailable, retries: -1, calls: 1},
+		"no time left":                   {fails: 9, err: unavailable, timeout: 90 * time.Millisecond, calls: 1},
+		"another failure":                {fails: 9, err: func() error { return errors.New("bug") }, calls: 1},
+		"overloaded":                     {fails: 9, err: func() error { return fault.New(fault.Exhausted, fault.Overloaded, "full") }, calls: 1},
+		"the service says when, soon":    {fails: 1, err: func() error { return fault.As(unavailable()).WithRetryAfter(20 * time.Millisecond) }, calls: 2, ok: true},
+		"the service says when, not now": {fails: 1, err: func() error { return fault.As(unavailable()).WithRetryAfter(time.Minute) }, calls: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			in := install(t, &gateway{embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+				if int(calls.Add(1)) <= test.fails {
+					return nil, test.err()
+				}
+				return &llmv1.EmbedResponse{}, nil
+			}}, MuxOptions{}, ServerOptions{})
+			if test.timeout == 0 {
+				test.timeout = 10 * time.Second
+			}
+			ctx, cancel := context.WithTimeout(asAlice(t.Context()), test.timeout)
+			defer cancel()
+			_, err := in.client(t, identity.Dialog, ClientOptions{Retries: test.retries}).Embed(ctx, embedOf("bank"))
+			if (err == nil) != test.ok {
+				t.Errorf("got %v", err)
+			}
+			if err != nil && fault.KindOf(err) != fault.KindOf(test.err()) {
+				t.Errorf("the caller sees %s (%v), the service said %s", fault.KindOf(err), err, fault.KindOf(test.err()))
+			}
+			if n := calls.Load(); n != test.calls {
+				t.Errorf("%d calls, want %d", n, test.calls)
+			}
+		})
+	}
+}
+
+// A stream is never repeated, and neither is what the contract does not call idempotent.
+func TestNotRepeated(t *testing.T) {
+	t.Parallel()
+	t.Run("stream", func(t *testing.T) {
+		t.Parallel()
+		var calls atomic.Int64
+		in := install(t, &gateway{generate: func(context.Context, *llmv1.GenerateRequest, *connect.ServerStream[llmv1.GenerateResponse]) error {
+			calls.Add(1)
+			return unavailable()
+		}}, MuxOptions{}, ServerOptions{})
+		_, err := drain(asAlice(t.Context()), in.client(t, identity.Dialog, ClientOptions{}), generateOf("bank"))
+		wantFault(t, err, fault.Unavailable, fault.Draining)
+		if n := calls.Load(); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+	t.Run("not idempotent", func(t *testing.T) {
+		t.Parallel()
+		h := &runs{}
+		mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("eval"), Edge: true})
+		mux.Handle(evalv1connect.NewEvalServiceHandler(h, mux.HandlerOptions()...))
+		pipe := NewPipe()
+		server := NewServer(mux, ServerOptions{})
+		go func() { _ = server.Serve(pipe) }()
+		defer func() { _ = server.Shutdown(context.Background()) }()
+		c := Dial(pipe.Target("eval"), ClientOptions{Telemetry: telemetry.Nop("cli")})
+		defer c.Close()
+		_, err := evalv1connect.NewEvalServiceClient(c.HTTP, c.URL, c.Options...).CreateRun(t.Context(), &evalv1.CreateRunRequest{
+			Workspace: "bank", Cases: []*evalv1.Case{{CaseId: "1", Question: "why?"}},
+		})
+		wantFault(t, err, fault.Unavailable, fault.Draining)
+		if n := h.calls.Load(); n != 1 {
+			t.Errorf("%d calls", n)
+		}
+	})
+}
+
+type runs struct {
+	evalv1connect.UnimplementedEvalServiceHandler
+	calls atomic.Int64
+}
+
+func (r *runs) CreateRun(context.Context, *evalv1.CreateRunRequest) (*evalv1.CreateRunResponse, error) {
+	r.calls.Add(1)
+	return nil, unavailable()
+}
+
+// A service that is down is not asked three times as often: the budget bounds how many repeats are under way at once.
+func TestRetryBudget(t *testing.T) {
+	t.Parallel()
+	const callers = 40
+	var calls atomic.Int64
+	together := make(chan struct{})
+	var first sync.WaitGroup
+	first.Add(callers)
+	in := install(t, &gateway{embed: func(ctx context.Context, _ *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+		if calls.Add(1) <= callers {
+			first.Done()
+			<-together // all fail at the same moment
+		} else {
+			select { // repeats take long
+			case <-ctx.Done():
+			case <-time.After(300 * time.Millisecond):
+			}
+		}
+		return nil, unavailable()
+	}}, MuxOptions{}, ServerOptions{})
+	client := in.client(t, identity.Dialog, ClientOptions{})
+	var ended sync.WaitGroup
+	for range callers {
+		ended.Go(func() {
+			ctx, cancel := context.WithTimeout(asAlice(t.Context()), 20*time.Second)
+			defer cancel()
+			if _, err := client.Embed(ctx, embedOf("bank")); fault.KindOf(err) != fault.Unavailable || fault.ReasonOf(err) != fault.Draining {
+				t.Errorf("the caller sees %v", err)
+			}
+		})
+	}
+	first.Wait()
+	close(together)
+	ended.Wait()
+	if n := calls.Load(); n >= 2*callers || n == callers {
+		t.Errorf("%d calls for %d callers; without a budget there are %d", n, callers, 3*callers)
+	}
+}
+
+func TestRetriesAreCounted(t *testing.T) {
+	t.Parallel()
+	tel := telemetry.Nop(identity.Dialog)
+	r := newRetry(tel, identity.Gateway, 2)
+	next := r.WrapUnary(func(context.Context, connect.AnyRequest) (connect.AnyResponse, error) {
+		return nil, ToConnect(unavailable())
+	})
+	if _, err := next(t.Context(), idempotent{}); connect.CodeOf(err) != connect.CodeUnavailable {
+		t.Errorf("got %v", err)
+	}
+	if n := testutil.ToFloat64(r.repeats); n != 2 {
+		t.Errorf("%g retries counted", n)
+	}
+	if !strings.HasPrefix(tel.Metric("rpc_client_retries_total"), "ragmesh_dialog_") {
+		t.Error("metric is not named after the service")
+	}
+}
+
+// idempotent is a request that may be repeated.
+type idempotent struct{ connect.AnyRequest }
+
+func (idempotent) Spec() connect.Spec {
+	return connect.Spec{IdempotencyLevel: connect.IdempotencyIdempotent}
+}

@@ -1,0 +1,520 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"connectrpc.com/grpchealth"
+	"connectrpc.com/grpcreflect"
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
+)
+
+// edge serves a gateway without tokens on TCP and returns its address.
+func edge(t *testing.T, g *gateway, o ServerOptions) (string, *Server, *telemetry.Telemetry) {
+	t.Helper()
+	tel := telemetry.Nop("dialog")
+	mux := NewMux(MuxOptions{Telemetry: tel, Edge: true})
+	mux.Handle(llmv1connect.NewLLMServiceHandler(g, mux.HandlerOptions()...))
+	mux.Handle("/plain", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "plain") }))
+	server := NewServer(mux, o)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := errors.Join(server.Shutdown(ctx), <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String(), server, tel
+}
+
+func (g *gateway) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.ListModelsResponse, error) {
+	return &llmv1.ListModelsResponse{DefaultModel: "extractive"}, nil
+}
+
+// One port takes every protocol.
+func TestProtocols(t *testing.T) {
+	t.Parallel()
+	addr, _, _ := edge(t, &gateway{generate: func(_ context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		return s.Send(&llmv1.GenerateResponse{})
+	}}, ServerOptions{})
+	h1 := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(h1.CloseIdleConnections)
+	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	t.Cleanup(h2.Close)
+	for name, test := range map[string]struct {
+		http    connect.HTTPClient
+		options []connect.ClientOption
+	}{
+		"Connect, HTTP/1.1":       {h1, nil},
+		"Connect JSON, HTTP/1.1":  {h1, []connect.ClientOption{connect.WithProtoJSON()}},
+		"gRPC-Web, HTTP/1.1":      {h1, []connect.ClientOption{connect.WithGRPCWeb()}},
+		"Connect, HTTP/2":         {h2.HTTP, nil},
+		"gRPC, HTTP/2":            {h2.HTTP, []connect.ClientOption{connect.WithGRPC()}},
+		"our own, HTTP/2":         {h2.HTTP, h2.Options},
+		"Connect GET, HTTP/1.1":   {h1, []connect.ClientOption{connect.WithHTTPGet()}},
+		"gzip, Connect, HTTP/1.1": {h1, []connect.ClientOption{connect.WithSendGzip()}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := llmv1connect.NewLLMServiceClient(test.http, "http://"+addr, test.options...)
+			got, err := client.ListModels(t.Context(), &llmv1.ListModelsRequest{})
+			if err != nil || got.GetDefaultModel() != "extractive" {
+				t.Errorf("unary: %v, %v", got, err)
+			}
+			n, err := drain(t.Context(), client, generateOf("bank"))
+			if err != nil || n != 1 {
+				t.Errorf("stream: %d messages, %v", n, err)
+			}
+		})
+	}
+	t.Run("curl", func(t *testing.T) {
+		t.Parallel()
+		for _, get := range []bool{true, false} {
+			address := "http://" + addr + "/ragmesh.llm.v1.LLMService/ListModels"
+			var (
+				response *http.Response
+				err      error
+			)
+			if get {
+				response, err = h1.Get(address + "?encoding=json&message=" + url.QueryEscape("{}"))
+			} else {
+				response, err = h1.Post(address, "application/json", strings.NewReader("{}"))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(response.Body)
+			_ = response.Body.Close()
+			if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(body), "extractive") {
+				t.Errorf("GET %t: %s %s, %v", get, response.Status, body, err)
+			}
+		}
+	})
+	t.Run("plain HTTP", func(t *testing.T) {
+		t.Parallel()
+		response, err := h1.Get("http://" + addr + "/plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if string(body) != "plain" {
+			t.Errorf("got %q", body)
+		}
+	})
+}
+
+func TestHealthAndReflection(t *testing.T) {
+	t.Parallel()
+	in := install(t, &gateway{}, MuxOptions{}, ServerOptions{})
+	transport := transport(in.pipe.Target("x"), ClientOptions{pingAfter: pingAfter, pingTimeout: pingTimeout})
+	h := &http.Client{Transport: transport}
+	t.Cleanup(h.CloseIdleConnections)
+	check := func(service string) (grpchealth.Status, error) {
+		// The health client is gRPC's; the wire format of one string or one enum is the same as of our own messages.
+		client := connect.NewClient[llmv1.Model, llmv1.Usage](h, "http://x.pipe/grpc.health.v1.Health/Check", connect.WithGRPC())
+		response, err := client.CallUnary(t.Context(), connect.NewRequest(&llmv1.Model{Name: service}))
+		if err != nil {
+			return 0, err
+		}
+		return grpchealth.Status(response.Msg.GetPromptTokens()), nil //nolint:gosec // an enum of three
+	}
+	for _, service := range []string{"", llmv1connect.LLMServiceName} {
+		if status, err := check(service); err != nil || status != grpchealth.StatusServing {
+			t.Errorf("health of %q: %v, %v", service, status, err)
+		}
+	}
+	if _, err := check("ragmesh.none.v1.None"); connect.CodeOf(err) != connect.CodeNotFound {
+		t.Errorf("health of nothing: %v", err)
+	}
+	in.server.mux.SetServing(false)
+	if status, err := check(""); err != nil || status != grpchealth.StatusNotServing {
+		t.Errorf("health when not serving: %v, %v", status, err)
+	}
+	reflection := grpcreflect.NewClient(h, "http://x.pipe", connect.WithGRPC())
+	stream := reflection.NewStream(t.Context())
+	names, err := stream.ListServices()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+	if len(names) != 1 || string(names[0]) != llmv1connect.LLMServiceName {
+		t.Errorf("reflection lists %v", names)
+	}
+}
+
+func value(t *testing.T, registry prometheus.Registerer, name string) float64 {
+	t.Helper()
+	families, err := registry.(*prometheus.Registry).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			m := f.GetMetric()[0]
+			switch f.GetType() {
+			case dto.MetricType_HISTOGRAM:
+				return float64(m.GetHistogram().GetSampleCount())
+			case dto.MetricType_COUNTER:
+				return m.GetCounter().GetValue()
+			default:
+				return m.GetGauge().GetValue()
+			}
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// What is above the limit is refused at once, in the caller's protocol, and says when to come back. Health is not.
+func TestOverload(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}, 2), make(chan struct{})
+	addr, server, tel := edge(t, &gateway{generate: func(_ context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		entered <- struct{}{}
+		<-release
+		return nil
+	}}, ServerOptions{MaxInFlight: 2})
+	c := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	t.Cleanup(c.Close)
+	client := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)
+	ended := make(chan error, 2)
+	for range 2 {
+		go func() {
+			_, err := drain(t.Context(), client, generateOf("bank"))
+			ended <- err
+		}()
+		<-entered
+	}
+	if n, limit := server.InFlight(); n != 2 || limit != 2 || !server.Saturated() {
+		t.Errorf("%d of %d in flight, saturated %t", n, limit, server.Saturated())
+	}
+	_, err := client.ListModels(t.Context(), &llmv1.ListModelsRequest{})
+	if f := wantFault(t, err, fault.Exhausted, fault.Overloaded); f.RetryAfter != time.Second {
+		t.Errorf("come back in %s", f.RetryAfter)
+	}
+	_, err = drain(t.Context(), client, generateOf("bank"))
+	wantFault(t, err, fault.Exhausted, fault.Overloaded)
+	// Connect over HTTP/1.1, as a browser sees it.
+	response, err := http.Post("http://"+addr+"/ragmesh.llm.v1.LLMService/ListModels", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body struct{ Code string }
+	if err := json.NewDecoder(response.Body).Decode(&body); err != nil || body.Code != "resource_exhausted" || response.StatusCode != http.StatusTooManyRequests || response.Header.Get("Retry-After") != "1" {
+		t.Errorf("%s %+v %v, %v", response.Status, body, response.Header, err)
+	}
+	_ = response.Body.Close()
+	response, err = http.Get("http://" + addr + "/plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	if response.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("plain HTTP: %s", response.Status)
+	}
+	if response, err := http.Post("http://"+addr+"/grpc.health.v1.Health/Check", "application/json", strings.NewReader("{}")); err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("health: %v, %v", response, err)
+	} else {
+		_ = response.Body.Close()
+	}
+	if got := value(t, tel.Registry, "ragmesh_dialog_rpc_rejected_total"); got != 4 {
+		t.Errorf("%g rejections counted", got)
+	}
+	if got := value(t, tel.Registry, "ragmesh_dialog_rpc_in_flight"); got != 2 {
+		t.Errorf("%g in flight counted", got)
+	}
+	if got := value(t, tel.Registry, "ragmesh_dialog_rpc_in_flight_limit"); got != 2 {
+		t.Errorf("limit is %g", got)
+	}
+	close(release)
+	for range 2 {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := client.ListModels(t.Context(), &llmv1.ListModelsRequest{}); err != nil {
+		t.Errorf("after the load: %v", err)
+	}
+	if got := value(t, tel.Registry, "ragmesh_dialog_rpc_duration_seconds"); got == 0 {
+		t.Error("no durations")
+	}
+}
+
+// serveStream serves a gateway whose stream does what a test says and returns a client and the first message's arrival.
+func serveStream(t *testing.T, generate func(context.Context, *connect.ServerStream[llmv1.GenerateResponse]) error) (*Server, chan error, chan error) {
+	t.Helper()
+	mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("dialog"), Edge: true})
+	mux.Handle(llmv1connect.NewLLMServiceHandler(&gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
+			return err
+		}
+		return generate(ctx, s)
+	}}, mux.HandlerOptions()...))
+	server := NewServer(mux, ServerOptions{})
+	pipe := NewPipe()
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(pipe) }()
+	c := Dial(pipe.Target("x"), ClientOptions{Telemetry: telemetry.Nop("cli")})
+	t.Cleanup(c.Close)
+	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !stream.Receive() {
+		t.Fatal(stream.Err())
+	}
+	ended := make(chan error, 1)
+	go func() {
+		for stream.Receive() {
+		}
+		err := stream.Err()
+		_ = stream.Close()
+		ended <- err
+	}()
+	return server, served, ended
+}
+
+func soon(t *testing.T, d time.Duration) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestShutdown(t *testing.T) {
+	t.Parallel()
+	t.Run("lets a stream finish", func(t *testing.T) {
+		t.Parallel()
+		finish := make(chan struct{})
+		server, served, ended := serveStream(t, func(ctx context.Context, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+			<-finish
+			return s.Send(&llmv1.GenerateResponse{})
+		})
+		down := make(chan error, 1)
+		go func() { down <- server.Shutdown(soon(t, 10*time.Second)) }()
+		<-server.draining
+		close(finish)
+		if err := errors.Join(<-ended, <-down, <-served); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("closes what does not end within the bound", func(t *testing.T) {
+		t.Parallel()
+		left := make(chan error, 1)
+		server, served, ended := serveStream(t, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
+			<-ctx.Done()
+			left <- ctx.Err()
+			return ctx.Err()
+		})
+		if err := server.Shutdown(soon(t, 50*time.Millisecond)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("shut down: %v", err)
+		}
+		select {
+		case err := <-left:
+			if err == nil {
+				t.Error("the handler's context has not ended")
+			}
+		default:
+			t.Error("Shutdown returned before the handler")
+		}
+		wantFault(t, <-ended, fault.Unavailable, fault.ServiceUnavailable)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("tells streams without an end", func(t *testing.T) {
+		t.Parallel()
+		server, served, ended := serveStream(t, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
+			select {
+			case <-Draining(ctx):
+				return unavailable()
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+		if err := server.Shutdown(soon(t, 10*time.Second)); err != nil {
+			t.Error(err)
+		}
+		wantFault(t, <-ended, fault.Unavailable, fault.Draining)
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("outside of a request nothing drains", func(t *testing.T) {
+		t.Parallel()
+		select {
+		case <-Draining(t.Context()):
+			t.Error("it does")
+		default:
+		}
+	})
+}
+
+// A peer that is connected but does nothing, as a machine that lost its power, is noticed: by streams, too.
+func TestHungPeer(t *testing.T) {
+	t.Parallel()
+	pipe := NewPipe()
+	mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("dialog"), Edge: true})
+	mux.Handle(llmv1connect.NewLLMServiceHandler(&gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	}}, mux.HandlerOptions()...))
+	server := NewServer(mux, ServerOptions{})
+	go func() { _ = server.Serve(pipe) }()
+	t.Cleanup(func() { _ = server.Shutdown(soon(t, time.Millisecond)) })
+
+	var hung atomic.Bool
+	target := pipe.Target("x")
+	dial := target.Dial
+	target.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		return &hangingConn{Conn: conn, hung: &hung, closed: make(chan struct{})}, err
+	}
+	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli"), pingAfter: 50 * time.Millisecond, pingTimeout: 100 * time.Millisecond})
+	t.Cleanup(c.Close)
+	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !stream.Receive() {
+		t.Fatal(stream.Err())
+	}
+	hung.Store(true)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		for stream.Receive() {
+		}
+	}()
+	select {
+	case <-ended:
+		wantFault(t, stream.Err(), fault.Unavailable, fault.ServiceUnavailable)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stream waits for ever")
+	}
+	_ = stream.Close()
+}
+
+// hangingConn swallows what is sent and delivers nothing once it hangs.
+type hangingConn struct {
+	net.Conn
+	hung   *atomic.Bool
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *hangingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.hung.Load() && err == nil {
+		<-c.closed
+		return 0, net.ErrClosed
+	}
+	return n, err
+}
+
+func (c *hangingConn) Write(p []byte) (int, error) {
+	if c.hung.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *hangingConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
+}
+
+func TestPipe(t *testing.T) {
+	t.Parallel()
+	p := NewPipe()
+	go func() {
+		conn, err := p.Accept()
+		if err == nil {
+			_, _ = io.Copy(conn, conn)
+		}
+	}()
+	conn, err := p.DialContext(t.Context(), "tcp", "anywhere:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = conn.Write([]byte("hello")) }()
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, []byte("hello")) {
+		t.Errorf("read %q, %v", got, err)
+	}
+	_ = conn.Close()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.DialContext(ended, "", ""); !errors.Is(err, context.Canceled) {
+		t.Errorf("dial with an ended context: %v", err)
+	}
+	if err := errors.Join(p.Close(), p.Close()); err != nil {
+		t.Error(err)
+	}
+	if _, err := p.DialContext(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("dial a closed pipe: %v", err)
+	}
+	if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("accept from a closed pipe: %v", err)
+	}
+	if diff := cmp.Diff("pipe", p.Addr().String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close()
+	keys, err := identity.GenerateKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := keys.Signer(identity.Dialog, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Signer: signer, Audience: identity.Gateway})
+	t.Cleanup(c.Close)
+	_, err = llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(asAlice(t.Context()), embedOf("bank"))
+	f := wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
+	if strings.Contains(f.Message, addr) || !strings.Contains(err.Error(), addr) {
+		t.Errorf("message %q must not, log text %q must have the address", f.Message, err)
+	}
+}
