@@ -21,8 +21,8 @@ const (
 	// horizon is how long after its start a turn can still come: longer than a turn may take, and than a brief outage of
 	// the stream. An older turn that is not here is gone, and nobody waits for it.
 	horizon = 5 * time.Minute
-	// settle is how long after a turn's end its spans are worth waiting for.
-	settle = 5 * time.Second
+	// settle is how long after a turn's end its spans may still come: every service sends them each half second.
+	settle = time.Second
 )
 
 // Store is what a Finder reads.
@@ -52,55 +52,58 @@ type Trace struct {
 	Spans []store.Span
 }
 
-// Get returns a turn with its spans. A turn that is not here yet but can still come is waited for, and so is the last span
-// of one that has just ended; spans may stay away, so the trace is returned without them when the wait is over.
+// Get returns a turn with its spans. A turn that is not here yet but can still come is waited for, and so are the spans of
+// one that has just ended. Spans may stay away: the trace is what there is.
 func (f *Finder) Get(ctx context.Context, workspace, id string) (Trace, error) {
 	waiting, cancel := context.WithTimeout(ctx, f.patience(ctx))
 	defer cancel()
+	turn, err := f.await(waiting, workspace, id)
+	if err == nil && turn.TraceID != "" {
+		pause(waiting, settle-f.clock().Sub(turn.Started.Add(turn.Duration)))
+	}
+	if ctx.Err() != nil {
+		return Trace{}, present(ctx.Err())
+	}
+	if err != nil {
+		return Trace{}, present(err)
+	}
+	spans, err := f.store.Spans(ctx, workspace, turn.TraceID, maxSpans)
+	return Trace{Turn: turn, Spans: spans}, present(err)
+}
+
+// await returns a turn as soon as it is there, or why it isn't when waiting has ended.
+func (f *Finder) await(waiting context.Context, workspace, id string) (store.Turn, error) {
 	for {
 		changed := f.store.Changed()
-		found, err := f.find(ctx, workspace, id)
-		if f.settled(id, found, err) {
-			return found, present(err)
+		// Not bound by waiting, whose end must not look like a store that fails.
+		turn, err := f.store.Turn(context.WithoutCancel(waiting), workspace, id)
+		if !errors.Is(err, store.ErrNotFound) || f.tooOld(id) {
+			return turn, err
 		}
 		select {
 		case <-changed:
 		case <-waiting.Done():
-			if ctx.Err() != nil {
-				return Trace{}, present(ctx.Err())
-			}
-			return found, present(err)
+			return store.Turn{}, err
 		}
 	}
 }
 
-func (f *Finder) find(ctx context.Context, workspace, id string) (Trace, error) {
-	turn, err := f.store.Turn(ctx, workspace, id)
-	if err != nil {
-		return Trace{}, err
-	}
-	spans, err := f.store.Spans(ctx, workspace, turn.TraceID, maxSpans)
-	return Trace{Turn: turn, Spans: spans}, err
+// tooOld says whether a turn that is not here can't come any more. Ids that hold no time may always.
+func (f *Finder) tooOld(id string) bool {
+	parsed, err := ulid.ParseStrict(id)
+	return err == nil && f.clock().Sub(parsed.Timestamp()) > horizon
 }
 
-// settled says whether waiting can't bring more.
-func (f *Finder) settled(id string, found Trace, err error) bool {
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		parsed, err := ulid.ParseStrict(id)
-		return err == nil && f.clock().Sub(parsed.Timestamp()) > horizon
-	case err != nil, found.Turn.TraceID == "":
-		return true
-	case f.clock().Sub(found.Turn.Started.Add(found.Turn.Duration)) > settle:
-		return true
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
 	}
-	// The span without a parent ends last: with it the trace is whole.
-	for _, s := range found.Spans {
-		if s.Parent == "" {
-			return true
-		}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	return false
 }
 
 // patience is how long to wait: not so long that the caller gives up before the answer comes.

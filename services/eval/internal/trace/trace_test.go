@@ -68,29 +68,32 @@ var errDisk = errors.New("disk is gone")
 // Time in these tests is synctest's: it stands still while anything runs, and what took how long is exact.
 func TestGetWaitsForWhatCanStillCome(t *testing.T) {
 	t.Parallel()
+	const ms = time.Millisecond
 	tests := map[string]struct {
 		age      time.Duration // of the turn's id when it is asked for
 		here     bool          // the turn is there from the start
 		ended    time.Duration // how long ago the turn ended
 		noTrace  bool          // the turn was not traced
 		turnAt   time.Duration // when the turn comes; 0 for never
-		rootAt   time.Duration // when the root span comes; 0 for never
+		spansAt  time.Duration // when its spans come; 0 for never
 		deadline time.Duration // the caller's; 0 for none
 		broken   bool          // the store fails
 		want     fault.Reason
 		took     time.Duration
 		spans    int
 	}{
-		"whole trace at once":                    {here: true, rootAt: 1, took: 1, spans: 1},
-		"turn comes later":                       {turnAt: 300 * time.Millisecond, rootAt: 500 * time.Millisecond, took: 500 * time.Millisecond, spans: 1},
-		"turn never comes":                       {want: fault.TurnNotFound, took: wait},
-		"turn never comes, short deadline":       {deadline: time.Second, want: fault.TurnNotFound, took: 900 * time.Millisecond},
-		"old id that is not here":                {age: time.Hour, want: fault.TurnNotFound},
-		"old turn without spans":                 {here: true, ended: time.Minute},
-		"new turn whose root span never comes":   {here: true, took: wait},
-		"new turn whose root span comes at last": {here: true, rootAt: time.Second, took: time.Second, spans: 1},
-		"untraced turn":                          {here: true, noTrace: true},
-		"broken store":                           {here: true, broken: true, want: fault.StoreUnavailable},
+		"new turn, spans come later":        {here: true, spansAt: 600 * ms, took: time.Second, spans: 1},
+		"turn comes later":                  {turnAt: 300 * ms, spansAt: 700 * ms, took: time.Second, spans: 1},
+		"turn comes late, short deadline":   {turnAt: 300 * ms, spansAt: 700 * ms, deadline: 500 * ms, took: 450 * ms},
+		"turn never comes":                  {want: fault.TurnNotFound, took: wait},
+		"turn never comes, short deadline":  {deadline: time.Second, want: fault.TurnNotFound, took: 900 * ms},
+		"old id that is not here":           {age: time.Hour, want: fault.TurnNotFound},
+		"turn of a second ago":              {here: true, ended: time.Second},
+		"turn of just now":                  {here: true, ended: 900 * ms, spansAt: 50 * ms, took: 100 * ms, spans: 1},
+		"new turn whose spans never come":   {here: true, took: time.Second},
+		"untraced turn":                     {here: true, noTrace: true},
+		"broken store":                      {here: true, broken: true, want: fault.StoreUnavailable},
+		"turn that ends after it was asked": {here: true, ended: -time.Hour, took: wait},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -111,8 +114,8 @@ func TestGetWaitsForWhatCanStillCome(t *testing.T) {
 				if tt.turnAt > 0 {
 					time.AfterFunc(tt.turnAt, func() { s.put(func() { s.turns["w/"+id] = turn }) })
 				}
-				if tt.rootAt > 0 {
-					time.AfterFunc(tt.rootAt, func() { s.put(func() { s.spans = append(s.spans, store.Span{ID: "root"}) }) })
+				if tt.spansAt > 0 {
+					time.AfterFunc(tt.spansAt, func() { s.put(func() { s.spans = append(s.spans, store.Span{ID: "a"}) }) })
 				}
 				ctx := t.Context()
 				if tt.deadline > 0 {
