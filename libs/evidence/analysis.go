@@ -1,7 +1,7 @@
 package evidence
 
 import (
-	"math"
+	"cmp"
 	"slices"
 	"strings"
 
@@ -16,9 +16,10 @@ const maxSentences = 4000
 // question's ("presidential" for "president"), and of a Chinese pair whose
 // characters both occur, but apart.
 const (
-	partial  = 0.7
-	apart    = 0.4
-	supports = 0.35 // the least credit at which a unit counts as mentioned
+	partial   = 0.7
+	apart     = 0.4
+	straddles = 0.9  // a pair between two that are mentioned: 默认保留 where both words stand apart
+	mentioned = 0.35 // the least credit at which a unit counts as mentioned
 )
 
 // credits holds for each unit of the question how well something mentions it, 0..1.
@@ -26,21 +27,22 @@ type credits []float32
 
 // sentence is a sentence of a passage, measured.
 type sentence struct {
-	passage  int
-	span     text.Span // without list markers and heading signs
-	ordinal  int       // in its passage
-	heading  bool
-	code     bool
-	own      credits
-	adjacent uint64 // pairs of neighbouring units that stand close together here
-	cands    int    // tokens that could be the answer and are not in the question
-	near     int    // least distance of one of them to a matched token; large if none
-	news     int    // content tokens that are not in the question
-	size     int    // content tokens
-	clash    bool   // says the opposite of a word of the question
-	negated  bool
-	defines  bool // opens with what the question asks about and says what that is or does
-	count    bool // a number stands right before what the question counts
+	passage    int
+	span       text.Span // without list markers and heading signs
+	ordinal    int       // in its passage
+	back       bool      // points back: to be read, and quoted, with the sentence before
+	heading    bool
+	code       bool
+	own        credits
+	adjacent   uint64 // pairs of neighbouring units that stand close together here
+	candidates int    // tokens that could be the answer and are not in the question
+	near       int    // least distance of one of them to a matched token; large if none
+	news       int    // content tokens that are not in the question
+	size       int    // content tokens
+	clash      bool   // says the opposite of a word of the question
+	negated    bool
+	defines    bool // opens with what the question asks about and says what that is or does
+	anchored   bool // a candidate stands beside the anchor of the question
 }
 
 // analysis is a question measured against passages.
@@ -51,7 +53,8 @@ type analysis struct {
 	passage   []credits // per passage: everything in it
 	all       credits   // over all passages
 	first     []int     // per passage: its first sentence; one more at the end
-	scores    []float64 // per passage: the retriever's
+	place     []int     // per passage: its rank, 0 for the best
+	foreign   []bool    // per passage: in another language than the question
 }
 
 func analyse(q *question, passages []Passage) *analysis {
@@ -60,7 +63,7 @@ func analyse(q *question, passages []Passage) *analysis {
 	m := newMatcher(q)
 	for p := range passages {
 		a.first = append(a.first, len(a.sentences))
-		a.scores = append(a.scores, passages[p].Score)
+		a.foreign = append(a.foreign, (text.Language(passages[p].Text) == text.Chinese) != q.chinese)
 		title := make(credits, n)
 		m.match(passages[p].Title, title)
 		for _, h := range passages[p].Headings {
@@ -74,7 +77,22 @@ func analyse(q *question, passages []Passage) *analysis {
 		a.all.merge(whole, 1)
 	}
 	a.first = append(a.first, len(a.sentences))
+	a.place = places(passages)
 	return a
+}
+
+// places ranks passages by Score, keeping the given order between equals.
+func places(passages []Passage) []int {
+	order := make([]int, len(passages))
+	for p := range order {
+		order[p] = p
+	}
+	slices.SortStableFunc(order, func(x, y int) int { return cmp.Compare(passages[y].Score, passages[x].Score) })
+	place := make([]int, len(passages))
+	for rank, p := range order {
+		place[p] = rank
+	}
+	return place
 }
 
 // addSentences measures the sentences of one passage and merges their credits
@@ -107,8 +125,28 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 		slab = slab[len(a.q.units):]
 		m.measure(&st, s, tokens[from:to])
 		a.q.bridge(st.own)
+		a.lookBack(&st, s, full)
 		whole.merge(st.own, 1)
 		a.sentences = append(a.sentences, st)
+	}
+}
+
+// maxQuote bounds a quote that takes in the sentence before, in bytes.
+const maxQuote = 600
+
+// lookBack makes st one with the sentence before it when it points back there, or
+// defines the term on the line above (": It is ..." in Markdown).
+func (a *analysis) lookBack(st *sentence, s string, full text.Span) {
+	n := len(a.sentences)
+	if n == a.first[st.passage] {
+		return
+	}
+	before := &a.sentences[n-1]
+	if before.heading || before.code || before.span.End > st.span.Start || st.span.End-before.span.Start > maxQuote {
+		return
+	}
+	if s[full.Start] == ':' || pointsBack(s[st.span.Start:st.span.End]) {
+		st.back = true
 	}
 }
 
@@ -170,6 +208,7 @@ func (q *question) share(c credits, keep func(unit) bool) (float64, bool) {
 
 func isKey(u unit) bool    { return u.kind == name || u.kind == number }
 func isNumber(u unit) bool { return u.kind == number }
+func isPlain(u unit) bool  { return !isKey(u) }
 
 // context is what a sentence's surroundings add to it: its own credits, and at a
 // discount those of its neighbours, title and headings, and passage.
@@ -177,6 +216,9 @@ func (a *analysis) context(i int) credits {
 	st := &a.sentences[i]
 	c := slices.Clone(st.own)
 	if i > a.first[st.passage] {
+		if st.back {
+			c.merge(a.sentences[i-1].own, 0.95)
+		}
 		c.merge(a.sentences[i-1].own, 0.75)
 	}
 	if i+1 < a.first[st.passage+1] {
@@ -188,15 +230,24 @@ func (a *analysis) context(i int) credits {
 	return c
 }
 
-// bridge credits a pair of characters whose first character is mentioned in the
-// pair before it and whose second in the pair after it: most such pairs only
-// straddle two words that stand apart in the text (默认 and 保留 of 默认保留).
+// bridge credits pairs of characters that only straddle two words (认保 in
+// 默认保留): fully when the pairs on both sides are mentioned, by half when one is.
 func (q *question) bridge(c credits) {
-	for i := 1; i+1 < len(q.units); i++ {
-		before, u, after := &q.units[i-1], &q.units[i], &q.units[i+1]
-		if c[i] < 1 && u.kind == hanPair && before.kind == hanPair && after.kind == hanPair && before.end > u.start && u.end > after.start {
-			c[i] = max(c[i], min(c[i-1], c[i+1])*0.9)
+	before := float32(0) // credit of the pair before, as measured
+	for i := range q.units {
+		u := &q.units[i]
+		own := c[i]
+		if u.kind == hanPair && own < straddles {
+			after := float32(0)
+			if i+1 < len(q.units) && q.units[i+1].kind == hanPair && q.units[i+1].start < u.end {
+				after = c[i+1]
+			}
+			if i == 0 || q.units[i-1].kind != hanPair || q.units[i-1].end <= u.start {
+				before = 0
+			}
+			c[i] = max(own, straddles*max(min(before, after), 0.55*max(before, after)))
 		}
+		before = own
 	}
 }
 
@@ -211,8 +262,8 @@ func trimMarkup(s string, sp text.Span) (text.Span, bool) {
 	}
 	for {
 		before := rest
-		rest = strings.TrimLeft(rest, " \t>")
-		for _, marker := range [...]string{"- ", "* ", "+ ", "• "} {
+		rest = strings.TrimLeft(rest, " \t\r\n>")
+		for _, marker := range [...]string{"- ", "* ", "+ ", "• ", ": ", "："} {
 			rest = strings.TrimPrefix(rest, marker)
 		}
 		if rest == before {
@@ -232,19 +283,4 @@ func trimMarkup(s string, sp text.Span) (text.Span, bool) {
 		}
 	}
 	return text.Span{Start: sp.End - len(rest), End: sp.End}, heading
-}
-
-// softmax turns scores into shares of belief.
-func softmax(scores []float64) []float64 {
-	out := make([]float64, len(scores))
-	top := slices.Max(scores)
-	var sum float64
-	for i, s := range scores {
-		out[i] = math.Exp(s - top)
-		sum += out[i]
-	}
-	for i := range out {
-		out[i] /= sum
-	}
-	return out
 }

@@ -22,7 +22,7 @@ func (a *analysis) choose(r ranking, passages []Passage) []Sentence {
 		if a.q.coverage(st.own) == 0 {
 			continue
 		}
-		span := a.quoted(i, passages)
+		span := a.quoted(i)
 		if overlaps(out, st.passage, span) {
 			continue
 		}
@@ -44,22 +44,13 @@ func overlaps(chosen []Sentence, passage int, sp text.Span) bool {
 	return false
 }
 
-// maxQuote bounds a quote that takes in the sentence before, in bytes.
-const maxQuote = 600
-
-// quoted is the range to quote for sentence i: with the sentence before it when
-// it points back there.
-func (a *analysis) quoted(i int, passages []Passage) text.Span {
-	st := &a.sentences[i]
-	sp := st.span
-	if i == a.first[st.passage] || !pointsBack(passages[st.passage].Text[sp.Start:sp.End]) {
-		return sp
+// quoted is the range to quote for sentence i.
+func (a *analysis) quoted(i int) text.Span {
+	sp := a.sentences[i].span
+	if a.sentences[i].back {
+		sp.Start = a.sentences[i-1].span.Start
 	}
-	before := &a.sentences[i-1]
-	if before.heading || before.code || before.span.End > sp.Start || sp.End-before.span.Start > maxQuote {
-		return sp
-	}
-	return text.Span{Start: before.span.Start, End: sp.End}
+	return sp
 }
 
 // pointsBack reports whether a sentence opens with a word for something said
@@ -89,7 +80,7 @@ func (a *analysis) missing() []string {
 	var out []string
 	end := 0
 	for i, u := range a.q.units {
-		if a.all[i] >= supports || u.weight < commonPair || len(out) == MaxMissing {
+		if a.all[i] >= mentioned || u.weight < commonPair || len(out) == MaxMissing {
 			continue
 		}
 		if n := len(out); n > 0 && u.kind == hanPair && u.start < end {

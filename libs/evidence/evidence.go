@@ -12,12 +12,12 @@
 // and linear in the size of the passages.
 package evidence
 
-// Passage is one retrieved piece of a document. Passages are given best first.
+// Passage is one retrieved piece of a document.
 type Passage struct {
 	Title    string   // of the document; "" when unknown
 	Headings []string // path of headings above the passage, outermost first
 	Text     string   // plain text or Markdown, UTF-8
-	Score    float64  // the retriever's, on any scale; not used when 0
+	Score    float64  // the retriever's, on any scale; passages of equal Score (all 0) are taken as given best first
 }
 
 // Sentence is a verbatim piece of a passage that is worth quoting: a sentence,

@@ -25,14 +25,14 @@ const (
 	setting  // the value something is set to, often by default
 )
 
-// strict reports whether an answer of kind k is recognised reliably, so that a
+// isValue reports whether an answer of kind k is recognised reliably, so that a
 // text without one hardly answers.
-func (k answerKind) strict() bool {
+func (k answerKind) isValue() bool {
 	return k == quantity || k == duration || k == moment || k == setting
 }
 
-// loose reports whether an answer of kind k has to be a name.
-func (k answerKind) loose() bool { return k == person || k == place }
+// isName reports whether an answer of kind k is mostly a name.
+func (k answerKind) isName() bool { return k == person || k == place }
 
 // answer is what a question expects.
 type answer struct {
@@ -50,6 +50,9 @@ var none = answer{kind: anything, head: -1, counted: -1}
 func expectation(s string, tokens []text.Token, chinese bool) answer {
 	if chinese {
 		a := only(expectChinese(s))
+		if a.kind == quantity || a.kind == duration {
+			a.counted = chineseCounted(s)
+		}
 		if strings.Contains(s, "默认") && (a.kind == anything || a.kind == definition || a.kind == quantity && strings.Contains(s, "值")) {
 			a.kind = setting
 		}
@@ -195,6 +198,17 @@ func expectChinese(s string) answerKind {
 		}
 	}
 	return anything
+}
+
+// chineseCounted is the byte offset of what a Chinese question counts: the word
+// after 多少个, or -1.
+func chineseCounted(s string) int {
+	for _, sp := range framing(s) {
+		if sp.End < len(s) && !strings.HasPrefix(s[sp.End:], "？") && !strings.HasPrefix(s[sp.End:], "?") {
+			return sp.End
+		}
+	}
+	return -1
 }
 
 // isShort reports whether a Chinese question can be no more than "X是什么？".

@@ -67,6 +67,7 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 		opposed     uint64
 		lastMatched = -farAway
 		lastCand    = -farAway
+		lastAnchor  = -farAway
 	)
 	st.near = farAway
 	for i, t := range tokens {
@@ -80,8 +81,9 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 				}
 			}
 		}
-		if m.q.counted >= 0 && hit>>m.q.counted&1 != 0 && t.Position-lastCand <= 3 {
-			st.count = true
+		if m.q.anchor >= 0 && hit>>m.q.anchor&1 != 0 {
+			lastAnchor = t.Position
+			st.anchored = st.anchored || t.Position-lastCand <= closeBy
 		}
 		seen |= hit
 		if hit != 0 {
@@ -109,8 +111,9 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 			st.news++
 		}
 		if candidate(m.q.expects.kind, s, t, i == 0) {
-			st.cands++
+			st.candidates++
 			lastCand = t.Position
+			st.anchored = st.anchored || t.Position-lastAnchor <= closeBy
 			st.near = min(st.near, t.Position-lastMatched)
 		}
 	}

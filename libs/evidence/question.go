@@ -20,7 +20,7 @@ type question struct {
 	terms   map[string]struct{}
 	total   float64 // weight of all units
 	expects answer  // what kind of thing is asked for
-	counted int     // unit of what is counted ("pods" in "how many pods"), -1 when none
+	anchor  int     // unit beside which a number or value is expected, -1 when none
 	negated bool
 }
 
@@ -72,7 +72,7 @@ func parse(s string, asked bool) question {
 		q.expects = expectation(s, tokens, q.chinese)
 	}
 	q.negated = negated(s, tokens)
-	q.counted = -1
+	q.anchor = -1
 	var framed []text.Span
 	if asked && q.chinese {
 		framed = framing(s)
@@ -93,8 +93,8 @@ func parse(s string, asked bool) question {
 			if len(q.units) == maxUnits {
 				break
 			}
-			if t.Start == q.expects.counted {
-				q.counted = len(q.units)
+			if q.anchors(u) {
+				q.anchor = len(q.units)
 			}
 			q.index[u.term] = len(q.units)
 			q.units = append(q.units, u)
@@ -104,6 +104,16 @@ func parse(s string, asked bool) question {
 		q.total += u.weight
 	}
 	return q
+}
+
+// anchors reports whether a number or value is expected beside u: "default" where
+// the question has it, or else what it counts.
+func (q *question) anchors(u unit) bool {
+	switch q.expects.kind {
+	case quantity, duration, setting:
+		return u.term == "default" || u.term == "默认" || u.start == q.expects.counted && q.anchor < 0
+	}
+	return false
 }
 
 // inChinese reports whether a question is asked in Chinese, however many English

@@ -64,7 +64,7 @@ func Verify(claim, quote string) (Support, float64) {
 	for i, u := range c.units {
 		if u.kind == name {
 			names++
-			if got[i] < supports {
+			if got[i] < mentioned {
 				lacking++
 			}
 		}
