@@ -15,7 +15,9 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -92,21 +94,34 @@ func Main[C any](p Program[C]) int {
 	return p.Run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
 }
 
-// Signals returns a context that ends at SIGINT or SIGTERM. By then signals act as if nobody listened, so that a second one
-// ends the process at once. The returned function must be called to stop listening.
+// oneWish is within how much time several signals count as one: a wrapper such as timeout(1) signals the process and then
+// its whole group.
+const oneWish = 250 * time.Millisecond
+
+// Signals returns a context that ends at SIGINT or SIGTERM. After that signals act as if nobody listened, so that a second
+// one ends the process at once. The returned function must be called to stop listening.
 func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	enough := make(chan struct{})
 	go func() {
-		defer cancel()
-		defer signal.Stop(signals) // ahead of cancel: signal.NotifyContext has it the other way round
+		defer signal.Stop(signals)
 		select {
 		case <-signals:
+			cancel()
 		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(oneWish):
+		case <-enough:
 		}
 	}()
-	return ctx, cancel
+	return ctx, sync.OnceFunc(func() {
+		close(enough)
+		cancel()
+	})
 }
 
 // Run is Main with everything it takes from the process passed in. It stops when ctx ends.
