@@ -50,7 +50,7 @@ func Defaults() Config {
 	return Config{
 		Config: process.Defaults(port),
 		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
-		Ingest: Ingest{Workers: 32, Memory: 256 << 20, MaxStage: 10 * time.Minute},
+		Ingest: Ingest{Workers: 64, Memory: 256 << 20, MaxStage: 10 * time.Minute},
 		Index:  Index{MaxOpen: 64},
 		Search: Search{Strategy: builtIn},
 	}

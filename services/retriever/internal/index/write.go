@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/analysis"
@@ -38,8 +39,13 @@ const (
 // lengthKey holds the sum of all chunks' lengths, written in the same batch as the chunks.
 const lengthKey = "total-length"
 
-// maxBatch bounds the versions that are committed together, which bounds the memory a commit takes.
-const maxBatch = 64
+const (
+	// maxBatch bounds the versions that are committed together, which bounds the memory a commit takes.
+	maxBatch = 128
+	// pause is the least time between two commits of an index. A first change doesn't wait; of many, each batch takes along
+	// what comes within it, since every batch is a segment that has to be merged with others later.
+	pause = 100 * time.Millisecond
+)
 
 // A version is stored under "<document>/<hash>", its chunks under that and "/<ordinal>".
 func versionKey(documentID, hash string) string { return documentID + "/" + hash }
@@ -187,6 +193,7 @@ type writer struct {
 	pending []*change
 
 	committing sync.Mutex
+	last       time.Time // of the last commit; under committing
 }
 
 // change is one document's part of a batch.
@@ -205,11 +212,12 @@ func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error
 	w.committing.Lock()
 	defer w.committing.Unlock()
 	for !c.done { // else someone who held the lock before took it along
-		if err := ctx.Err(); err != nil && w.withdraw(c) {
+		if err := w.rest(ctx); err != nil && w.withdraw(c) {
 			return err
 		}
 		changes := w.take()
 		err := commitAll(index, changes)
+		w.last = time.Now()
 		for _, other := range changes {
 			other.done = true
 			if other.err == nil {
@@ -218,6 +226,18 @@ func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error
 		}
 	}
 	return c.err
+}
+
+// rest waits until the next commit may be, or ctx ends.
+func (w *writer) rest(ctx context.Context) error {
+	wait := time.NewTimer(pause - time.Since(w.last))
+	defer wait.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-wait.C:
+		return nil
+	}
 }
 
 // take removes a batch from the front of the queue, at most one change of each document.
