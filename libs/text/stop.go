@@ -50,13 +50,13 @@ func stopHan(r rune) bool {
 	return false
 }
 
-// stopPair reports whether two adjacent characters are a Chinese function or
+// stopPair reports whether a pair of the characters a and b is a Chinese function or
 // question word: either both are stop characters, or the pair is listed.
-func stopPair(a, b rune) bool {
+func stopPair(pair string, a, b rune) bool {
 	if stopHan(a) && stopHan(b) {
 		return true
 	}
-	switch string([]rune{a, b}) {
+	switch pair {
 	case "多少", "多久", "多长", "多大", "多高", "如何", "何时", "何地", "何处", "何人", "何种", "为何", "是否", "哪里", "哪年",
 		"哪一", "哪个", "哪种", "哪位", "几个", "几种", "一个", "一些", "这个", "那个", "这种", "没有", "时候", "因为", "所以",
 		"如果", "虽然", "但是", "可以", "能够", "应该", "请问", "告诉", "么样", "怎样", "有何", "叫做":

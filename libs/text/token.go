@@ -52,16 +52,29 @@ const maxTerm = 256
 // overlapping pairs, in the order of Start, a character before its pair.
 // Consumers that want only one CJK form filter by Kind.
 func Tokens(s string) []Token {
-	t := tokenizer{s: s, out: make([]Token, 0, len(s)/5+4)}
+	t := tokenizer{s: s, out: make([]Token, 0, expected(s)), terms: map[string]folded{}}
 	t.run()
 	return t.out
 }
 
+// expected is how many tokens s will have, roughly: a word for six ASCII bytes, a
+// character and a pair for three others.
+func expected(s string) int {
+	wide := 0
+	for i := range len(s) {
+		if s[i] >= 0xE0 {
+			wide++
+		}
+	}
+	return 2*wide + (len(s)-3*wide)/6 + 4
+}
+
 type tokenizer struct {
-	s   string
-	out []Token
-	pos int  // position of the next token
-	gap bool // a sentence end was passed since the last token
+	s     string
+	out   []Token
+	terms map[string]folded // of the words met so far: stemming is the dear part
+	pos   int               // position of the next token
+	gap   bool              // a sentence end was passed since the last token
 }
 
 func (t *tokenizer) run() {
@@ -128,11 +141,21 @@ func (t *tokenizer) word(i int, number bool) int {
 	if number {
 		kind = Number
 	}
-	term, stop := fold(raw, ascii, number)
-	if term != "" {
-		t.add(Token{Term: term, Start: start, End: i, Kind: kind, Stop: stop})
+	f, met := t.terms[raw]
+	if !met {
+		f.term, f.stop = fold(raw, ascii, number)
+		t.terms[raw] = f
+	}
+	if f.term != "" {
+		t.add(Token{Term: f.term, Start: start, End: i, Kind: kind, Stop: f.stop})
 	}
 	return i
+}
+
+// folded is what fold made of a word.
+type folded struct {
+	term string
+	stop bool
 }
 
 // han adds the run of CJK characters that starts at i, singles and pairs, and
@@ -154,7 +177,7 @@ func (t *tokenizer) han(i int) int {
 			Start: i, End: end + nextSize,
 			Position: t.pos - 1,
 			Kind:     HanPair,
-			Stop:     stopPair(prev, next),
+			Stop:     stopPair(t.s[i:end+nextSize], prev, next),
 		})
 		i, prev = end, next
 		end += nextSize
