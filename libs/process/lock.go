@@ -37,7 +37,7 @@ func LockDir(dir string) (*Lock, error) {
 }
 
 func owner(path string) string {
-	data, err := os.ReadFile(path) //nolint:gosec // the process's own folder
+	data, err := os.ReadFile(path)
 	pid := strings.TrimSpace(string(data))
 	if _, bad := strconv.ParseUint(pid, 10, 32); err != nil || bad != nil {
 		return "another process"
