@@ -10,7 +10,7 @@ import (
 //
 //	question and standalone question   2 x 32 KiB
 //	answer                                128 KiB
-//	sources, all together                 112 KiB
+//	sources, all together                 144 KiB
 //	citations, all together                64 KiB
 //	stages, at most 16, all together       64 KiB
 //	plan, degradations and the rest        40 KiB
@@ -21,7 +21,7 @@ const (
 
 	maxQuestion     = 32 << 10
 	maxAnswer       = 128 << 10
-	maxSourceBytes  = 112 << 10
+	maxSourceBytes  = 144 << 10
 	maxSources      = 32
 	maxCiteBytes    = 64 << 10
 	maxCitations    = 128
@@ -38,13 +38,16 @@ const (
 	maxPassageMeta  = 2 << 10
 	maxBoxes        = 64
 	maxToolText     = 16 << 10
+	maxToolData     = 2 << 10
+	// maxToolArguments bounds the arguments a tool reports it ran with; longer ones are replaced by the planned ones.
+	maxToolArguments = 1 << 10
 )
 
 // overhead is what a field of a record costs beside its text: tags, lengths, numbers.
 const overhead = 96
 
-// size estimates, on the high side, what a source takes in the record.
-func (s Source) size() int {
+// Size estimates, on the high side, what a source takes in the record.
+func (s Source) Size() int {
 	n := overhead + len(s.ID)
 	if p := s.Passage; p != nil {
 		n += len(p.ChunkID) + len(p.DocumentID) + len(p.Version) + len(p.SourceURI) + len(p.Title) + len(p.Text) + len(p.Language)
@@ -59,8 +62,9 @@ func (s Source) size() int {
 		}
 	}
 	if t := s.Tool; t != nil {
-		// Arguments and data are JSON here and a tree of values in the record, which is at most three times as large.
-		n += len(t.CallID) + len(t.Tool) + 3*len(t.Arguments) + len(t.Text) + 3*len(t.Data)
+		// Arguments and data are JSON here and a tree of values in the record: a digit and a comma become eleven bytes. Long
+		// arguments are the plan's own, which are strings.
+		n += len(t.CallID) + len(t.Tool) + min(6*len(t.Arguments), 4*maxToolArguments+2*len(t.Arguments)) + len(t.Text) + 6*len(t.Data)
 		if t.Error != nil {
 			n += len(t.Error.Reason) + len(t.Error.Message)
 		}
@@ -93,7 +97,7 @@ func (t ToolResult) bounded() ToolResult {
 	if len(t.Text) > maxToolText {
 		t.Text, t.Truncated = clip(t.Text, maxToolText), true
 	}
-	if len(t.Data) > maxToolText/4 {
+	if len(t.Data) > maxToolData {
 		t.Data, t.Truncated = "", true // half a JSON value is none; the text says it too
 	}
 	if t.Error != nil {
@@ -108,7 +112,7 @@ func (t ToolResult) bounded() ToolResult {
 func number(sources []Source) []Source {
 	total := 0
 	for i := range sources {
-		total += sources[i].size()
+		total += sources[i].Size()
 		if i == maxSources || total > maxSourceBytes {
 			return sources[:i]
 		}

@@ -108,7 +108,7 @@ func (r *run) call(ctx context.Context, call plan.Call) ToolResult {
 	})
 	result := got.result.bounded()
 	result.CallID, result.Tool = call.ID, call.Tool
-	if result.Arguments == "" || len(result.Arguments) > plan.MaxArguments {
+	if result.Arguments == "" || len(result.Arguments) > maxToolArguments {
 		result.Arguments = call.Arguments
 	}
 	r.revision(tools, got.revision)

@@ -112,6 +112,9 @@ func (w *writer) put(s string, markers []citing.Marker) {
 }
 
 func (w *writer) cite(m citing.Marker) {
+	if w.dropped {
+		return
+	}
 	source := w.r.turn.Sources[m.Number-1]
 	c := Citation{Citation: w.citer.Cite(w.answer.String(), m), SourceID: source.ID}
 	if p := source.Passage; p != nil {
@@ -121,10 +124,8 @@ func (w *writer) cite(m citing.Marker) {
 		c.Title = source.Tool.Tool
 	}
 	if w.cited += c.size(); w.cited > maxCiteBytes || len(w.r.turn.Citations) == maxCitations {
-		if !w.dropped {
-			w.dropped = true
-			w.r.degrade(Degradation{Stage: "verify", Reason: "too_many", Message: "The answer has more citations than a record holds; the last ones are missing."})
-		}
+		w.dropped = true
+		w.r.degrade(Degradation{Stage: "verify", Reason: "too_many", Message: "The answer has more citations than a record holds; the last ones are missing."})
 		return
 	}
 	w.r.turn.Citations = append(w.r.turn.Citations, c)

@@ -1,0 +1,298 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/bustest"
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
+)
+
+const (
+	id1 = "01JD0000000000000000000001"
+	id2 = "01JD0000000000000000000002"
+	id3 = "01JD0000000000000000000003"
+)
+
+func clock() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) }
+
+func open(t *testing.T, b *bus.Bus, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), store.Deps{Bus: b, Codec: record.Codec{}, Dir: dir, Now: clock, TurnFor: time.Minute, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func sample(session, id, question string) turn.Turn {
+	return turn.Turn{
+		ID: id, Session: session, Workspace: "w", User: "u", Question: question, Standalone: question, Answer: "yes", Outcome: turn.Answered,
+		StartedAt: clock(), CompletedAt: clock().Add(time.Second),
+	}
+}
+
+func save(t *testing.T, s *store.Store, turns ...turn.Turn) {
+	t.Helper()
+	for _, tu := range turns {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		stored, err := s.Save(ctx, tu)
+		cancel()
+		if err != nil || stored != turn.StoredStream {
+			t.Fatalf("save %s: %v %v", tu.ID, stored, err)
+		}
+	}
+}
+
+func ids(turns []turn.Turn) []string {
+	var out []string
+	for _, t := range turns {
+		out = append(out, t.ID)
+	}
+	return out
+}
+
+func TestHistory(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	save(t, s, sample("s", id1, "one"), sample("s", id2, "two"), sample("s", id3, "three"), sample("other", "01JD0000000000000000000009", "x"), sample("s", id3, "three"))
+	turns, known, err := s.History(t.Context(), "w", "s", 2)
+	if err != nil || !known {
+		t.Fatalf("known %v, %v", known, err)
+	}
+	if diff := cmp.Diff([]string{id2, id3}, ids(turns)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, c := range []struct{ workspace, session string }{{"w", "nope"}, {"v", "s"}} {
+		if turns, known, err := s.History(t.Context(), c.workspace, c.session, 2); err != nil || known || len(turns) != 0 {
+			t.Errorf("%v: %v %v %v", c, turns, known, err)
+		}
+	}
+	session, err := s.Session(t.Context(), "w", "s")
+	if err != nil || session.Turns != 3 || session.Title != "one" {
+		t.Errorf("session %+v %v", session, err)
+	}
+}
+
+func TestTurnsByPage(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	var want []string
+	for i := range 120 {
+		id := fmt.Sprintf("01JD%022d", i)
+		want = append(want, id)
+		save(t, s, sample("s", id, "q"))
+	}
+	var got []string
+	after := ""
+	for {
+		turns, more, err := s.Turns(t.Context(), "w", "s", after, 35)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, ids(turns)...)
+		if !more {
+			break
+		}
+		after = turns[len(turns)-1].ID
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestClaim(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	q := turn.Question{Workspace: "w", RequestID: "r", User: "u", Text: "one"}
+	ctx := t.Context()
+	if earlier, err := s.Claim(ctx, q, id1, "s"); err != nil || earlier != nil {
+		t.Fatalf("first: %v %v", earlier, err)
+	}
+	if _, err := s.Claim(ctx, q, id2, "s2"); fault.ReasonOf(err) != fault.RequestInProgress {
+		t.Errorf("while it runs: %v", err)
+	}
+	other := q
+	other.User = "somebody else"
+	if earlier, err := s.Claim(ctx, other, id3, "s3"); err != nil || earlier != nil {
+		t.Errorf("another user: %v %v", earlier, err)
+	}
+	save(t, s, sample("s", id1, "one"))
+	if earlier, err := s.Claim(ctx, q, id2, "s2"); err != nil || earlier == nil || earlier.ID != id1 {
+		t.Errorf("after its end: %v %v", earlier, err)
+	}
+	q.Text = "two"
+	if _, err := s.Claim(ctx, q, id2, "s2"); fault.ReasonOf(err) != fault.RequestIDReused {
+		t.Errorf("another question: %v", err)
+	}
+}
+
+func TestClaimOfATurnThatNeverEnded(t *testing.T) {
+	t.Parallel()
+	b, now := bustest.New(t), clock()
+	s, err := store.Open(t.Context(), store.Deps{Bus: b, Codec: record.Codec{}, Dir: t.TempDir(), Now: func() time.Time { return now }, TurnFor: time.Minute, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := turn.Question{Workspace: "w", RequestID: "r", Text: "one"}
+	if _, err := s.Claim(t.Context(), q, id1, "s"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(2 * time.Minute)
+	if earlier, err := s.Claim(t.Context(), q, id2, "s"); err != nil || earlier != nil {
+		t.Errorf("%v %v", earlier, err)
+	}
+}
+
+func TestSpool(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr, natsDir, dir := l.Addr().String(), t.TempDir(), t.TempDir()
+	_ = l.Close()
+	b, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + addr, Name: "dialog", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+
+	s := open(t, b, dir)
+	if stored, err := s.Save(t.Context(), sample("s", id1, "one")); err != nil || stored != turn.StoredSpooled {
+		t.Fatalf("while NATS is away: %v %v", stored, err)
+	}
+	if got, err := s.Turn(t.Context(), "w", id1); err != nil || got.Question != "one" {
+		t.Errorf("a spooled turn read back: %v %v", got, err)
+	}
+	if _, err := s.Turn(t.Context(), "v", id1); err == nil {
+		t.Error("a spooled turn read from another workspace")
+	}
+	if _, _, err := s.History(t.Context(), "w", "s", 5); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("history while NATS is away: %v", err)
+	}
+	// What a crash left behind: a write that was cut off, and a file that is no turn.
+	for name, content := range map[string]string{".w.s." + id2: "half", "w.s." + id3 + ".turn": "\xff\xff\xff"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = open(t, b, dir) // the process starts again
+	if s.Spooled() != 2 {
+		t.Errorf("%d turns in the spool", s.Spooled())
+	}
+
+	server, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: natsDir, Addr: addr, NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Shutdown)
+	ctx, cancel := context.WithCancel(t.Context())
+	drained := make(chan error, 1)
+	rounds := make(chan struct{}, 1)
+	go func() {
+		drained <- s.Drain(ctx, func() {
+			select {
+			case rounds <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	for s.Spooled() > 0 {
+		select {
+		case <-rounds:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the spool is not drained")
+		}
+	}
+	cancel()
+	if err := <-drained; err != nil {
+		t.Error(err)
+	}
+	turns, known, err := s.History(t.Context(), "w", "s", 5)
+	if err != nil || !known || len(turns) != 1 || turns[0].ID != id1 {
+		t.Errorf("after NATS is back: %v %v %v", ids(turns), known, err)
+	}
+	if session, err := s.Session(t.Context(), "w", "s"); err != nil || session.Title != "one" {
+		t.Errorf("session %+v %v", session, err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "w.s."+id3+".unreadable")); err != nil {
+		t.Errorf("the file that is no turn is gone: %v", err)
+	}
+}
+
+func TestSpoolThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := bustest.New(t)
+	if _, err := store.Open(t.Context(), store.Deps{Bus: b, Codec: record.Codec{}, Dir: filepath.Join(file, "spool"), Now: clock, Log: zerolog.Nop()}); err == nil {
+		t.Error("opened")
+	}
+}
+
+func TestDeleteAndRename(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	ctx := t.Context()
+	save(t, s, sample("s", id1, "one"), sample("s", id2, "two"))
+	if _, err := s.Rename(ctx, "w", "s", "New"); err != nil {
+		t.Error(err)
+	}
+	if n, err := s.Delete(ctx, "w", "s"); err != nil || n != 2 {
+		t.Errorf("delete: %d %v", n, err)
+	}
+	if _, err := s.Turn(ctx, "w", id1); fault.ReasonOf(err) != fault.TurnNotFound {
+		t.Errorf("a deleted turn: %v", err)
+	}
+	for what, err := range map[string]error{
+		"delete again": second(s.Delete(ctx, "w", "s")), "rename": second(s.Rename(ctx, "w", "s", "x")), "session": second(s.Session(ctx, "w", "s")),
+	} {
+		if fault.ReasonOf(err) != fault.SessionNotFound {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestTitle(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		" What\n is  it? ":         "What is it?",
+		strings.Repeat("字", 100):   strings.Repeat("字", 65) + "…",
+		"a\xffb":                   "a\uFFFDb",
+		strings.Repeat("a ", 1000): strings.Repeat("a ", 98) + "a…",
+	} {
+		if got := store.Title(in); got != want || len(got) > 200 {
+			t.Errorf("%d bytes: %q", len(got), got)
+		}
+	}
+}
+
+func TestSaveWithoutTime(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	stored, err := s.Save(ctx, sample("s", id1, "one"))
+	if err != nil || stored != turn.StoredSpooled || errors.Is(err, context.Canceled) {
+		t.Errorf("%v %v", stored, err)
+	}
+}
