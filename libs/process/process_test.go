@@ -244,7 +244,7 @@ func TestServesDrainsAndStops(t *testing.T) {
 	if code, body := get(t, line["admin"], "/health/live"); code != 200 || !strings.Contains(body, fmt.Sprintf(`"pid":%d`, os.Getpid())) {
 		t.Errorf("live: %d %s", code, body)
 	}
-	if _, body := get(t, line["admin"], "/metrics"); !strings.Contains(body, `ragmesh_retriever_rpc_in_flight_limit{service="retriever"} 512`) {
+	if _, body := get(t, line["admin"], "/metrics"); !strings.Contains(body, `ragmesh_retriever_rpc_in_flight_limit{ragmesh_service="retriever"} 512`) {
 		t.Errorf("metrics: %s", body)
 	}
 	if g.env.DataDir != filepath.Join(dir, "retriever") || g.env.KeysDir != filepath.Join(dir, "keys") || g.env.Signer.Service() != "retriever" {

@@ -1,6 +1,6 @@
 // Package telemetry makes the three things every service reports with: a logger that carries trace ids, a tracer whose spans
 // go to a sink in OTLP form, and metrics on a Prometheus registry. It sets no globals, so that several services live in one
-// process: each has its own Telemetry, and on a shared registry its metrics carry the label service.
+// process: each has its own Telemetry, and on a shared registry its metrics carry a label with its name.
 package telemetry
 
 import (
@@ -46,7 +46,7 @@ type Telemetry struct {
 	Tracer trace.TracerProvider
 	// Meter makes OpenTelemetry instruments, which appear on Registry.
 	Meter metric.MeterProvider
-	// Registry takes the service's own collectors and adds the label service to them.
+	// Registry takes the service's own collectors and adds ServiceLabel to them.
 	Registry prometheus.Registerer
 	// Propagator writes and reads W3C trace context.
 	Propagator propagation.TextMapPropagator
@@ -157,9 +157,13 @@ func (t *Telemetry) Metric(what string) string {
 	return "ragmesh_" + strings.ReplaceAll(t.Service, "-", "_") + "_" + what
 }
 
-// Registerer returns a registry that adds the label service, as Telemetry.Registry does, for what exists before a Telemetry.
+// ServiceLabel is on every metric of a service. It is not called service: the Prometheus operator puts a label of that name
+// on whatever it scrapes.
+const ServiceLabel = "ragmesh_service"
+
+// Registerer returns a registry that adds ServiceLabel, as Telemetry.Registry does, for what exists before a Telemetry.
 func Registerer(r *prometheus.Registry, service string) prometheus.Registerer {
-	return prometheus.WrapRegistererWith(prometheus.Labels{"service": service}, r)
+	return prometheus.WrapRegistererWith(prometheus.Labels{ServiceLabel: service}, r)
 }
 
 // NewRegistry returns a registry with the process's and the Go runtime's metrics, one per process.

@@ -282,9 +282,9 @@ func TestServicesShareARegistry(t *testing.T) {
 	w := httptest.NewRecorder()
 	telemetry.MetricsHandler(r).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for _, line := range []string{
-		`rpc_calls_total{service="llm-gateway"} 2`, `rpc_calls_total{service="dialog"} 2`,
-		`ragmesh_busy_ratio{service="eval"} 0`, `ragmesh_llm_gateway_spans_dropped_total{service="llm-gateway"} 0`,
-		`target_info{service="tools",service_name="tools",service_namespace="ragmesh",service_version="v1"} 1`, "go_goroutines",
+		`rpc_calls_total{ragmesh_service="llm-gateway"} 2`, `rpc_calls_total{ragmesh_service="dialog"} 2`,
+		`ragmesh_busy_ratio{ragmesh_service="eval"} 0`, `ragmesh_llm_gateway_spans_dropped_total{ragmesh_service="llm-gateway"} 0`,
+		`target_info{ragmesh_service="tools",service_name="tools",service_namespace="ragmesh",service_version="v1"} 1`, "go_goroutines",
 	} {
 		if !strings.Contains(w.Body.String(), line) {
 			t.Errorf("not on /metrics: %s", line)
