@@ -16,8 +16,8 @@ const (
 	maxSentences = 4
 	maxBytes     = 1200
 	maxItems     = 8
-	// close is the share of the best sentence's belief that a further one needs.
-	closeEnough = 0.35
+	// closeEnough is the share of the best sentence's belief that a further one needs.
+	closeEnough = 0.5
 )
 
 // answer is what is told: pieces that make the whole when put together.
@@ -58,6 +58,10 @@ type line struct {
 	number int
 	// list says that it is an item, or opens a list: it gets a line of its own.
 	list bool
+	// block says that it is a block of code, told as it stands.
+	block bool
+	// dangling says that it announces what could not be told.
+	dangling bool
 }
 
 // maxResult bounds what is told of one tool result.
@@ -83,7 +87,7 @@ func result(question string, s ask.Source) line {
 func quote(question, language string, passages []ask.Source) (lines []line, missing []string) {
 	var own []ask.Source
 	for _, p := range passages {
-		if l := text.Language(p.Text); l == language || l == text.Mixed {
+		if speaks(p.Text, language) {
 			own = append(own, p)
 		}
 	}
@@ -95,7 +99,7 @@ func quote(question, language string, passages []ask.Source) (lines []line, miss
 		verdict := evidence.Judge(question, judged(group))
 		missing = verdict.Missing
 		if verdict.Answerable && len(verdict.Sentences) > 0 {
-			return arrange(choose(verdict.Sentences), group), nil
+			return arrange(choose(verdict.Sentences, group, language), group), nil
 		}
 	}
 	return nil, missing
@@ -109,14 +113,40 @@ func judged(sources []ask.Source) []evidence.Passage {
 	return out
 }
 
-// choose keeps the best sentences, within the answer's bounds and without telling anything twice.
-func choose(ranked []evidence.Sentence) []evidence.Sentence {
+// speaks says whether s can be part of an answer in language. Chinese text about English things is often mixed.
+func speaks(s, language string) bool {
+	l := text.Language(s)
+	return l == language || l == "" || l == text.Mixed && language == ask.Chinese
+}
+
+// choose keeps the best sentences, within the answer's bounds and without telling anything twice. A heading answers nothing
+// itself: what stands under it takes its place. Sentences in another language than the answer's are for when there are none
+// in it.
+func choose(ranked []evidence.Sentence, sources []ask.Source, language string) []evidence.Sentence {
+	var candidates, foreign []evidence.Sentence
+	for _, s := range ranked {
+		if isHeading(s.Text) {
+			body := sources[s.Passage].Text
+			if s.Start, s.End = under(body, s.End); s.Start == s.End {
+				continue
+			}
+			s.Text = body[s.Start:s.End]
+		}
+		if speaks(s.Text, language) {
+			candidates = append(candidates, s)
+		} else {
+			foreign = append(foreign, s)
+		}
+	}
+	if len(candidates) == 0 {
+		candidates = foreign
+	}
 	var out []evidence.Sentence
 	told := make(map[string]bool)
 	used := 0
-	for _, s := range ranked {
-		key := strings.ToLower(oneLine(s.Text))
-		if len(out) > 0 && (s.Score < closeEnough*ranked[0].Score || used+len(s.Text) > maxBytes || told[key]) {
+	for _, s := range candidates {
+		key := strings.ToLower(oneLine(unmark(s.Text)))
+		if len(out) > 0 && (s.Score < closeEnough*out[0].Score || used+len(s.Text) > maxBytes || told[key]) {
 			continue
 		}
 		told[key], used = true, used+len(s.Text)
@@ -156,10 +186,13 @@ func arrange(chosen []evidence.Sentence, sources []ask.Source) []line {
 		told, until := unfold(sources[s.Passage], s)
 		lines, end[s.Passage] = append(lines, told...), until
 	}
+	if whole := slices.DeleteFunc(slices.Clone(lines), func(l line) bool { return l.dangling }); len(whole) > 0 {
+		return whole
+	}
 	return lines
 }
 
-// unfold makes lines of a sentence: one that introduces a list takes the list's items along, an item its introduction.
+// unfold makes lines of a sentence: one that introduces a list or a block of code takes it along, an item its introduction.
 func unfold(source ask.Source, s evidence.Sentence) (lines []line, end int) {
 	body, end := source.Text, s.End
 	add := func(part string, list bool) {
@@ -167,49 +200,68 @@ func unfold(source ask.Source, s evidence.Sentence) (lines []line, end int) {
 			lines = append(lines, line{text: told, number: source.Number, list: list})
 		}
 	}
-	parts := splitItems(s.Text)
-	if intro, ok := introduction(body, s.Start); ok && isItem(s.Text) {
+	item := isItem(body[lineStart(body, s.Start):s.End])
+	if intro, ok := introduction(body, s.Start); ok && item {
 		add(intro, true)
 	}
+	parts := splitItems(withoutFence(s.Text))
 	for i, p := range parts {
-		add(p, isItem(p) || opensList(p) || (i+1 < len(parts)))
+		add(p, item || isItem(p) || opensList(p) || i+1 < len(parts))
 	}
 	if !opensList(parts[len(parts)-1]) {
 		return lines, end
 	}
+	if code, until, ok := codeBelow(body, s.Start+len(withoutFence(s.Text))); ok {
+		return append(lines, line{text: code, number: source.Number, block: true}), until
+	}
+	announced := len(lines)
 	for range maxItems {
-		item, until, ok := nextItem(body, end)
+		next, until, ok := nextItem(body, end)
 		if !ok {
 			break
 		}
-		add(item, true)
+		add(next, true)
 		end = until
+	}
+	if announced > 0 && len(lines) == announced {
+		lines[announced-1].dangling = true
 	}
 	return lines, end
 }
 
-// write puts lines together: sentences run on, lists stand line by line.
+// write puts lines together: sentences run on, lists and code stand line by line.
 func write(lines []line, language string) []string {
-	space := " "
-	if language == ask.Chinese {
-		space = ""
-	}
 	out := make([]string, 0, len(lines))
 	for i, l := range lines {
 		var b strings.Builder
-		item := l.list && i > 0 && lines[i-1].list && lines[i-1].number == l.number && !opensList(l.text)
-		switch {
-		case i == 0:
-		case item:
-			b.WriteString("\n- ")
-		case l.list || lines[i-1].list:
-			b.WriteString("\n\n")
-		default:
-			b.WriteString(space)
+		if i > 0 {
+			b.WriteString(between(lines[i-1], l, language))
 		}
 		b.WriteString(l.text)
-		b.WriteString(" [" + strconv.Itoa(l.number) + "]")
+		switch {
+		case l.block:
+			b.WriteByte('\n')
+		case !endsWide(l.text):
+			b.WriteByte(' ')
+		}
+		b.WriteString("[" + strconv.Itoa(l.number) + "]")
 		out = append(out, b.String())
 	}
 	return out
+}
+
+// between is what stands between two lines.
+func between(before, l line, language string) string {
+	switch {
+	case l.block || before.block:
+		return "\n\n"
+	case l.list && before.list && before.number == l.number && !opensList(l.text):
+		return "\n- "
+	case l.list || before.list:
+		return "\n\n"
+	case language == ask.Chinese && startsWide(l.text):
+		return ""
+	default:
+		return " "
+	}
 }

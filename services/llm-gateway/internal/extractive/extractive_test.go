@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
@@ -60,7 +61,7 @@ func TestGenerate(t *testing.T) {
 		{"one sentence, unwrapped", ask.Request{Question: "When does the car park open?", Sources: sources()},
 			"The car park opens at 7 am. [3]", provider.Stop},
 		{"the question's language", ask.Request{Question: "退款需要几个工作日到账？", Sources: sources()},
-			"退款需要五个工作日到账。 [2]", provider.Stop},
+			"退款需要五个工作日到账。[2]", provider.Stop},
 		{"a tool's result", ask.Request{Question: "What is 0.1 + 0.2?", Sources: []ask.Source{
 			{Number: 1, Tool: &ask.Tool{Name: "calculator"}, Text: "0.1 + 0.2 = 0.3"}}},
 			"0.1 + 0.2 = 0.3 [1]", provider.Stop},
@@ -84,14 +85,84 @@ func TestGenerate(t *testing.T) {
 	}
 }
 
-func TestGenerateTellsSteps(t *testing.T) {
-	t.Parallel()
-	got, _ := generate(t, ask.Request{Question: "How do I request a refund?", Sources: sources()})
-	t.Log(got)
-	for _, want := range []string{"To request a refund: [1]", "\n- Open the order. [1]", "\n- Confirm the amount. [1]"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("answer lacks %q:\n%s", want, got)
+// pick is a sentence that a judge finds.
+type pick struct {
+	source int
+	text   string
+	score  float64
+}
+
+// found returns picks as the judge does.
+func found(t *testing.T, sources []ask.Source, picks []pick) []evidence.Sentence {
+	t.Helper()
+	var out []evidence.Sentence
+	for _, p := range picks {
+		start := strings.Index(sources[p.source].Text, p.text)
+		if start < 0 {
+			t.Fatalf("source %d has no %q", p.source, p.text)
 		}
+		out = append(out, evidence.Sentence{Passage: p.source, Start: start, End: start + len(p.text), Text: p.text, Score: p.score})
+	}
+	return out
+}
+
+const steps = "## Undo a rollout\n\nUndo the rollout:\n\n```shell\nkubectl rollout undo deployment/x\n```\n\nThe old revision is back.\n\n" +
+	"Requirements:\n\n- a cluster;\n- kubectl, and\n  a network.\n\nThat's all.\n"
+
+func TestTell(t *testing.T) {
+	t.Parallel()
+	en := []ask.Source{
+		{Number: 1, Document: "d", Offset: 500, Text: "Second part. It says [2] more.[7]"},
+		{Number: 2, Document: "e", Text: steps},
+		{Number: 3, Document: "d", Offset: 0, Text: "First part.\nFirst again.\n第一部分。"},
+		{Number: 4, Document: "f", Text: "Use a[1]:\n\n```\na[1]\n```\n"},
+	}
+	zh := []ask.Source{
+		{Number: 1, Text: "申请条件：\n\n- 年满 18 岁；\n- 持有有效证件。\n\n网上即可\n申请。SEPA 免费。"},
+		{Number: 2, Text: "You must be 18 years old."},
+	}
+	tests := []struct {
+		name     string
+		sources  []ask.Source
+		language string
+		ranked   []pick
+		want     string
+	}{
+		{"the order of the document, not of the rank", en, "en",
+			[]pick{{0, "Second part.", .5}, {2, "First part.", .4}}, "First part. [3] Second part. [1]"},
+		{"the best document first", en, "en",
+			[]pick{{1, "The old revision is back.", .5}, {2, "First part.", .4}}, "The old revision is back. [2] First part. [3]"},
+		{"what is far behind the best is left out", en, "en", []pick{{2, "First part.", .9}, {0, "Second part.", .1}}, "First part. [3]"},
+		{"an introduction with its list", en, "en", []pick{{1, "Requirements:", .9}},
+			"Requirements: [2]\n- a cluster [2]\n- kubectl, and a network. [2]"},
+		{"a list that was found whole", en, "en", []pick{{1, "Requirements:\n\n- a cluster;\n- kubectl, and\n  a network.", .9}},
+			"Requirements: [2]\n- a cluster [2]\n- kubectl, and a network. [2]"},
+		{"an item with its introduction", en, "en", []pick{{1, "a cluster;", .9}}, "Requirements: [2]\n- a cluster [2]"},
+		{"an introduction with its code", en, "en", []pick{{1, "Undo the rollout:", .9}},
+			"Undo the rollout: [2]\n\n```shell\nkubectl rollout undo deployment/x\n```\n[2]"},
+		{"a fence that was found along", en, "en", []pick{{1, "Undo the rollout:\n\n```shell", .9}},
+			"Undo the rollout: [2]\n\n```shell\nkubectl rollout undo deployment/x\n```\n[2]"},
+		{"code that would read as a citation is left out", en, "en", []pick{{3, "Use a[1]:", .9}}, "Use a［1］: [4]"},
+		{"what announces nothing that can be told gives way", en, "en", []pick{{3, "Use a[1]:", .9}, {2, "First part.", .8}}, "First part. [3]"},
+		{"a heading gives way to what stands under it", en, "en", []pick{{1, "## Undo a rollout", .9}},
+			"Undo the rollout: [2]\n\n```shell\nkubectl rollout undo deployment/x\n```\n[2]"},
+		{"numbers in brackets are no citations", en, "en", []pick{{0, "It says [2] more.[7]", .9}}, "It says ［2］ more. [1]"},
+		{"another language is left out", en, "en", []pick{{2, "第一部分。", .9}, {2, "First again.", .5}}, "First again. [3]"},
+		{"another language is better than none", en, "en", []pick{{2, "第一部分。", .9}}, "第一部分。[3]"},
+		{"Chinese runs on without spaces", zh, "zh", []pick{{0, "网上即可\n申请。", .5}, {0, "SEPA 免费。", .5}},
+			"网上即可申请。[1] SEPA 免费。[1]"},
+		{"a Chinese item with its introduction", zh, "zh", []pick{{0, "年满 18 岁；", .9}}, "申请条件：[1]\n- 年满 18 岁[1]"},
+		{"the same sentence twice", zh, "en", []pick{{1, "You must be 18 years old.", .5}, {1, "You must be 18 years old.", .5}},
+			"You must be 18 years old. [2]"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			lines := arrange(choose(found(t, tt.sources, tt.ranked), tt.sources, tt.language), tt.sources)
+			if diff := cmp.Diff(tt.want, strings.Join(write(lines, tt.language), "")); diff != "" {
+				t.Errorf("answer (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -14,8 +14,67 @@ var (
 	itemMark = regexp.MustCompile(`^\s*(?:[-*+•·]|\d{1,3}[.)、]|[（(]\d{1,3}[)）]|[a-z][.)])\s+`)
 	cjkMark  = regexp.MustCompile(`^\s*\d{1,3}[.、）)]`)
 	lineMark = regexp.MustCompile(`^\s*(?:#{1,6}\s+|>\s?)+`)
+	heading  = regexp.MustCompile(`^\s*#{1,6}\s`)
+	fence    = regexp.MustCompile("(?:^|\\s)(?:```|~~~)[\\w+-]*\\s*$")
 	marker   = regexp.MustCompile(`\[(\d{1,3})\]`)
 )
+
+// isHeading says whether s is nothing but a heading.
+func isHeading(s string) bool {
+	return heading.MatchString(s) && !strings.Contains(strings.TrimSpace(s), "\n")
+}
+
+// under returns the first sentence, or the first item of a list, below a heading that ends at the given byte; an empty range
+// when another heading or nothing follows.
+func under(body string, at int) (start, end int) {
+	for _, sp := range text.Sentences(body[at:]) {
+		start, end = at+sp.Start, at+sp.End
+		if isHeading(body[start:end]) {
+			return at, at
+		}
+		return start, end
+	}
+	return at, at
+}
+
+// withoutFence cuts the line that opens a block of code off the end of s.
+func withoutFence(s string) string {
+	if at := fence.FindStringIndex(s); at != nil {
+		return s[:at[0]]
+	}
+	return s
+}
+
+// How much code is told.
+const (
+	maxCodeLines = 15
+	maxCodeBytes = 800
+)
+
+// codeBelow returns the fenced block of code that begins behind at, where only blank lines lie between. A block that is long,
+// or that has what would read as citations, is left out: it can't be cut or changed.
+func codeBelow(body string, at int) (code string, end int, ok bool) {
+	open := at + len(body[at:]) - len(strings.TrimLeft(body[at:], " \t\r\n"))
+	mark := ""
+	for _, m := range []string{"```", "~~~"} {
+		if strings.HasPrefix(body[open:], m) {
+			mark = m
+		}
+	}
+	if mark == "" {
+		return "", at, false
+	}
+	closing := strings.Index(body[open+len(mark):], "\n"+mark)
+	if closing < 0 {
+		return "", at, false
+	}
+	end = open + len(mark) + closing + 1 + len(mark)
+	code = body[open:end]
+	if len(code) > maxCodeBytes || strings.Count(code, "\n") > maxCodeLines || marker.MatchString(code) {
+		return "", at, false
+	}
+	return code, end, true
+}
 
 // isItem says whether s is an item of a list.
 func isItem(s string) bool { return itemMark.MatchString(s) || cjkMark.MatchString(s) }
@@ -52,6 +111,9 @@ func unmark(s string) string {
 	return s[len(cjkMark.FindString(s)):]
 }
 
+// separators stand behind items and clauses, and before what follows them there.
+const separators = "；;，,、 "
+
 // oneLine makes one line of text that was wrapped, and keeps its numbers in brackets from reading as citations.
 func oneLine(s string) string {
 	var b strings.Builder
@@ -61,7 +123,7 @@ func oneLine(s string) string {
 		}
 		b.WriteString(word)
 	}
-	return withoutMarkers(b.String())
+	return strings.TrimRight(withoutMarkers(b.String()), separators)
 }
 
 // endsWide and startsWide find the line breaks of Chinese text, which stand for no space.
@@ -125,20 +187,35 @@ func introduction(body string, start int) (string, bool) {
 	return "", false
 }
 
-// nextItem returns the list item that begins behind at, where only blank lines lie between.
+// nextItem returns the list item that begins behind at, where only blank lines lie between, with the indented lines that
+// belong to it.
 func nextItem(body string, at int) (item string, end int, ok bool) {
 	for at < len(body) {
-		stop := len(body)
-		if i := strings.IndexByte(body[at:], '\n'); i >= 0 {
-			stop = at + i
+		end = lineEnd(body, at)
+		if l := body[at:end]; strings.TrimSpace(l) == "" {
+			at = end + 1
+			continue
+		} else if !isItem(l) {
+			return "", 0, false
 		}
-		l := body[at:stop]
-		if strings.TrimSpace(l) != "" {
-			return l, stop, isItem(l)
+		for end < len(body) {
+			until := lineEnd(body, end+1)
+			if l := body[end+1 : until]; !strings.HasPrefix(l, "  ") || strings.TrimSpace(l) == "" || isItem(l) {
+				break
+			}
+			end = until
 		}
-		at = stop + 1
+		return body[at:end], end, true
 	}
 	return "", 0, false
+}
+
+// lineEnd returns where the line that holds at ends, without its break.
+func lineEnd(s string, at int) int {
+	if i := strings.IndexByte(s[at:], '\n'); i >= 0 {
+		return at + i
+	}
+	return len(s)
 }
 
 func lineStart(s string, at int) int { return strings.LastIndexByte(s[:at], '\n') + 1 }

@@ -50,7 +50,7 @@ func sourceOf(s *llmv1.Source) (ask.Source, error) {
 		return ask.Source{}, invalidSource("numbers are 1 to 9999")
 	case s.GetPassage() != nil:
 		p := s.GetPassage()
-		out.Document, out.Offset = p.GetDocumentId(), int(p.GetRange().GetStart())
+		out.Document, out.Offset = p.GetDocumentId(), int(min(p.GetRange().GetStart(), 1<<40))
 		out.Title, out.Headings, out.Text, out.Score = p.GetTitle(), p.GetHeadingPath(), p.GetText(), p.GetScore()
 	case s.GetToolResult() != nil:
 		t := s.GetToolResult()

@@ -53,7 +53,7 @@ func (s *stream) send(m *llmv1.GenerateResponse) error {
 	if s.err != nil {
 		return s.err
 	}
-	if s.beat != nil {
+	if s.beat != nil && !s.closed {
 		s.beat.Reset(s.every)
 	}
 	s.err = s.out.Send(m)
