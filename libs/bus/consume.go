@@ -244,7 +244,7 @@ func (w *worker) handleOne(ctx context.Context, msg jetstream.Msg) {
 	}
 	ctx = w.bus.trace.Extract(ctx, headers(msg.Headers()))
 	log := w.log.With().Str("subject", m.Subject).Uint64("sequence", m.Sequence).Uint64("delivery", m.Deliveries).Logger()
-	limit := uint64(w.consumer.MaxDeliver) //nolint:gosec // positive by withDefaults
+	limit := uint64(w.consumer.MaxDeliver)
 	start := time.Now()
 
 	if m.Deliveries > limit {
@@ -272,7 +272,7 @@ func (w *worker) handleOne(ctx context.Context, msg jetstream.Msg) {
 		w.giveUp(ctx, log, msg, m, err)
 	default:
 		outcome = "failed"
-		delay := w.consumer.Backoff[min(int(m.Deliveries)-1, len(w.consumer.Backoff)-1)] //nolint:gosec // below MaxDeliver
+		delay := w.consumer.Backoff[min(int(m.Deliveries)-1, len(w.consumer.Backoff)-1)]
 		log.Warn().Err(err).Dur("retry_in", delay).Msg("message failed")
 		answer = msg.NakWithDelay(delay)
 	}
@@ -304,7 +304,7 @@ func (w *worker) call(ctx context.Context, log zerolog.Logger, m Message) error 
 func guard(ctx context.Context, log zerolog.Logger, m Message, handle Handler) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			log.Error().Interface("panic", p).Bytes("stack", debug.Stack()).Msg("handler panicked")
+			log.Error().Str("panic", fmt.Sprint(p)).Bytes("stack", debug.Stack()).Msg("handler panicked")
 			err = fmt.Errorf("handler panicked: %v", p)
 		}
 	}()

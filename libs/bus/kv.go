@@ -150,23 +150,21 @@ func (k *KV) list(ctx context.Context, filter string, options ...jetstream.Watch
 // entry without a key marks the moment when everything that was there has been shown; it comes again, after everything is
 // shown again, when the connection was lost. fn is called by one goroutine and holds up what follows.
 func (k *KV) Watch(ctx context.Context, filter string, fn func(Entry)) error {
-	for failures := 0; ctx.Err() == nil; {
+	for failures := 0; ; {
 		shown, err := k.watch(ctx, filter, fn)
-		if ctx.Err() != nil {
-			break
-		}
-		if err == nil { // connected again
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // what ended the watch is what the caller wanted
+		case err == nil: // connected again
 			failures = 0
 			continue
-		}
-		if shown {
+		case shown:
 			failures = 0
 		}
 		failures++
 		k.bus.log.WithLevel(levelOf(failures)).Err(err).Str("bucket", k.bucket).Int("attempt", failures).Msg("cannot watch yet")
 		k.bus.pause(ctx, failures)
 	}
-	return nil
 }
 
 // watch reports whether the entries that were there have been shown.

@@ -127,12 +127,12 @@ func (s *Server) Shutdown() {
 	}
 }
 
-// serverLog passes on what an operator can act on. What the server calls a notice is a debug line here.
+// serverLog passes on what an operator can act on. What the server calls notices are banners and progress.
 type serverLog struct{ log zerolog.Logger }
 
 var _ server.Logger = serverLog{}
 
-func (l serverLog) Noticef(format string, v ...any) { l.log.Debug().Msgf(format, v...) }
+func (l serverLog) Noticef(format string, v ...any) { l.log.Trace().Msgf(format, v...) }
 func (l serverLog) Warnf(format string, v ...any)   { l.log.Warn().Msgf(format, v...) }
 func (l serverLog) Errorf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }
 func (l serverLog) Fatalf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }

@@ -98,20 +98,20 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 		{
 			// Feedback, document changes and audit: kept for a year and a bit, the oldest dropped first at the size bound.
 			Name: Events, Subjects: []string{"ragmesh.event.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-			MaxAge: 400 * day, MaxBytes: 512 * mib, MaxMsgSize: 256 * kib, Discard: jetstream.DiscardOld,
+			MaxAge: 400 * day, MaxBytes: 256 * mib, MaxMsgSize: 256 * kib, Discard: jetstream.DiscardOld,
 			Duplicates: 10 * time.Minute, AllowDirect: true, Replicas: replicas,
 		},
 		{
-			// Telemetry on its way to eval: a day or 256 MiB, whichever is less; the oldest go first. One copy is enough for what
+			// Telemetry on its way to eval: a day or 128 MiB, whichever is less; the oldest go first. One copy is enough for what
 			// may be lost anyway.
 			Name: SpanStream, Subjects: []string{"ragmesh.span.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-			MaxAge: day, MaxBytes: 256 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: 1,
+			MaxAge: day, MaxBytes: 128 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: 1,
 		},
 		{
 			// A job lives until a worker acknowledges it, so no age limit. Jobs are ids, not documents: a bound on their number
 			// that refuses new ones makes the uploader wait instead of losing work.
 			Name: Jobs, Subjects: []string{"ragmesh.job.v1.>"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage,
-			MaxMsgs: 1_000_000, MaxBytes: 256 * mib, MaxMsgSize: 16 * kib, Discard: jetstream.DiscardNew,
+			MaxMsgs: 200_000, MaxBytes: 64 * mib, MaxMsgSize: 16 * kib, Discard: jetstream.DiscardNew,
 			Duplicates: 2 * time.Minute, AllowDirect: true, Replicas: replicas,
 		},
 	}

@@ -49,7 +49,7 @@ func (r Role) String() string {
 func ParseRole(name string) (Role, error) {
 	for r, known := range roleNames {
 		if name == known {
-			return Role(r), nil //nolint:gosec // there are four
+			return Role(r), nil
 		}
 	}
 	return 0, fmt.Errorf("parse role: %q is none of viewer, editor, admin", name)

@@ -139,7 +139,7 @@ func WriteKeys(dir string, k *Keys) (err error) {
 
 // create writes a file that must not be there, and only then lists it in written.
 func create(path string, data []byte, mode fs.FileMode, written *[]string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode) //nolint:gosec // the operator's own folder
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,6 @@ import (
 
 // allowed says which procedures each service may call. dialog is the edge and calls everything for its users, after it has
 // checked their roles; the others call what their background work needs.
-//
-//nolint:gochecknoglobals // a table
 var allowed = map[string][]string{
 	Dialog:    {"*"},
 	Retriever: {"/ragmesh.llm.v1.LLMService/Embed", "/ragmesh.llm.v1.LLMService/Rerank"},

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"runtime/debug"
 
@@ -52,7 +53,7 @@ func (b *boundary) leave(ctx context.Context, spec connect.Spec, panicked any, e
 	}
 	if panicked != nil {
 		log := b.telemetry.Logger(ctx)
-		log.Error().Str("procedure", spec.Procedure).Interface("panic", panicked).Bytes("stack", debug.Stack()).Msg("handler panicked")
+		log.Error().Str("procedure", spec.Procedure).Str("panic", fmt.Sprint(panicked)).Bytes("stack", debug.Stack()).Msg("handler panicked")
 		err = fault.New(fault.Internal, fault.ReasonInternal, "something went wrong on our side; the log has more under the trace id")
 	}
 	if err == nil {

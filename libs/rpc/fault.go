@@ -29,8 +29,6 @@ const (
 
 // codes is the table between kinds and codes; a code stands for one kind only. The reason is the one assumed when a peer
 // gives none.
-//
-//nolint:gochecknoglobals // a table
 var codes = [...]struct {
 	code   connect.Code
 	reason fault.Reason
@@ -61,7 +59,7 @@ func codeOf(k fault.Kind) connect.Code {
 func kindOf(c connect.Code) fault.Kind {
 	for k, entry := range codes {
 		if entry.code == c {
-			return fault.Kind(k) //nolint:gosec // an index of the table
+			return fault.Kind(k)
 		}
 	}
 	if c == connect.CodeOutOfRange {

@@ -327,7 +327,7 @@ func TestWhatLeavesAHandler(t *testing.T) {
 	}{
 		"bare error":    {func() error { return secret }, fault.Internal, fault.ReasonInternal, "open /var/lib/secret"},
 		"panic":         {func() error { panic(secret) }, fault.Internal, fault.ReasonInternal, "interceptors_test.go"},
-		"runtime panic": {func() error { var p *identity.Principal; return errors.New(p.Subject) }, fault.Internal, fault.ReasonInternal, "nil pointer"},
+		"runtime panic": {func() error { return errors.New(strings.Fields("")[0]) }, fault.Internal, fault.ReasonInternal, "index out of range"},
 		"fault":         {func() error { return fault.Wrap(secret, fault.Exhausted, fault.ProviderRateLimited, "later") }, fault.Exhausted, fault.ProviderRateLimited, "open /var/lib/secret"},
 		"connect error": {func() error { return connect.NewError(connect.CodeUnknown, secret) }, fault.Internal, fault.ReasonInternal, "open /var/lib/secret"},
 		"deadline":      {func() error { return fmt.Errorf("ask: %w", context.DeadlineExceeded) }, fault.Timeout, fault.DeadlineExceeded, "ask: context deadline"},

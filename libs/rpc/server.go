@@ -35,6 +35,8 @@ type ServerOptions struct {
 	MaxStreams int
 	// ReadHeaderTimeout bounds the time for a request's headers. Default 10 s.
 	ReadHeaderTimeout time.Duration
+	// BodyTimeout bounds the time for a request's body, whatever the answer takes. Default 60 s.
+	BodyTimeout time.Duration
 	// IdleTimeout closes connections without requests. Default 120 s.
 	IdleTimeout time.Duration
 	// MaxHeaderBytes bounds a request's headers. Default 64 KiB.
@@ -51,6 +53,9 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	if o.ReadHeaderTimeout <= 0 {
 		o.ReadHeaderTimeout = 10 * time.Second
 	}
+	if o.BodyTimeout <= 0 {
+		o.BodyTimeout = time.Minute
+	}
 	if o.IdleTimeout <= 0 {
 		o.IdleTimeout = 120 * time.Second
 	}
@@ -66,6 +71,7 @@ type Server struct {
 	mux      *Mux
 	http     *http.Server
 	limit    int
+	body     time.Duration
 	errors   *connect.ErrorWriter
 	rejected prometheus.Counter
 
@@ -80,7 +86,7 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	o = o.withDefaults()
 	t := mux.telemetry
 	s := &Server{
-		mux: mux, limit: o.MaxInFlight,
+		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout,
 		errors:   connect.NewErrorWriter(),
 		draining: make(chan struct{}),
 	}
@@ -100,7 +106,7 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	s.http = &http.Server{
 		Handler:           http.HandlerFunc(s.serve),
 		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: o.MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: o.MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout},
 		ReadHeaderTimeout: o.ReadHeaderTimeout,
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.MaxHeaderBytes,
@@ -154,6 +160,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	s.running.Inc()
 	defer s.running.Dec()
+	limitBody(w, r, s.body)
 	s.mux.ServeHTTP(w, r)
 }
 

@@ -143,7 +143,7 @@ func TestHealthAndReflection(t *testing.T) {
 		if err != nil {
 			return 0, err
 		}
-		return grpchealth.Status(response.Msg.GetPromptTokens()), nil //nolint:gosec // an enum of three
+		return grpchealth.Status(response.Msg.GetPromptTokens()), nil
 	}
 	for _, service := range []string{"", llmv1connect.LLMServiceName} {
 		if status, err := check(service); err != nil || status != grpchealth.StatusServing {
@@ -516,5 +516,64 @@ func TestNobodyThere(t *testing.T) {
 	f := wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
 	if strings.Contains(f.Message, addr) || !strings.Contains(err.Error(), addr) {
 		t.Errorf("message %q must not, log text %q must have the address", f.Message, err)
+	}
+}
+
+// A body that does not come is given up; an answer that takes longer than the body is not.
+func TestBodyTimeout(t *testing.T) {
+	t.Parallel()
+	const limit = 100 * time.Millisecond
+	addr, _, _ := edge(t, &gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		for range 4 {
+			if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(limit):
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}}, ServerOptions{BodyTimeout: limit})
+	h1 := &http.Client{Transport: &http.Transport{}}
+	t.Cleanup(h1.CloseIdleConnections)
+	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	t.Cleanup(h2.Close)
+	for name, client := range map[string]llmv1connect.LLMServiceClient{
+		"HTTP/1.1": llmv1connect.NewLLMServiceClient(h1, "http://"+addr),
+		"HTTP/2":   llmv1connect.NewLLMServiceClient(h2.HTTP, h2.URL, h2.Options...),
+	} {
+		t.Run("long answer over "+name, func(t *testing.T) {
+			t.Parallel()
+			if n, err := drain(t.Context(), client, generateOf("bank")); err != nil || n != 4 {
+				t.Errorf("%d messages, %v", n, err)
+			}
+		})
+	}
+	for name, client := range map[string]connect.HTTPClient{"HTTP/1.1": h1, "HTTP/2": h2.HTTP} {
+		t.Run("body that does not end over "+name, func(t *testing.T) {
+			t.Parallel()
+			body, never := io.Pipe()
+			defer func() { _ = never.Close() }()
+			go func() { _, _ = never.Write([]byte("{")) }()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/ragmesh.llm.v1.LLMService/ListModels", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/json")
+			response, err := client.Do(request)
+			if err == nil {
+				_ = response.Body.Close()
+				if response.StatusCode == http.StatusOK {
+					t.Error("answered")
+				}
+			}
+			if ctx.Err() != nil {
+				t.Error("waited for ever")
+			}
+		})
 	}
 }
