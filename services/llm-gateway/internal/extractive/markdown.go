@@ -27,14 +27,11 @@ func isHeading(s string) bool {
 // under returns the first sentence, or the first item of a list, below a heading that ends at the given byte; an empty range
 // when another heading or nothing follows.
 func under(body string, at int) (start, end int) {
-	for _, sp := range text.Sentences(body[at:]) {
-		start, end = at+sp.Start, at+sp.End
-		if isHeading(body[start:end]) {
-			return at, at
-		}
-		return start, end
+	spans := text.Sentences(body[at:])
+	if len(spans) == 0 || isHeading(body[at+spans[0].Start:at+spans[0].End]) {
+		return at, at
 	}
-	return at, at
+	return at + spans[0].Start, at + spans[0].End
 }
 
 // withoutFence cuts the line that opens a block of code off the end of s.
