@@ -1,0 +1,363 @@
+// Package e2e starts ragmesh as people do, from its binaries, for end-to-end tests: everything in one process, or five
+// processes around `ragmesh nats`. Both give a test the same thing, so that one test holds for both. It is imported by tests
+// only.
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// readyTimeout bounds a start. The machine may be busy building and testing other things.
+	readyTimeout = 60 * time.Second
+	// stopTimeout is above what a process gives its own calls to end.
+	stopTimeout = 30 * time.Second
+	poll        = 20 * time.Millisecond
+	// maxLog is how much of a process's output a failing test shows.
+	maxLog = 64 << 10
+)
+
+// System is a running ragmesh.
+type System struct {
+	// Server is the edge's address, for clients and for --server.
+	Server string
+	// Admin is the edge's admin address.
+	Admin string
+	// APIKey is the key for it; empty where none is asked for.
+	APIKey string
+	// Binary is the ragmesh command.
+	Binary string
+	// Data is the folder that everything is kept in.
+	Data string
+	// Startup is how long the slowest process took to become ready.
+	Startup time.Duration
+}
+
+// Option changes how a system is started.
+type Option func(*options)
+
+type options struct {
+	configDir string
+	data      string
+}
+
+// WithConfig starts it with a configuration folder.
+func WithConfig(dir string) Option { return func(o *options) { o.configDir = dir } }
+
+// WithData keeps its data in a folder of the caller's, so that another system can be started on it afterwards.
+func WithData(dir string) Option { return func(o *options) { o.data = dir } }
+
+func collect(tb testing.TB, all []Option) options {
+	tb.Helper()
+	o := options{data: filepath.Join(tb.TempDir(), "data")}
+	for _, option := range all {
+		option(&o)
+	}
+	return o
+}
+
+// StartAllInOne runs `ragmesh up` on free ports until the test ends.
+func StartAllInOne(tb testing.TB, all ...Option) *System {
+	tb.Helper()
+	o, bin := collect(tb, all), Binaries(tb)
+	ports := freePorts(tb, 2)
+	s := &System{
+		Server: "http://" + ports[0], Admin: "http://" + ports[1], Binary: filepath.Join(bin, "ragmesh"), Data: o.data,
+	}
+	args := []string{"up", "--data", o.data, "--addr", ports[0], "--admin-addr", ports[1]}
+	if o.configDir != "" {
+		args = append(args, "--config", o.configDir)
+	}
+	p := start(tb, s.Binary, args, nil)
+	s.Startup = p.await(s.Admin + "/health/ready")
+	return s
+}
+
+// StartMesh runs `ragmesh nats` and the five services, each a process of its own with keys from `ragmesh keys init`, on free
+// ports until the test ends.
+func StartMesh(tb testing.TB, all ...Option) *System {
+	tb.Helper()
+	o, bin := collect(tb, all), Binaries(tb)
+	names := []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} // callers after those they call
+	ports := freePorts(tb, 2*len(names)+1)
+	rpcAddr, adminAddr := map[string]string{}, map[string]string{}
+	for i, name := range names {
+		rpcAddr[name], adminAddr[name] = ports[2*i], ports[2*i+1]
+	}
+	natsAddr := ports[2*len(names)]
+	s := &System{
+		Server: "http://" + rpcAddr["dialog"], Admin: "http://" + adminAddr["dialog"], Binary: filepath.Join(bin, "ragmesh"), Data: o.data,
+	}
+	if _, err := os.Stat(filepath.Join(o.data, "keys")); errors.Is(err, os.ErrNotExist) {
+		if out, err := exec.CommandContext(tb.Context(), s.Binary, "keys", "init", "--data", o.data).CombinedOutput(); err != nil { //nolint:gosec // our own binary
+			tb.Fatalf("ragmesh keys init: %v\n%s", err, out)
+		}
+	}
+	nats := start(tb, s.Binary, []string{"nats", "--data", o.data, "--addr", natsAddr}, nil)
+	nats.awaitPort(natsAddr)
+	var running []*process
+	for _, name := range names {
+		args := []string{"--data", o.data, "--rpc-addr", rpcAddr[name], "--admin-addr", adminAddr[name], "--nats-url", "nats://" + natsAddr, "--set", "log.level=warn"}
+		if o.configDir != "" {
+			args = append(args, "--config", o.configDir)
+		}
+		if name == "dialog" {
+			for key, peer := range map[string]string{"retriever": "retriever", "tools": "tools", "llm_gateway": "llm-gateway", "eval": "eval"} {
+				args = append(args, "--set", "peers."+key+"=http://"+rpcAddr[peer])
+			}
+		}
+		running = append(running, start(tb, filepath.Join(bin, "ragmesh-"+name), args, nil))
+	}
+	for i, p := range running {
+		s.Startup = max(s.Startup, p.await("http://"+adminAddr[names[i]]+"/health/ready"))
+	}
+	return s
+}
+
+// Run runs a ragmesh command against the system and returns its exit code and output.
+func (s *System) Run(tb testing.TB, stdin string, args ...string) (code int, stdout, stderr string) {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), s.Binary, args...) //nolint:gosec // our own binary
+	cmd.Env = append(os.Environ(), "RAGMESH_SERVER="+s.Server, "RAGMESH_API_KEY="+s.APIKey)
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader([]byte(stdin)), &out, &errOut
+	err := cmd.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode(), out.String(), errOut.String()
+	}
+	if err != nil {
+		tb.Fatalf("run ragmesh %v: %v", args, err)
+	}
+	return 0, out.String(), errOut.String()
+}
+
+// process is one program of a system.
+type process struct {
+	tb    testing.TB
+	name  string
+	cmd   *exec.Cmd
+	log   *tail
+	begun time.Time
+	ended chan struct{} // closed when it has ended, err set
+	err   error
+}
+
+// start runs a program until the test ends; then it gets SIGTERM and must exit with 0. Its output is shown when the test
+// fails.
+func start(tb testing.TB, binary string, args, environ []string) *process {
+	tb.Helper()
+	p := &process{tb: tb, name: filepath.Base(binary), log: &tail{}, begun: time.Now(), ended: make(chan struct{})}
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...) //nolint:gosec // our own binary
+	p.cmd.Env = append(os.Environ(), environ...)
+	p.cmd.Dir = tb.TempDir() // whatever it writes outside --data lands where nobody misses it, and is looked for
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatalf("start %s: %v", p.name, err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	tb.Cleanup(p.stop)
+	return p
+}
+
+// stop asks the program to end and checks how it does.
+func (p *process) stop() {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		p.tb.Errorf("stop %s: %v", p.name, err)
+	}
+	select {
+	case <-p.ended:
+		if p.err != nil {
+			p.tb.Errorf("%s ended with %v, want exit code 0", p.name, p.err)
+		}
+	case <-time.After(stopTimeout):
+		p.tb.Errorf("%s has not ended %s after SIGTERM", p.name, stopTimeout)
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+	if left, err := os.ReadDir(p.cmd.Dir); err != nil || len(left) > 0 {
+		p.tb.Errorf("%s wrote into its working directory: %v %v", p.name, left, err)
+	}
+	if p.tb.Failed() {
+		p.tb.Logf("output of %s:\n%s", p.name, p.log)
+	}
+}
+
+// await waits until the program says it is ready, and returns how long it took.
+func (p *process) await(url string) time.Duration {
+	p.tb.Helper()
+	last := "no answer"
+	client := &http.Client{Timeout: time.Second}
+	p.until(func() bool {
+		resp, err := client.Get(url) //nolint:noctx // bounded by the client's timeout
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxLog))
+		last = resp.Status + " " + compact(body)
+		return resp.StatusCode == http.StatusOK
+	}, func() string { return url + " says: " + last })
+	return time.Since(p.begun)
+}
+
+// awaitPort waits until the program takes connections.
+func (p *process) awaitPort(addr string) {
+	p.tb.Helper()
+	p.until(func() bool {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}, func() string { return "nothing listens at " + addr })
+}
+
+func (p *process) until(ready func() bool, state func() string) {
+	p.tb.Helper()
+	end := time.After(readyTimeout)
+	ticker := time.NewTicker(poll)
+	defer ticker.Stop()
+	for !ready() {
+		select {
+		case <-ticker.C:
+		case <-p.ended:
+			p.tb.Fatalf("%s ended while it started: %v", p.name, p.err)
+		case <-end:
+			p.tb.Fatalf("%s is not ready after %s: %s", p.name, readyTimeout, state())
+		}
+	}
+}
+
+func compact(body []byte) string {
+	var out bytes.Buffer
+	if json.Compact(&out, body) != nil {
+		return string(body)
+	}
+	return out.String()
+}
+
+// tail keeps the last part of what is written to it.
+type tail struct {
+	mu  sync.Mutex
+	buf []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.buf = append(t.buf, b...)
+	if surplus := len(t.buf) - maxLog; surplus > 0 {
+		t.buf = t.buf[surplus:]
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(t.buf)
+}
+
+// freePorts returns loopback addresses that nobody listens on. All are taken before any is given back, so they differ.
+func freePorts(tb testing.TB, n int) []string {
+	tb.Helper()
+	addrs := make([]string, n)
+	for i := range addrs {
+		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback answers at once
+		if err != nil {
+			tb.Fatalf("find a free port: %v", err)
+		}
+		defer func() { _ = l.Close() }()
+		addrs[i] = l.Addr().String()
+	}
+	return addrs
+}
+
+// shared holds the binaries of this test process, made when the first test wants them.
+var shared struct { //nolint:gochecknoglobals // building takes long, and every test wants the same
+	once sync.Once
+	dir  string
+	err  error
+}
+
+// Binaries returns the folder with ragmesh and ragmesh-<service>, building them when that has not been done yet. [Main]
+// removes it.
+func Binaries(tb testing.TB) string {
+	tb.Helper()
+	shared.once.Do(func() { shared.dir, shared.err = build() })
+	if shared.err != nil {
+		tb.Fatal(shared.err)
+	}
+	return shared.dir
+}
+
+// Main runs a package's tests and removes the binaries afterwards; TestMain passes its result to os.Exit.
+func Main(m *testing.M) int {
+	code := m.Run()
+	if shared.dir != "" {
+		_ = os.RemoveAll(shared.dir) // a temporary folder; whoever cleans those gets what is left
+	}
+	return code
+}
+
+func build() (string, error) {
+	root, err := findRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "ragmesh-e2e-")
+	if err != nil {
+		return "", fmt.Errorf("build binaries: %w", err)
+	}
+	targets := map[string]string{"ragmesh": "cmd/ragmesh"}
+	for _, service := range []string{"dialog", "retriever", "tools", "llm-gateway", "eval"} {
+		targets["ragmesh-"+service] = filepath.Join("services", service)
+	}
+	for name, module := range targets {
+		pkg := "."
+		if name != "ragmesh" {
+			pkg = "./cmd/" + filepath.Base(module)
+		}
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, name), pkg) //nolint:gosec,noctx // the tool that built this test
+		cmd.Dir = filepath.Join(root, module)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", errors.Join(fmt.Errorf("build %s: %w\n%s", name, err, out), os.RemoveAll(dir))
+		}
+	}
+	return dir, nil
+}
+
+// findRoot returns the folder that holds go.work.
+func findRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the workspace: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("find the workspace: no go.work above the working directory")
+		}
+		dir = parent
+	}
+}
