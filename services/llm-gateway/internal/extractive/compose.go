@@ -119,32 +119,42 @@ func speaks(s, language string) bool {
 	return l == language || l == "" || l == text.Mixed && language == ask.Chinese
 }
 
-// choose keeps the best sentences, within the answer's bounds and without telling anything twice. A heading answers nothing
-// itself: what stands under it takes its place. Sentences in another language than the answer's are for when there are none
-// in it.
-func choose(ranked []evidence.Sentence, sources []ask.Source, language string) []evidence.Sentence {
-	var candidates, foreign []evidence.Sentence
+// candidates are the sentences that can be told. A heading answers nothing itself: what stands under it takes its place.
+// Sentences in another language than the answer's are for when there are none in it, and code, which seldom explains itself,
+// for when there is no prose at all.
+func candidates(ranked []evidence.Sentence, sources []ask.Source, language string) []evidence.Sentence {
+	var own, foreign, code []evidence.Sentence
 	for _, s := range ranked {
+		body := sources[s.Passage].Text
 		if isHeading(s.Text) {
-			body := sources[s.Passage].Text
 			if s.Start, s.End = under(body, s.End); s.Start == s.End {
 				continue
 			}
 			s.Text = body[s.Start:s.End]
 		}
-		if speaks(s.Text, language) {
-			candidates = append(candidates, s)
-		} else {
+		switch {
+		case inCode(body, s.Start) || looksLikeCode(s.Text):
+			code = append(code, s)
+		case speaks(s.Text, language):
+			own = append(own, s)
+		default:
 			foreign = append(foreign, s)
 		}
 	}
-	if len(candidates) == 0 {
-		candidates = foreign
+	for _, group := range [][]evidence.Sentence{own, foreign} {
+		if len(group) > 0 {
+			return group
+		}
 	}
+	return code
+}
+
+// choose keeps the best sentences, within the answer's bounds and without telling anything twice.
+func choose(ranked []evidence.Sentence, sources []ask.Source, language string) []evidence.Sentence {
 	var out []evidence.Sentence
 	told := make(map[string]bool)
 	used := 0
-	for _, s := range candidates {
+	for _, s := range candidates(ranked, sources, language) {
 		key := strings.ToLower(oneLine(unmark(s.Text)))
 		if len(out) > 0 && (s.Score < closeEnough*out[0].Score || used+len(s.Text) > maxBytes || told[key]) {
 			continue
@@ -199,6 +209,9 @@ func unfold(source ask.Source, s evidence.Sentence) (lines []line, end int) {
 		if told := oneLine(unmark(part)); told != "" && len(lines) <= maxItems {
 			lines = append(lines, line{text: told, number: source.Number, list: list})
 		}
+	}
+	if inCode(body, s.Start) || looksLikeCode(s.Text) {
+		return []line{{text: fenced(body[lineStart(body, s.Start):s.End]), number: source.Number, block: true}}, end
 	}
 	item := isItem(body[lineStart(body, s.Start):s.End])
 	if intro, ok := introduction(body, s.Start); ok && item {

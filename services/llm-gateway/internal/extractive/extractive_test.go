@@ -121,6 +121,7 @@ func TestTell(t *testing.T) {
 		{Number: 1, Text: "申请条件：\n\n- 年满 18 岁；\n- 持有有效证件。\n\n网上即可\n申请。SEPA 免费。"},
 		{Number: 2, Text: "You must be 18 years old."},
 	}
+	yaml := []ask.Source{{Number: 1, Text: "image: perl\nimagePullPolicy: IfNotPresent\nname: pi\nports: [1]\n```\n\nThat was it."}}
 	tests := []struct {
 		name     string
 		sources  []ask.Source
@@ -144,6 +145,12 @@ func TestTell(t *testing.T) {
 			"Undo the rollout: [2]\n\n```shell\nkubectl rollout undo deployment/x\n```\n[2]"},
 		{"code that would read as a citation is left out", en, "en", []pick{{3, "Use a[1]:", .9}}, "Use a［1］: [4]"},
 		{"what announces nothing that can be told gives way", en, "en", []pick{{3, "Use a[1]:", .9}, {2, "First part.", .8}}, "First part. [3]"},
+		{"prose before code", en, "en", []pick{{1, "kubectl rollout undo deployment/x", .9}, {1, "The old revision is back.", .2}},
+			"The old revision is back. [2]"},
+		{"code before nothing", en, "en", []pick{{1, "kubectl rollout undo deployment/x", .9}},
+			"```\nkubectl rollout undo deployment/x\n```\n[2]"},
+		{"code without its fences", yaml, "en", []pick{{0, "image: perl\nimagePullPolicy: IfNotPresent\nname: pi\nports: [1]", .9}},
+			"```\nimage: perl\nimagePullPolicy: IfNotPresent\nname: pi\nports: ［1］\n```\n[1]"},
 		{"a heading gives way to what stands under it", en, "en", []pick{{1, "## Undo a rollout", .9}},
 			"Undo the rollout: [2]\n\n```shell\nkubectl rollout undo deployment/x\n```\n[2]"},
 		{"numbers in brackets are no citations", en, "en", []pick{{0, "It says [2] more.[7]", .9}}, "It says ［2］ more. [1]"},

@@ -15,7 +15,6 @@ var (
 	cjkMark  = regexp.MustCompile(`^\s*\d{1,3}[.、）)]`)
 	lineMark = regexp.MustCompile(`^\s*(?:#{1,6}\s+|>\s?)+`)
 	heading  = regexp.MustCompile(`^\s*#{1,6}\s`)
-	fence    = regexp.MustCompile("(?:^|\\s)(?:```|~~~)[\\w+-]*\\s*$")
 	marker   = regexp.MustCompile(`\[(\d{1,3})\]`)
 )
 
@@ -32,45 +31,6 @@ func under(body string, at int) (start, end int) {
 		return at, at
 	}
 	return at + spans[0].Start, at + spans[0].End
-}
-
-// withoutFence cuts the line that opens a block of code off the end of s.
-func withoutFence(s string) string {
-	if at := fence.FindStringIndex(s); at != nil {
-		return s[:at[0]]
-	}
-	return s
-}
-
-// How much code is told.
-const (
-	maxCodeLines = 15
-	maxCodeBytes = 800
-)
-
-// codeBelow returns the fenced block of code that begins behind at, where only blank lines lie between. A block that is long,
-// or that has what would read as citations, is left out: it can't be cut or changed.
-func codeBelow(body string, at int) (code string, end int, ok bool) {
-	open := at + len(body[at:]) - len(strings.TrimLeft(body[at:], " \t\r\n"))
-	mark := ""
-	for _, m := range []string{"```", "~~~"} {
-		if strings.HasPrefix(body[open:], m) {
-			mark = m
-		}
-	}
-	if mark == "" {
-		return "", at, false
-	}
-	closing := strings.Index(body[open+len(mark):], "\n"+mark)
-	if closing < 0 {
-		return "", at, false
-	}
-	end = open + len(mark) + closing + 1 + len(mark)
-	code = body[open:end]
-	if len(code) > maxCodeBytes || strings.Count(code, "\n") > maxCodeLines || marker.MatchString(code) {
-		return "", at, false
-	}
-	return code, end, true
 }
 
 // isItem says whether s is an item of a list.
