@@ -49,7 +49,7 @@ func TestMarkdownText(t *testing.T) {
 		},
 		"shortcodes keep what a reader sees": {
 			in: "Runs {{< glossary_tooltip text=\"Pods\" term_id=\"pod\" >}} and {{<glossary_tooltip term_id=\"kube-proxy\">}}.\n\n" +
-				"{{< note >}}\nMind v{{< skew currentVersion >}} this.\n{{< /note >}}\n\n## {{% heading \"whatsnext\" %}}\n\n" +
+				"{{< note >}}\nMind v{{< skew currentVersion >}} this {{< skew currentVersion >}}.\n{{< /note >}}\n\n## {{% heading \"whatsnext\" %}}\n\n" +
 				"{{< feature-state for_k8s_version=\"v1.30\" state=\"stable\" >}}\n\n{{< mermaid >}}\ngraph\n{{</ mermaid >}}\n" +
 				"{{< figure src=\"a.png\" caption=\"A cluster\" >}}\n\n{{% code_sample file=\"x.yaml\" %}}\n\nUse {{</* shown */>}} and {{ .Template }}.",
 			title: "page",

@@ -148,10 +148,14 @@ func (e *expander) skipBody(name string) {
 	}
 }
 
-// dropVersion stands for a version number that only the site knows: it takes a "v" directly before it along.
+// dropVersion stands for a version number that only the site knows: it takes a "v" directly before it along,
+// and the space before a comma.
 func (e *expander) dropVersion() {
 	if bytes.HasSuffix(e.out, []byte(" v")) || bytes.HasSuffix(e.out, []byte("\nv")) {
 		e.out = e.out[:len(e.out)-1]
+	}
+	if e.rest != "" && strings.IndexByte(",.;:)", e.rest[0]) >= 0 {
+		e.out = bytes.TrimRight(e.out, " ")
 	}
 }
 

@@ -7,6 +7,7 @@ package rank
 
 import (
 	"math"
+	"slices"
 
 	"github.com/ragmesh/ragmesh/libs/text"
 )
@@ -17,8 +18,13 @@ const (
 	b          = 0.75
 	headWeight = 2   // of a word in title or heading
 	pairWeight = 0.3 // of two words together, as a share of their mean idf
-	pairReach  = 3   // positions that two neighbours may be apart, so that "of the" between them doesn't part them
-	maxTerms   = 256 // of a query, and of its pairs; what comes later in a very long one adds nothing
+	// A Chinese word of two characters is three terms, an English one is one term. These bring them to about the same in a
+	// query that has both.
+	singleWeight = 0.5 // of a single CJK character
+	wordWeight   = 2   // of a word or number in a query with CJK characters
+
+	pairReach = 3   // positions that two neighbours may be apart, so that "of the" between them doesn't part them
+	maxTerms  = 256 // of a query, and of its pairs; what comes later in a very long one adds nothing
 )
 
 // Term is one word, number, character or pair of characters of a query.
@@ -113,7 +119,7 @@ func terms(s string) int {
 // Scorer scores passages against one query in one corpus. It is not safe for concurrent use.
 type Scorer struct {
 	query Query
-	idf   []float64
+	idf   []float64 // by term, weighted
 	avg   float64
 	tf    []float64
 	pairs []float64
@@ -125,9 +131,16 @@ func NewScorer(q Query, s Stats) *Scorer {
 		query: q, avg: max(s.AverageLength, 1),
 		idf: make([]float64, len(q.Terms)), tf: make([]float64, len(q.Terms)), pairs: make([]float64, len(q.pairs)),
 	}
+	cjk := slices.ContainsFunc(q.Terms, func(t Term) bool { return t.Kind == text.Han })
 	for i, t := range q.Terms {
 		df := float64(s.Frequency[t.Text])
 		sc.idf[i] = math.Log(1 + (max(float64(s.Chunks), df)-df+0.5)/(df+0.5))
+		switch {
+		case t.Kind == text.Han:
+			sc.idf[i] *= singleWeight
+		case cjk && t.Kind != text.HanPair:
+			sc.idf[i] *= wordWeight
+		}
 	}
 	return sc
 }

@@ -39,6 +39,7 @@ func TestOrder(t *testing.T) {
 		"shorter says it clearer":  {"pod", "a pod", "a pod and many other things that nobody asked for"},
 		"inflected forms":          {"running containers", "the container runs", "the contained ruins"},
 		"Chinese pairs":            {"节点集群", "集群节点", "节集点群"},
+		"names among Chinese":      {"Job 的 backoffLimit 默认值", "backoffLimit 是 6", "默认的值"},
 		"question words don't lie": {"为什么节点重启", "节点重启了", "为什么？什么为？怎么"},
 	}
 	for name, tc := range tests {
