@@ -31,6 +31,7 @@ type sentence struct {
 	span       text.Span // without list markers and heading signs
 	ordinal    int       // in its passage
 	back       bool      // points back: to be read, and quoted, with the sentence before
+	list       bool      // introduces a list and includes it
 	heading    bool
 	code       bool
 	own        credits
@@ -111,9 +112,9 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 		for k < len(tokens) && tokens[k].Start < span.End {
 			k++
 		}
-		to := k
+		to, list := k, false
 		if end := listEnd(s, spans[i:]); end > span.End {
-			span.End = end
+			span.End, list = end, true
 			for to < len(tokens) && tokens[to].Start < end {
 				to++
 			}
@@ -121,11 +122,11 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 		if from == to || len(a.sentences) == maxSentences {
 			continue
 		}
-		st := sentence{passage: p, span: span, ordinal: i, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
+		st := sentence{passage: p, span: span, ordinal: i, list: list, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
 		slab = slab[len(a.q.units):]
 		m.measure(&st, s, tokens[from:to])
 		a.q.bridge(st.own)
-		a.lookBack(&st, s, full)
+		a.lookBack(&st, s, full, tokens[from:to])
 		whole.merge(st.own, 1)
 		a.sentences = append(a.sentences, st)
 	}
@@ -136,7 +137,7 @@ const maxQuote = 600
 
 // lookBack makes st one with the sentence before it when it points back there, or
 // defines the term on the line above (": It is ..." in Markdown).
-func (a *analysis) lookBack(st *sentence, s string, full text.Span) {
+func (a *analysis) lookBack(st *sentence, s string, full text.Span, tokens []text.Token) {
 	n := len(a.sentences)
 	if n == a.first[st.passage] {
 		return
@@ -145,7 +146,7 @@ func (a *analysis) lookBack(st *sentence, s string, full text.Span) {
 	if before.heading || before.code || before.span.End > st.span.Start || st.span.End-before.span.Start > maxQuote {
 		return
 	}
-	if s[full.Start] == ':' || pointsBack(s[st.span.Start:st.span.End]) {
+	if s[full.Start] == ':' || pointsBack(s, tokens) {
 		st.back = true
 	}
 }

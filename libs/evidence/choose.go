@@ -22,7 +22,7 @@ func (a *analysis) choose(r ranking, passages []Passage) []Sentence {
 		if a.q.coverage(st.own) == 0 {
 			continue
 		}
-		span := a.quoted(i)
+		span := a.quoted(a.narrow(i))
 		if overlaps(out, st.passage, span) {
 			continue
 		}
@@ -33,6 +33,23 @@ func (a *analysis) choose(r ranking, passages []Passage) []Sentence {
 		})
 	}
 	return out
+}
+
+// narrow gives, for a list with its introduction, the one item that mentions as
+// much of the question as the whole, or else i.
+func (a *analysis) narrow(i int) int {
+	st := &a.sentences[i]
+	if !st.list {
+		return i
+	}
+	all := a.q.coverage(st.own)
+	for k := i + 1; k < a.first[st.passage+1] && a.sentences[k].span.End <= st.span.End; k++ {
+		item := &a.sentences[k]
+		if a.q.coverage(item.own) >= 0.95*all && (item.candidates > 0) == (st.candidates > 0) {
+			return k
+		}
+	}
+	return i
 }
 
 func overlaps(chosen []Sentence, passage int, sp text.Span) bool {
@@ -53,22 +70,23 @@ func (a *analysis) quoted(i int) text.Span {
 	return sp
 }
 
-// pointsBack reports whether a sentence opens with a word for something said
-// before.
-func pointsBack(s string) bool {
-	for _, w := range [...]string{"该", "它", "其", "此", "这", "他", "她", "前者", "后者", "默认值", "如果是这样"} {
-		if strings.HasPrefix(s, w) {
-			return true
+// pointsBack reports whether a sentence s[tokens] opens with a word for something
+// said before.
+func pointsBack(s string, tokens []text.Token) bool {
+	if tokens[0].Kind == text.Han {
+		for _, w := range [...]string{"该", "它", "其", "此", "这", "他", "她", "前者", "后者", "默认值"} {
+			if strings.HasPrefix(s[tokens[0].Start:], w) {
+				return true
+			}
 		}
+		return false
 	}
-	words := 0
-	for _, t := range text.Tokens(clip(s, 48)) {
-		if words++; t.Kind != text.Word || words > 2 {
+	for i, t := range tokens {
+		if i == 3 || t.Kind != text.Word {
 			return false
 		}
-		switch strings.ToLower(s[t.Start:t.End]) {
-		case "it", "they", "this", "these", "those", "he", "she", "his", "her", "its", "their", "such", "otherwise", "instead",
-			"however", "therefore", "then":
+		switch t.Term {
+		case "it", "they", "this", "these", "those", "he", "she", "his", "her", "them", "such":
 			return true
 		}
 	}

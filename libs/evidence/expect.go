@@ -264,9 +264,20 @@ func candidate(k answerKind, s string, t text.Token, first bool) bool {
 	case person, place:
 		switch t.Kind {
 		case text.Word:
-			return !first && isUpper(raw) && !t.Stop
+			return !t.Stop && (!first && isUpper(raw) || k == place && isPlace(s[:t.Start]))
 		case text.Han:
 			return k == place && strings.Contains("市省县国区州镇村路街山岛城京洲湾港河湖江海寺院馆站", raw) || k == person && isSurname(raw)
+		}
+	}
+	return false
+}
+
+// isPlace reports whether the word after before is in the position of a place: "at
+// a branch", "in /etc".
+func isPlace(before string) bool {
+	for _, w := range [...]string{"at a ", "at the ", "at your ", "in the ", "in a ", "under ", "/"} {
+		if strings.HasSuffix(before, w) {
+			return true
 		}
 	}
 	return false

@@ -173,7 +173,7 @@ func isFraming(stem string) bool {
 	switch stem {
 	case "name", "type", "kind", "sort", "call", "term", "word", "exampl", "mani", "exact", "refer", "say", "stand", "someth",
 		"thing", "happen", "occur", "tell", "describ", "explain", "mean", "percent", "some", "ani", "such", "also", "just", "veri",
-		"pleas", "person":
+		"pleas", "person", "per", "get":
 		return true
 	}
 	return false
@@ -189,7 +189,7 @@ func isCommon(term string) bool {
 		"consid", "result", "start", "within", "while", "case", "exist", "between", "dure", "take", "without", "similar", "even",
 		"part", "possibl", "either", "generat", "until", "under", "given", "give", "out", "still", "common", "particular", "over",
 		"avail", "instead", "everi", "see", "singl", "through", "appli", "specif", "typic", "whether", "across", "anoth", "becom",
-		"sever", "normal", "abl", "due", "relat", "sinc", "via", "point", "get", "multipl", "well", "general", "usual", "find",
+		"sever", "normal", "abl", "due", "relat", "sinc", "via", "point", "multipl", "well", "general", "usual", "find",
 		"main", "certain", "go", "continu", "often", "later", "rather", "know", "come", "actual", "help", "show", "keep",
 		"使用", "进行", "通过", "提供", "工作", "系统", "不同", "例如", "需要", "以下", "方式", "用于", "具有", "存在", "包含", "情况",
 		"任何", "通常", "完成", "并且", "作为", "根据", "相同", "之前", "因此", "发生", "多个", "有关", "一种", "处理", "部分", "不是",
