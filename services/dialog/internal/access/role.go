@@ -25,8 +25,6 @@ func AboutWorkspace(procedure string) bool {
 }
 
 // ruleOf is the table of who may call what. A procedure that is not here is refused.
-//
-//nolint:funlen // a table
 func ruleOf(procedure string) (rule, bool) {
 	const (
 		dialog     = "/ragmesh.dialog.v1.DialogService/"

@@ -156,9 +156,7 @@ func chineseTopic(question string) string {
 	}
 	q = zhFrame.ReplaceAllString(q, "")
 	q = zhTime.ReplaceAllString(q, "")
-	if strings.HasPrefix(q, "什么是") {
-		q = strings.TrimPrefix(q, "什么是")
-	}
+	q = strings.TrimPrefix(q, "什么是")
 	for _, lead := range []string{"怎么样", "怎么", "怎样", "如何", "为什么", "能不能", "是否可以", "是否", "可以", "谁", "什么", "在哪里", "哪里", "多少"} {
 		if strings.HasPrefix(q, lead) {
 			q = strings.TrimPrefix(q, lead)

@@ -41,7 +41,7 @@ func NewRetriever(c rpc.Conn) *Retriever {
 
 // Search implements [turn.Retriever].
 func (r *Retriever) Search(ctx context.Context, s turn.Search) (turn.Found, error) {
-	request := &retrieverv1.SearchRequest{Workspace: s.Workspace, Query: s.Query, Strategy: s.Strategy, TopK: uint32(s.TopK)} //nolint:gosec // validated: at most 20
+	request := &retrieverv1.SearchRequest{Workspace: s.Workspace, Query: s.Query, Strategy: s.Strategy, TopK: uint32(s.TopK)} // validated: at most 20
 	if f := s.Filter; len(f.DocumentIDs)+len(f.SourcePrefixes)+len(f.Languages) > 0 {
 		request.Filter = &retrieverv1.Filter{DocumentIds: f.DocumentIDs, SourcePrefixes: f.SourcePrefixes, Languages: f.Languages}
 	}

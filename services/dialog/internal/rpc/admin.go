@@ -83,7 +83,7 @@ func (k *Keys) CreateKey(ctx context.Context, m *dialogv1.CreateKeyRequest) (*di
 			return nil, err
 		}
 	}
-	key := access.Key{Name: m.GetName(), Role: identity.Role(m.GetRole()), Workspaces: m.GetWorkspaces(), CreatedAt: k.now()} //nolint:gosec // validated enum
+	key := access.Key{Name: m.GetName(), Role: identity.Role(m.GetRole()), Workspaces: m.GetWorkspaces(), CreatedAt: k.now()} // validated enum
 	if m.GetLifetime() != nil {
 		key.ExpiresAt = key.CreatedAt.Add(m.GetLifetime().AsDuration())
 	}

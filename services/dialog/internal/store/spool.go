@@ -97,7 +97,7 @@ func (s *spool) put(name string, payload []byte) (err error) {
 			err = fmt.Errorf("spool turn: %w", err)
 		}
 	}()
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //nolint:gosec // a name made by slug
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // a name made by slug
 	if err != nil {
 		return err
 	}
@@ -116,7 +116,7 @@ func (s *spool) put(name string, payload []byte) (err error) {
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name+suffix) }
 
 func syncDir(dir string) error {
-	d, err := os.Open(dir) //nolint:gosec // our own folder
+	d, err := os.Open(dir) // our own folder
 	if err != nil {
 		return err
 	}

@@ -256,7 +256,7 @@ func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session stri
 	if _, err := s.requests.Update(ctx, key, value, entry.Revision); err != nil {
 		return nil, err
 	}
-	return nil, nil //nolint:nilnil // no earlier turn, no error
+	return nil, nil // no earlier turn, no error
 }
 
 // Publish sends an event about a workspace. Events with the same id within minutes count once.

@@ -275,7 +275,7 @@ func second[T any](_ T, err error) error { return err }
 func TestTitle(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
-		" What\n is  it? ":         "What is it?",
+		"\tWhat\n is  it?\n":       "What is it?",
 		strings.Repeat("字", 100):   strings.Repeat("字", 65) + "…",
 		"a\xffb":                   "a\uFFFDb",
 		strings.Repeat("a ", 1000): strings.Repeat("a ", 98) + "a…",

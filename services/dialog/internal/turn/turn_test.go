@@ -73,7 +73,7 @@ func (p *peers) Claim(ctx context.Context, _ turn.Question, _, _ string) (*turn.
 	if p.claim != nil {
 		return p.claim(ctx)
 	}
-	return nil, nil //nolint:nilnil // nothing earlier
+	return nil, nil // nothing earlier
 }
 
 func (p *peers) Plan(string, func(string) bool) plan.Plan {
@@ -325,7 +325,7 @@ func TestClientThatStopsReading(t *testing.T) {
 
 // endless talks until its context ends.
 type endless struct {
-	ctx   context.Context //nolint:containedctx // as a stream has it
+	ctx   context.Context // as a stream has it
 	ended chan struct{}
 	once  sync.Once
 }
@@ -366,7 +366,7 @@ func TestTooMany(t *testing.T) {
 }
 
 // TestNothingIsLeftBehind runs turns that end in every way and counts goroutines.
-func TestNothingIsLeftBehind(t *testing.T) { //nolint:paralleltest // counts goroutines
+func TestNothingIsLeftBehind(t *testing.T) { // counts goroutines
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	p := &peers{}
 	short := func(c *turn.Config) {
