@@ -170,7 +170,7 @@ func deepen(ctx context.Context, s Searcher, o Options, q Query, resp *retriever
 }
 
 func search(ctx context.Context, s Searcher, o Options, q Query, top int) (*retrieverv1.SearchResponse, error) {
-	resp, err := s.Search(ctx, &retrieverv1.SearchRequest{Workspace: o.Workspace, Query: q.Text, Strategy: o.Strategy, TopK: uint32(top)}) //nolint:gosec // at most maxTop
+	resp, err := s.Search(ctx, &retrieverv1.SearchRequest{Workspace: o.Workspace, Query: q.Text, Strategy: o.Strategy, TopK: uint32(top)})
 	if err != nil {
 		return nil, fmt.Errorf("query %s: %w", q.ID, err)
 	}

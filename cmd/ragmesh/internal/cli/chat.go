@@ -143,7 +143,7 @@ type input interface {
 }
 
 func newInput(r io.Reader, terminal bool) input {
-	if f, ok := r.(*os.File); ok && terminal && term.IsTerminal(int(f.Fd())) { //nolint:gosec // a file descriptor is small
+	if f, ok := r.(*os.File); ok && terminal && term.IsTerminal(int(f.Fd())) {
 		state := liner.NewLiner()
 		state.SetCtrlCAborts(true)
 		return &keyboard{state: state}

@@ -221,7 +221,7 @@ func (p *process) await(url string) time.Duration {
 func (p *process) awaitPort(addr string) {
 	p.tb.Helper()
 	p.until(func() bool {
-		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(p.tb.Context(), "tcp", addr)
 		if err == nil {
 			_ = conn.Close()
 		}

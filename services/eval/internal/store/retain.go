@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -25,16 +26,44 @@ type Pruned struct {
 	Turns, Spans int
 }
 
+// table is what pruning has to know of a table.
+type table struct {
+	name string
+	// count counts its rows; oldest removes at most ?2 of the oldest that are before ?1.
+	count, oldest string
+}
+
+func turnTable() table {
+	return table{
+		name:  "turns",
+		count: "SELECT count(*) FROM turns",
+		oldest: `DELETE FROM turns WHERE (workspace, turn_id) IN (
+			SELECT workspace, turn_id FROM turns WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2)`,
+	}
+}
+
+func spanTable() table {
+	return table{
+		name:  "spans",
+		count: "SELECT count(*) FROM spans",
+		oldest: `DELETE FROM spans WHERE (trace_id, span_id) IN (
+			SELECT trace_id, span_id FROM spans WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2)`,
+	}
+}
+
+// always is after every row.
+const always = math.MaxInt64
+
 // Prune removes the oldest turns and spans until the limits hold. It works in small transactions, so that it can be
 // interrupted at any time and never holds the writer for long.
 func (s *Store) Prune(ctx context.Context, l Limits, now time.Time) (Pruned, error) {
 	var p Pruned
 	for _, rule := range []struct {
-		table   string
+		table   table
 		age     time.Duration
 		rows    int
 		removed *int
-	}{{"spans", l.SpanAge, l.Spans, &p.Spans}, {"turns", l.TurnAge, l.Turns, &p.Turns}} {
+	}{{spanTable(), l.SpanAge, l.Spans, &p.Spans}, {turnTable(), l.TurnAge, l.Turns, &p.Turns}} {
 		if rule.age > 0 {
 			if err := s.removeOlder(ctx, rule.table, now.Add(-rule.age), rule.removed); err != nil {
 				return p, err
@@ -57,18 +86,18 @@ func (s *Store) Prune(ctx context.Context, l Limits, now time.Time) (Pruned, err
 			return p, err
 		}
 	}
-	if p != (Pruned{}) {
-		if _, err := s.write.ExecContext(ctx, "PRAGMA incremental_vacuum"); err != nil {
-			return p, fmt.Errorf("give back disk space: %w", err)
-		}
-		return p, s.checkpoint(ctx)
+	if p == (Pruned{}) {
+		return p, nil
 	}
-	return p, nil
+	if _, err := s.write.ExecContext(ctx, "PRAGMA incremental_vacuum"); err != nil {
+		return p, fmt.Errorf("give back disk space: %w", err)
+	}
+	return p, s.checkpoint(ctx)
 }
 
-func (s *Store) removeOlder(ctx context.Context, table string, before time.Time, removed *int) error {
+func (s *Store) removeOlder(ctx context.Context, t table, before time.Time, removed *int) error {
 	for {
-		n, err := s.removeOldest(ctx, table, pruneBatch, before)
+		n, err := s.removeOldest(ctx, t, before.UnixNano(), pruneBatch)
 		*removed += n
 		if err != nil || n < pruneBatch {
 			return err
@@ -76,13 +105,13 @@ func (s *Store) removeOlder(ctx context.Context, table string, before time.Time,
 	}
 }
 
-func (s *Store) removeBeyond(ctx context.Context, table string, keep int, removed *int) error {
+func (s *Store) removeBeyond(ctx context.Context, t table, keep int, removed *int) error {
 	var have int
-	if err := s.read.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&have); err != nil { //nolint:gosec // table is one of two constants
-		return fmt.Errorf("count %s: %w", table, err)
+	if err := s.read.QueryRowContext(ctx, t.count).Scan(&have); err != nil {
+		return fmt.Errorf("count %s: %w", t.name, err)
 	}
 	for excess := have - keep; excess > 0; {
-		n, err := s.removeOldest(ctx, table, min(excess, pruneBatch), time.Time{})
+		n, err := s.removeOldest(ctx, t, always, min(excess, pruneBatch))
 		*removed += n
 		if err != nil || n == 0 {
 			return err
@@ -99,10 +128,10 @@ func (s *Store) shrink(ctx context.Context, limit int64, p *Pruned) error {
 		if err != nil || used <= limit {
 			return err
 		}
-		n, err := s.removeOldest(ctx, "spans", pruneBatch, time.Time{})
+		n, err := s.removeOldest(ctx, spanTable(), always, pruneBatch)
 		p.Spans += n
 		if err == nil && n == 0 {
-			n, err = s.removeOldest(ctx, "turns", pruneBatch/10, time.Time{})
+			n, err = s.removeOldest(ctx, turnTable(), always, pruneBatch/10)
 			p.Turns += n
 		}
 		if err != nil || n == 0 {
@@ -111,17 +140,11 @@ func (s *Store) shrink(ctx context.Context, limit int64, p *Pruned) error {
 	}
 }
 
-// removeOldest removes at most n of the oldest rows of a table, only those before a time unless that is zero.
-func (s *Store) removeOldest(ctx context.Context, table string, n int, before time.Time) (int, error) {
-	keys := map[string]string{"turns": "workspace, turn_id", "spans": "trace_id, span_id"}[table]
-	where, args := "", []any{n}
-	if !before.IsZero() {
-		where, args = "WHERE started_ns < ?", []any{before.UnixNano(), n}
-	}
-	query := fmt.Sprintf("DELETE FROM %[1]s WHERE (%[2]s) IN (SELECT %[2]s FROM %[1]s %[3]s ORDER BY started_ns LIMIT ?)", table, keys, where)
+// removeOldest removes at most n of the oldest rows that began before a time in Unix nanoseconds.
+func (s *Store) removeOldest(ctx context.Context, t table, before int64, n int) (int, error) {
 	var removed int64
 	err := s.update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, query, args...)
+		result, err := tx.ExecContext(ctx, t.oldest, before, n)
 		if err != nil {
 			return err
 		}
@@ -129,7 +152,7 @@ func (s *Store) removeOldest(ctx context.Context, table string, n int, before ti
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("prune %s: %w", table, err)
+		return 0, fmt.Errorf("prune %s: %w", t.name, err)
 	}
 	return int(removed), nil
 }
