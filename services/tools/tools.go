@@ -58,7 +58,10 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	}, m, deps.Telemetry.Log)}
 	s.registry, err = registry.New(declared, registry.Options{
 		Enabled: cfg.EnabledPlugins, MaxConcurrent: cfg.Limits.Concurrent,
-	}, registry.Deps{Auditor: s.audit, Meter: m, Report: report(deps.Telemetry), Clock: deps.Clock})
+	}, registry.Deps{
+		Auditor: s.audit, Meter: m, Tracer: deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/tools"),
+		Report: report(deps.Telemetry), Clock: deps.Clock,
+	})
 	if err != nil {
 		return nil, err
 	}

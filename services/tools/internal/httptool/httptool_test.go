@@ -313,3 +313,67 @@ func TestEgressAllows(t *testing.T) {
 		}
 	}
 }
+
+// FuzzRequest puts anything into an argument: the request must go to the declared host, on a path of the declared shape, with
+// the argument in it whole.
+func FuzzRequest(f *testing.F) {
+	for _, s := range []string{"a", "../..", "..", "a/b", "a?b#c", "%2e%2e", "@evil.example.com", "\\evil", "\x00\xff", "a\r\nHost: evil", "//evil/"} {
+		f.Add(s)
+	}
+	p, err := compile("x", Spec{
+		InputSchema: accountSchema(), URL: "https://api.example.com/accounts/{account}/balance", Query: map[string]string{"q": "{account}"},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, account string) {
+		req, err := p.request(t.Context(), map[string]any{"account": account})
+		if err != nil {
+			return
+		}
+		segments := strings.Split(req.URL.EscapedPath(), "/")
+		if req.URL.Host != "api.example.com" || req.URL.User != nil || len(segments) != 4 || segments[1] != "accounts" || segments[3] != "balance" {
+			t.Fatalf("%q leads to %s", account, req.URL)
+		}
+		if got, err := url.PathUnescape(segments[2]); err != nil || got != account || segments[2] == ".." {
+			t.Errorf("%q became the segment %q", account, segments[2])
+		}
+		if got := req.URL.Query().Get("q"); got != account {
+			t.Errorf("%q became the parameter %q", account, got)
+		}
+	})
+}
+
+// FuzzOutput feeds responses of any bytes.
+func FuzzOutput(f *testing.F) {
+	for _, s := range []string{`{"a":{"b":[1,2.50,"x",null,true]}}`, `"text"`, `1e999`, `[]`, `{"a":1}{`, "\xff", `{"a":{"b":{}}}`} {
+		f.Add([]byte(s))
+	}
+	p, err := compile("x", Spec{
+		InputSchema: accountSchema(), URL: "https://api.example.com/", Response: Response{Path: "$.a..b", Text: "{{range .}}{{.}} {{end}}"},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	plain, err := compile("x", Spec{InputSchema: accountSchema(), URL: "https://api.example.com/"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, p := range []*plugin{p, plain} {
+			out, err := p.output(body)
+			if err != nil {
+				if fault.KindOf(err) == fault.Internal {
+					t.Errorf("output(%q): %v is no fault", body, err)
+				}
+				continue
+			}
+			if len(out.Text) > maxTextBytes+8*len(body) {
+				t.Errorf("%d bytes of text from %d", len(out.Text), len(body))
+			}
+			if _, err := json.Marshal(out.Data); err != nil {
+				t.Errorf("data can't be encoded: %v", err)
+			}
+		}
+	})
+}

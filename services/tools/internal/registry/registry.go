@@ -11,6 +11,10 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
@@ -89,6 +93,7 @@ type Meter interface {
 type Deps struct {
 	Auditor Auditor
 	Meter   Meter
+	Tracer  trace.Tracer
 	// Report gets what must not be shown to callers: the causes of failures.
 	Report func(ctx context.Context, tool string, cause error)
 	Clock  func() time.Time
@@ -191,11 +196,19 @@ func (r *Registry) Call(ctx context.Context, c Call) (Result, error) {
 		r.audit(ctx, c, err)
 		return Result{}, err
 	}
+	ctx, span := r.deps.Tracer.Start(ctx, "execute_tool "+tool.Name, trace.WithAttributes(
+		attribute.String("gen_ai.operation.name", "execute_tool"),
+		attribute.String("gen_ai.tool.name", tool.Name),
+		attribute.String("gen_ai.tool.type", string(tool.Kind)),
+	))
+	defer span.End()
 	started := r.deps.Clock()
 	out, err := r.run(ctx, tool, args)
 	result := Result{Arguments: args, Duration: r.deps.Clock().Sub(started)}
 	if err != nil {
 		result.Failure = r.failure(ctx, tool, err)
+		span.SetStatus(codes.Error, result.Failure.Message)
+		span.SetAttributes(attribute.String("error.type", fault.ReasonName(result.Failure.Reason)))
 	} else {
 		result.Output, result.Truncated = bound(out)
 	}

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
@@ -43,7 +44,7 @@ func (k *kept) report(_ context.Context, _ string, cause error) {
 }
 
 func (k *kept) deps() Deps {
-	return Deps{Auditor: k, Meter: k, Report: k.report, Clock: time.Now}
+	return Deps{Auditor: k, Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now}
 }
 
 func schema() map[string]any {
