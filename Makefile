@@ -66,7 +66,7 @@ lint: policy lint-go lint-proto ## Lint Go and the proto files, and check the wo
 
 # Uncached: the rules read every module, and go test only watches the files of a test's own.
 policy:
-	go test -count=1 ./cmd/ragmesh/internal/policy
+	go test -count=1 ./cmd/ragmesh/internal/policy/...
 
 lint-go: .bin/lint.stamp
 	golangci-lint run $(addsuffix /...,$(MODULES))
