@@ -113,6 +113,9 @@ func (s source) best(claim string, verify Verify) finding {
 		if i == 0 || f.better(best) {
 			best, at = f, i
 		}
+		if best.support == Supported && best.score >= 1 {
+			return best // nothing can be better; an extractive answer ends here
+		}
 	}
 	if best.support != Unsupported {
 		return best

@@ -196,55 +196,52 @@ func (a *Answerer) Drain(ctx context.Context) error {
 	}
 }
 
-// load claims the request id and reads the session, at the same time. earlier is the turn that the same request led to.
+// load reads the session and claims the request id. earlier is the turn that the same request led to. The claim comes last:
+// from then on the request id is this turn's, which therefore has to be written whatever happens.
 func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err error) {
-	a, q := r.a, r.q
+	if r.q.Session != "" {
+		if history, err = r.session(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	if r.q.RequestID == "" {
+		return history, nil, ctx.Err()
+	}
+	earlier, err = within(ctx, &r.a.calls, r.a.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
+		return r.a.store.Claim(ctx, r.q, r.turn.ID, r.turn.Session)
+	})
+	switch {
+	case err == nil:
+		return history, earlier, nil
+	case fault.KindOf(err) == fault.Conflict, fault.KindOf(err) == fault.Invalid:
+		return nil, nil, err
+	}
+	r.degrade(Degradation{Stage: "session", Reason: "dedupe_unavailable", Message: "Whether this request was sent before can't be told just now."})
+	return history, nil, nil
+}
+
+// session returns the turns before this one, oldest first. A session that can't be read costs the turn its history only.
+func (r *run) session(ctx context.Context) ([]Turn, error) {
 	type session struct {
 		turns []Turn
 		known bool
 	}
-	var (
-		group              sync.WaitGroup
-		sess               session
-		loadErr, claimErr  error
-		needSess, needDedu = q.Session != "", q.RequestID != ""
-	)
-	if needSess {
-		group.Go(func() {
-			sess, loadErr = within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (session, error) {
-				turns, known, err := a.store.History(ctx, q.Workspace, q.Session, max(a.cfg.History, 1))
-				return session{turns, known}, err
-			})
-		})
-	}
-	if needDedu {
-		group.Go(func() {
-			earlier, claimErr = within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
-				return a.store.Claim(ctx, q, r.turn.ID, r.turn.Session)
-			})
-		})
-	}
-	group.Wait()
-	if ctx.Err() != nil {
-		return nil, nil, ctx.Err()
-	}
-	switch fault.KindOf(claimErr) {
-	case fault.Conflict, fault.Exists, fault.Precondition, fault.Invalid:
-		return nil, nil, claimErr
-	}
-	if claimErr != nil {
-		r.degrade(Degradation{Stage: "session", Reason: "dedupe_unavailable", Message: "Whether this request was sent before can't be told just now."})
-	}
-	if earlier != nil {
-		return nil, earlier, nil
-	}
+	a := r.a
+	got, err := within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (session, error) {
+		turns, known, err := a.store.History(ctx, r.q.Workspace, r.q.Session, max(a.cfg.History, 1))
+		return session{turns, known}, err
+	})
 	switch {
-	case loadErr != nil:
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil:
 		r.degrade(Degradation{Stage: "session", Reason: "session_unavailable", Message: "The session can't be read just now; the question was answered without what came before it."})
-	case needSess && !sess.known && !a.isRunning(q):
-		return nil, nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(q.Session, 64)).WithField("session_id", "must be a session of this workspace")
+		return nil, nil
+	case !got.known && !a.isRunning(r.q):
+		return nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(r.q.Session, 64)).
+			WithField("session_id", "must be a session of this workspace")
 	}
-	return sess.turns[:min(len(sess.turns), a.cfg.History)], nil, nil
+	return got.turns[max(0, len(got.turns)-a.cfg.History):], nil
 }
 
 // isRunning reports whether another turn of the same session runs in this process: its session is not written yet.
@@ -324,7 +321,7 @@ func sensible(s string) bool {
 
 func (r *run) fail(f *fault.Error) {
 	r.turn.Outcome = Failed
-	r.turn.Failure = &Failure{Reason: strings.TrimPrefix(f.Reason.String(), "REASON_"), Message: clip(f.Message, maxFailure)}
+	r.turn.Failure = &Failure{Reason: fault.ReasonName(f.Reason), Message: clip(f.Message, maxFailure)}
 }
 
 // rewrite makes the question standalone.

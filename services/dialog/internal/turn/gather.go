@@ -114,7 +114,7 @@ func (r *run) call(ctx context.Context, call plan.Call) ToolResult {
 	r.revision(tools, got.revision)
 	if err != nil {
 		f := fault.As(err)
-		result.Error = &ToolError{Reason: f.Reason.String(), Message: clip(f.Message, maxFailure), Retryable: f.Kind == fault.Unavailable || f.Kind == fault.Timeout}
+		result.Error = &ToolError{Reason: fault.ReasonName(f.Reason), Message: clip(f.Message, maxFailure), Retryable: f.Kind == fault.Unavailable || f.Kind == fault.Timeout}
 		st.end(StatusFailed, nil, err)
 		r.degrade(Degradation{Stage: tools, Reason: reasonOf(err), Message: fmt.Sprintf("The tool %s gave no result: %s", call.Tool, f.Message)})
 		return result

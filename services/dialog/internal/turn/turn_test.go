@@ -115,7 +115,7 @@ func (s *stream) Next() (turn.Part, error) {
 
 func (s *stream) Close() error { return nil }
 
-func answerer(t *testing.T, p *peers, change ...func(*turn.Config)) *turn.Answerer {
+func answerer(t testing.TB, p *peers, change ...func(*turn.Config)) *turn.Answerer {
 	t.Helper()
 	cfg := turn.Defaults()
 	cfg.Budget.Retrieve, cfg.Budget.Tools, cfg.Budget.FirstToken = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
@@ -140,7 +140,7 @@ func answerer(t *testing.T, p *peers, change ...func(*turn.Config)) *turn.Answer
 	return a
 }
 
-func ask(t *testing.T, a *turn.Answerer, q turn.Question) (turn.Turn, []turn.Event) {
+func ask(t testing.TB, a *turn.Answerer, q turn.Question) (turn.Turn, []turn.Event) {
 	t.Helper()
 	var events []turn.Event
 	if err := a.Ask(t.Context(), q, func(e turn.Event) error {
@@ -293,7 +293,7 @@ func TestStoreAway(t *testing.T) {
 		claim:   func(context.Context) (*turn.Turn, error) { return nil, away },
 	}
 	got, _ := ask(t, answerer(t, p), turn.Question{Workspace: "w", Session: "s", RequestID: "r", Text: question})
-	if want := "session/dedupe_unavailable session/session_unavailable"; got.Outcome != turn.Answered || degraded(got) != want {
+	if want := "session/session_unavailable session/dedupe_unavailable"; got.Outcome != turn.Answered || degraded(got) != want {
 		t.Errorf("outcome %v, degraded %q", got.Outcome, degraded(got))
 	}
 }
@@ -392,6 +392,22 @@ func TestNothingIsLeftBehind(t *testing.T) { // counts goroutines
 	}
 	if after := runtime.NumGoroutine(); after > before+5 {
 		t.Errorf("%d goroutines before, %d after", before, after)
+	}
+}
+
+func BenchmarkTurn(b *testing.B) {
+	p := &peers{search: func(context.Context) (turn.Found, error) {
+		var f turn.Found
+		for i := range 8 {
+			text := fact + strings.Repeat(" Cards are sent by post within five working days of the application.", 20)
+			f.Passages = append(f.Passages, turn.Passage{ChunkID: fmt.Sprintf("c%d", i), DocumentID: "d", Title: "Transfers", Text: text, End: uint64(len(text))})
+		}
+		return f, nil
+	}}
+	a := answerer(b, p)
+	for b.Loop() {
+		ask(b, a, turn.Question{Workspace: "w", Text: question})
+		p.saved = nil
 	}
 }
 
