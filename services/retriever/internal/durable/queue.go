@@ -69,7 +69,7 @@ func (q *Queue) Consume(
 		}
 		stop := extend(ctx, m)
 		defer stop()
-		return handle(principal(ctx, j), j, int(m.Deliveries)) //nolint:gosec // at most maxAttempts
+		return handle(principal(ctx, j), j, int(m.Deliveries))
 	})
 }
 

@@ -84,7 +84,7 @@ func clauses(q store.Query) query.Query {
 			pairs += t.Text
 		}
 	}
-	any := bleve.NewDisjunctionQuery()
+	words := bleve.NewDisjunctionQuery()
 	for _, t := range q.Rank.Terms {
 		field := fieldTerms
 		if t.Kind == text.Han {
@@ -93,9 +93,9 @@ func clauses(q store.Query) query.Query {
 			}
 			field = fieldSingles
 		}
-		any.AddQuery(term(field, t.Text))
+		words.AddQuery(term(field, t.Text))
 	}
-	if len(any.Disjuncts) == 0 {
+	if len(words.Disjuncts) == 0 {
 		return nil
 	}
 	conditions := bleve.NewConjunctionQuery()
@@ -117,10 +117,10 @@ func clauses(q store.Query) query.Query {
 		conditions.AddQuery(either)
 	}
 	if len(conditions.Conjuncts) == 0 {
-		return any
+		return words
 	}
 	filtered := bleve.NewBooleanQuery()
-	filtered.AddMust(any)
+	filtered.AddMust(words)
 	filtered.AddFilter(conditions)
 	return filtered
 }
@@ -211,7 +211,7 @@ func frequency(ctx context.Context, reader bleveindex.IndexReader, field, term s
 		return 0, fmt.Errorf("read term: %w", err)
 	}
 	defer func() { err = errors.Join(err, postings.Close()) }()
-	return int(postings.Count()), nil //nolint:gosec // fewer than there are documents
+	return int(postings.Count()), nil
 }
 
 // keysOf lists everything the index holds of a document.

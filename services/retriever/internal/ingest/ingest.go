@@ -151,7 +151,7 @@ func (in *Ingester) removeOriginal(ctx context.Context, d document.Document, o d
 // sequence returns the sequence of the next version of d: the time, so that sequences ascend in a workspace, and more than the
 // one before whatever the clocks say.
 func (in *Ingester) sequence(d document.Document) uint64 {
-	return max(uint64(in.deps.Clock().UnixMicro()), d.Newest.Sequence+1) //nolint:gosec // after 1970
+	return max(uint64(in.deps.Clock().UnixMicro()), d.Newest.Sequence+1)
 }
 
 var errDeleting = fault.New(fault.Conflict, fault.ReasonConflict, "the document is being deleted; try again shortly").

@@ -16,18 +16,18 @@ func Document(d document.Document) *retrieverv1.Document {
 		SourceUri:   d.SourceURI,
 		Title:       d.Title(),
 		ContentType: d.Newest.ContentType,
-		SizeBytes:   uint64(d.Newest.Size), //nolint:gosec // never negative
+		SizeBytes:   uint64(d.Newest.Size),
 		Version:     d.Newest.Hash,
 		LiveVersion: d.Live.Hash,
 		Sequence:    d.Newest.Sequence,
 		State:       state(d.State),
 		Stage:       stage(d.Stage),
-		ChunkCount:  uint32(d.Live.Chunks),    //nolint:gosec // bounded by the document's size
-		TextBytes:   uint64(d.Live.TextBytes), //nolint:gosec // never negative
+		ChunkCount:  uint32(d.Live.Chunks),
+		TextBytes:   uint64(d.Live.TextBytes),
 		Language:    d.Live.Language,
 		CreatedAt:   timestamppb.New(d.CreatedAt),
 		UpdatedAt:   timestamppb.New(d.UpdatedAt),
-		Attempts:    uint32(d.Attempts), //nolint:gosec // a handful
+		Attempts:    uint32(d.Attempts),
 	}
 	if d.Failure != nil {
 		out.Failure = &retrieverv1.Failure{Stage: stage(d.Failure.Stage), Reason: d.Failure.Reason, Message: d.Failure.Message}

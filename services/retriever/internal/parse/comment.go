@@ -42,9 +42,9 @@ func (c *commentStripper) line() {
 			break
 		}
 		ticks += strings.Count(current[:at], "`")
-		end := -1
 		if ticks%2 == 0 {
-			if end = strings.Index(c.rest[at+len("<!--"):], "-->"); end < 0 {
+			end := strings.Index(c.rest[at+len("<!--"):], "-->")
+			if end < 0 {
 				c.unclosed = true
 				break
 			}

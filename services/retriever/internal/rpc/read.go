@@ -18,9 +18,9 @@ const maxRead = 256 << 10
 // clip cuts a requested range to what is there and what one answer may hold, at character boundaries.
 func clip(s string, r *retrieverv1.ByteRange) (start, end int) {
 	size := uint64(len(s))
-	start, end = int(min(r.GetStart(), size)), len(s) //nolint:gosec // at most the text's size
+	start, end = int(min(r.GetStart(), size)), len(s)
 	if r != nil {
-		end = int(min(max(r.GetEnd(), r.GetStart()), size)) //nolint:gosec // at most the text's size
+		end = int(min(max(r.GetEnd(), r.GetStart()), size))
 	}
 	end = min(end, start+maxRead)
 	return boundary(s, start), boundary(s, end)
@@ -44,44 +44,54 @@ func watch(ctx context.Context, c Catalog, r *retrieverv1.WatchRequest, send fun
 		return err
 	}
 	defer changes.Stop()
-	seq := uint64(0)
-	tell := func(m *retrieverv1.WatchResponse) error {
-		seq++
-		m.Seq = seq
-		return send(m)
-	}
+	out := watchStream{send: send, only: r.GetDocumentIds()}
 	for synced := false; ; {
 		events, err := next(ctx, changes)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, context.DeadlineExceeded):
-			if err := tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}}); err != nil {
-				return err
-			}
-			continue
-		case err != nil:
+			err = out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
+		case err == nil:
+			err = out.changes(events)
+		}
+		if err == nil && !synced {
+			synced = true
+			err = out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Synced{Synced: &retrieverv1.Synced{}}})
+		}
+		if err != nil {
 			return err
 		}
-		for _, e := range events {
-			if len(r.GetDocumentIds()) > 0 && !slices.Contains(r.GetDocumentIds(), e.Document.ID) {
-				continue
-			}
-			m := &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Changed{Changed: message.Document(e.Document)}}
-			if e.Deleted {
-				m = &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Deleted{Deleted: e.Document.ID}}
-			}
-			if err := tell(m); err != nil {
-				return err
-			}
+	}
+}
+
+// watchStream numbers what it sends.
+type watchStream struct {
+	send func(*retrieverv1.WatchResponse) error
+	only []string // documents; empty for all
+	seq  uint64
+}
+
+func (s *watchStream) tell(m *retrieverv1.WatchResponse) error {
+	s.seq++
+	m.Seq = s.seq
+	return s.send(m)
+}
+
+func (s *watchStream) changes(events []catalog.Event) error {
+	for _, e := range events {
+		if len(s.only) > 0 && !slices.Contains(s.only, e.Document.ID) {
+			continue
 		}
-		if !synced {
-			synced = true
-			if err := tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Synced{Synced: &retrieverv1.Synced{}}}); err != nil {
-				return err
-			}
+		m := &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Changed{Changed: message.Document(e.Document)}}
+		if e.Deleted {
+			m = &retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Deleted{Deleted: e.Document.ID}}
+		}
+		if err := s.tell(m); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 func next(ctx context.Context, w *catalog.Watch) ([]catalog.Event, error) {

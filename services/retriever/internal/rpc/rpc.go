@@ -69,7 +69,7 @@ func (h *Handler) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*re
 	}
 	out := &retrieverv1.SearchResponse{
 		Strategy: result.Strategy, IndexSequence: result.Sequence, ConfigRevision: h.Revision,
-		Candidates: uint32(result.Candidates), //nolint:gosec // at most the strategy's
+		Candidates: uint32(result.Candidates),
 	}
 	for _, p := range result.Passages {
 		out.Passages = append(out.Passages, passage(p))
@@ -92,7 +92,7 @@ func passage(p search.Passage) *retrieverv1.Passage {
 }
 
 func byteRange(start, end int) *retrieverv1.ByteRange {
-	return &retrieverv1.ByteRange{Start: uint64(start), End: uint64(end)} //nolint:gosec // never negative
+	return &retrieverv1.ByteRange{Start: uint64(start), End: uint64(end)}
 }
 
 // GetDocument returns one document.
@@ -119,7 +119,7 @@ func (h *Handler) ListDocuments(_ context.Context, r *retrieverv1.ListDocumentsR
 		return nil, err
 	}
 	out := &retrieverv1.ListDocumentsResponse{
-		NextPageToken: page.Next, Total: uint32(page.Total), //nolint:gosec // fits what memory holds
+		NextPageToken: page.Next, Total: uint32(page.Total),
 	}
 	for _, d := range page.Documents {
 		out.Documents = append(out.Documents, message.Document(d))
@@ -159,7 +159,7 @@ func (h *Handler) DeleteDocument(ctx context.Context, r *retrieverv1.DeleteDocum
 	if err != nil {
 		return nil, err
 	}
-	return &retrieverv1.DeleteDocumentResponse{RemovedChunks: uint32(chunks)}, nil //nolint:gosec // bounded by the document's size
+	return &retrieverv1.DeleteDocumentResponse{RemovedChunks: uint32(chunks)}, nil
 }
 
 // CancelIngestion is not there yet.

@@ -14,7 +14,7 @@ import (
 func (h *Handler) CreateUpload(ctx context.Context, r *retrieverv1.CreateUploadRequest) (*retrieverv1.CreateUploadResponse, error) {
 	created, err := h.Ingester.Create(ctx, ingest.Upload{
 		Workspace: r.GetWorkspace(), SourceURI: r.GetSourceUri(), Title: r.GetTitle(), ContentType: r.GetContentType(),
-		Size: int64(min(r.GetSizeBytes(), 1<<62)), Hash: r.GetSha256(), //nolint:gosec // cut to what int64 holds
+		Size: int64(min(r.GetSizeBytes(), 1<<62)), Hash: r.GetSha256(),
 	})
 	if err != nil {
 		return nil, err
@@ -22,12 +22,12 @@ func (h *Handler) CreateUpload(ctx context.Context, r *retrieverv1.CreateUploadR
 	out := &retrieverv1.CreateUploadResponse{
 		UploadId:      created.Upload.ID,
 		PartSizeBytes: ingest.PartSize,
-		PartCount:     uint32(created.Parts), //nolint:gosec // bounded by the size limit
+		PartCount:     uint32(created.Parts),
 		ExpiresAt:     timestamppb.New(created.Upload.ExpiresAt),
 		DocumentId:    created.Upload.DocumentID,
 	}
 	for _, part := range created.Stored {
-		out.StoredParts = append(out.StoredParts, uint32(part)) //nolint:gosec // as above
+		out.StoredParts = append(out.StoredParts, uint32(part))
 	}
 	return out, nil
 }
@@ -38,7 +38,7 @@ func (h *Handler) PutPart(ctx context.Context, r *retrieverv1.PutPartRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	return &retrieverv1.PutPartResponse{StoredCount: uint32(stored)}, nil //nolint:gosec // bounded by the part count
+	return &retrieverv1.PutPartResponse{StoredCount: uint32(stored)}, nil
 }
 
 // CommitUpload finishes an upload.
