@@ -119,7 +119,7 @@ func (k *KV) List(ctx context.Context, filter string) ([]Entry, error) { return 
 
 func (k *KV) list(ctx context.Context, filter string, options ...jetstream.WatchOpt) ([]Entry, error) {
 	bound, cancel := context.WithTimeout(ctx, 4*requestTimeout)
-	defer cancel()
+	defer cancel() // ends the watcher too; its Stop would wait for a server that is away
 	kv, err := k.open(bound)
 	if err != nil {
 		return nil, k.wrap(ctx, err, "list", filter)
@@ -128,7 +128,6 @@ func (k *KV) list(ctx context.Context, filter string, options ...jetstream.Watch
 	if err != nil {
 		return nil, k.wrap(ctx, err, "list", filter)
 	}
-	defer func() { _ = watcher.Stop() }() // ends with the bound at the latest
 	var out []Entry
 	for {
 		select {
@@ -170,7 +169,7 @@ func (k *KV) Watch(ctx context.Context, filter string, fn func(Entry)) error {
 // watch reports whether the entries that were there have been shown.
 func (k *KV) watch(ctx context.Context, filter string, fn func(Entry)) (shown bool, err error) {
 	ctx, cancel := k.bus.untilUp(ctx) // nats.go notices a new connection by itself, but after half a minute
-	defer cancel()
+	defer cancel() // ends the watcher too; its Stop would wait for a server that is away
 	kv, err := k.open(ctx)
 	if err != nil {
 		return false, err
@@ -179,7 +178,6 @@ func (k *KV) watch(ctx context.Context, filter string, fn func(Entry)) (shown bo
 	if err != nil {
 		return false, fmt.Errorf("watch %s: %w", k.bucket, err)
 	}
-	defer func() { _ = watcher.Stop() }() // the connection's end has ended it too
 	for {
 		select {
 		case <-ctx.Done():
