@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"golang.org/x/mod/modfile"
+	"golang.org/x/mod/semver"
 )
 
 // toolsDir holds the modules of the development tools, generatorsDir the one with the code generators.
@@ -132,12 +133,14 @@ func oneVersion(ws *workspace) []violation {
 			continue
 		}
 		var where []string
-		for _, version := range slices.Sorted(maps.Keys(versions[dependency])) {
+		ascending := slices.SortedFunc(maps.Keys(versions[dependency]), semver.Compare)
+		for _, version := range ascending {
 			where = append(where, version+" in "+strings.Join(versions[dependency][version], ", "))
 		}
 		found = append(found, violation{
 			strings.Join(where, "; "), "disagree on " + dependency,
-			"what is tested in the workspace has to be what a module builds alone: make tidy",
+			"what is tested in the workspace has to be what a module builds alone. Run make tidy, and where that leaves them " +
+				"apart: GOWORK=off go -C MODULE get " + dependency + "@" + ascending[len(ascending)-1],
 		})
 	}
 	return found
