@@ -169,7 +169,7 @@ func (k *KV) Watch(ctx context.Context, filter string, fn func(Entry)) error {
 // watch reports whether the entries that were there have been shown.
 func (k *KV) watch(ctx context.Context, filter string, fn func(Entry)) (shown bool, err error) {
 	ctx, cancel := k.bus.untilUp(ctx) // nats.go notices a new connection by itself, but after half a minute
-	defer cancel() // ends the watcher too; its Stop would wait for a server that is away
+	defer cancel()                    // ends the watcher too; its Stop would wait for a server that is away
 	kv, err := k.open(ctx)
 	if err != nil {
 		return false, err
