@@ -15,7 +15,10 @@ var (
 	reInstead  = regexp.MustCompile(`(?i)^(.{1,60}?) (instead|then|too|as well)$`)
 	reLead     = regexp.MustCompile(`(?i)^((and|but|so|ok|okay|then|also|well|hmm|thanks|thank you|great|cool|alright|yes|no|right|sure|good)[ ,.!]+)+`)
 
-	reExpletive = regexp.MustCompile(`(?i)\b(is|was|would|will|wouldn't|isn't|be|it's|it is|does|did)( it)? (it )?(possible|impossible|necessary|safe|true|ok|okay|legal|illegal|allowed|required|recommended|better|best|worth|mandatory|hard|easy|difficult|normal|advisable|common|matter|make sense|rain|raining|snow|mean that)\b.*\b(to|that|for|if|when|today|tomorrow|now)\b|\bwhat time is it\b|\bwhat (day|date) is it\b|\b(does|will|would|did) it take\b.{0,40}\b(to|for)\b|\bit takes?\b`)
+	reExpletive = regexp.MustCompile(`(?i)\b(is|was|would|will|wouldn't|isn't|be|it's|it is|does|did)( it)? (it )?(possible|impossible|necessary|safe|true|ok|okay|legal|illegal|allowed|required|recommended|better|best|worth|mandatory|hard|easy|difficult|normal|advisable|common|matter|make sense|rain|raining|snow|mean that)\b.*\b(to|that|for|if|when|today|tomorrow|now)\b|\bwhat time is it\b|\bwhat (day|date) is it\b|\b(does|will|would|did) it take\b.{0,40}\b(to|for)\b`)
+
+	// reAmount are acts done to a limit or a fee rather than to the thing that has it.
+	reAmount = regexp.MustCompile(`(?i)\b(rais(e|ed|ing)|increas(e|ed|ing)|lower(ed|ing)?|reduc(e|ed|ing)|exceed(ed|ing)?|waiv(e|ed|ing)|adjust(ed|ing)?|extend(ed|ing)?|higher|reset|resets|calculated)\b`)
 
 	// Pronouns in the places where they can only be pronouns; "that the", "that runs" are not among them.
 	rePossessive = regexp.MustCompile(`(?i)\b(its|their|his)\b|\bher\b( [a-z])`)
@@ -64,6 +67,9 @@ func english(q string, prev Exchange) Result {
 func englishPronoun(q, topic string, prev Exchange) (string, bool) {
 	if reExpletive.MatchString(q) || strings.Contains(strings.ToLower(q), strings.ToLower(topic)) {
 		return "", false
+	}
+	if whole := wholeTopic(prev.Question); whole != "" && reAmount.MatchString(q) {
+		topic = whole
 	}
 	referent := topic
 	if !isName(topic) && withArticle(prev.Question, topic) {

@@ -30,6 +30,11 @@ func TestRewrite(t *testing.T) {
 		{"carried over two questions", ask("What is the gold card?", "How do I apply for the gold card?"), "What does it cost?", "What does the gold card cost?"},
 		{"thanks between is passed over", ask("What is the gold card?", "thanks"), "What does it cost?", "What does the gold card cost?"},
 
+		{"the limit is raised, not the transfer", ask("What is the daily limit for online transfers?"), "Can it be raised?", "Can the daily limit for online transfers be raised?"},
+		{"within how many", ask("Within how many days must a dispute reach the bank?"), "How long does it take?", "How long does the dispute take?"},
+		{"which things does", ask("Which documents does the savings account need?"), "Can I open it online?", "Can I open the savings account online?"},
+		{"expletive take", ask("What is a Pod?"), "How long does it take to open an account?", ""},
+
 		// English: ellipsis
 		{"what about, same head", ask("What is the annual fee of the gold card?"), "What about the platinum card?", "What is the annual fee of the platinum card?"},
 		{"how about a name", ask("What is the population of Paris?"), "How about London?", "What is the population of London?"},

@@ -11,12 +11,17 @@ var (
 	reFrame = regexp.MustCompile(`(?i)^(please )?((can|could|would) you (please )?)?(tell me|explain|describe|show me|list|i (want|need|would like|'d like) to (know|understand|learn)|do you know|compare|define|give me)( about| how| what| when| why| where| who| all)?( (is|are|does|do|to))?\b ?`)
 	// reWh takes the question words with the helping verb; what is left begins with the thing or, after "how do I", with a
 	// verb.
-	reWh     = regexp.MustCompile(`(?i)^(what|which|who|whom|where|when|why|how)('s|'re)?( (much|many|long|often|far|big|large|old|fast|high|soon|kind of|kinds of|type of|types of|sort of))?( (is|are|was|were|does|do|did|can|could|will|would|should|has|have|had|must))?( not)?\b ?`)
-	reHelp   = regexp.MustCompile(`(?i)^(is|are|was|were|does|do|did|can|could|will|would|should|has|have|had|must|may)( there)?\b ?`)
+	reWh   = regexp.MustCompile(`(?i)^(what|which|who|whom|where|when|why|how)('s|'re)?( (much|many|long|often|far|big|large|old|fast|high|soon|kind of|kinds of|type of|types of|sort of))?( (is|are|was|were|does|do|did|can|could|will|would|should|has|have|had|must))?( not)?\b ?`)
+	reHelp = regexp.MustCompile(`(?i)^(is|are|was|were|does|do|did|can|could|will|would|should|has|have|had|must|may)( there)?\b ?`)
+	// rePreposition and reWhNoun open questions such as "within how many days must ...", "which documents does ...".
+	rePreposition = regexp.MustCompile(`(?i)^(within|in|on|at|by|for|from|until|after|before|to|with|under|up to|during|since)\s+(how|what|which|whom|whose)\b`)
+	reWhNoun      = regexp.MustCompile(`(?i)^(how (many|much)|what|which) ([a-z-]+ ){1,2}(is|are|was|were|does|do|did|can|could|will|would|should|must|may|has|have|had)\b `)
+	// reActs is a thing that does something to another one: the verb before the second article ends the thing.
+	reActs   = regexp.MustCompile(`(?i)^(?:the|a|an) (.+?) (\S+) (?:the|a|an|my|our|your) .+$`)
 	rePerson = regexp.MustCompile(`(?i)^(i|we|you|one|people|someone|a user|users|customers?|to)\b ?`)
 	reCut    = regexp.MustCompile(`(?i)\s(in|on|with|from|when|if|using|by|to|after|before|during|at|and|or|that|which|who|under|via|into|through|without|while|because|between|is|are|was|were|does|do|can|will|should|has|have|had|be|get|been|per|as)\s.*$`)
 	reOf     = regexp.MustCompile(`(?i)^.*\s(of|for|about)\s+(.+)$`)
-	reTail   = regexp.MustCompile(`(?i)\s(work|works|do|mean|means|cost|costs|happen|happens|take|takes|look like|different|used|called|open|close|start|end|expire|expires|born|located|founded|built|made|located|available|supported|needed|required|allowed|enabled|free)$`)
+	reTail   = regexp.MustCompile(`(?i)\s(work|works|do|mean|means|cost|costs|happen|happens|take|takes|look like|different|used|called|open|close|start|end|expire|expires|born|located|founded|built|made|located|available|supported|needed|required|allowed|enabled|free|need|needs|have|offer|offers|include|includes|support|supports|require|requires)$`)
 	reDet    = regexp.MustCompile(`(?i)\b(the|a|an|my|our|your|this|that|these|those)\s+`)
 )
 
@@ -38,9 +43,14 @@ func englishTopic(question string) string {
 			q = q[:i]
 		}
 	}
+	if m := rePreposition.FindStringSubmatch(q); m != nil {
+		q = q[len(m[0])-len(m[2]):]
+	}
 	rest := reFrame.ReplaceAllString(q, "")
 	action := false
-	if m := reWh.FindString(rest); m != "" {
+	if m := reWhNoun.FindString(rest); m != "" && len(contentWords(rest[len(m):])) > len(attributes(rest[len(m):])) {
+		rest = rest[len(m):]
+	} else if m := reWh.FindString(rest); m != "" {
 		rest = rest[len(m):]
 	} else if m := reHelp.FindString(rest); m != "" {
 		rest = rest[len(m):]
@@ -48,10 +58,17 @@ func englishTopic(question string) string {
 	if m := rePerson.FindString(rest); m != "" {
 		rest, action = rest[len(m):], true
 	}
-	if list := names(rest); len(list) > 0 {
+	named := rest
+	if rest == q { // its capital is the sentence's
+		named = lowerFirst(rest)
+	}
+	if list := names(named); len(list) > 0 {
 		return list[0]
 	}
 	rest = strings.TrimSpace(rest)
+	if m := reActs.FindStringSubmatch(rest); m != nil && !action && !function(m[2]) && !preposition(m[2]) && !strings.Contains(m[1], " of ") && !strings.Contains(m[1], " for ") {
+		rest = m[1]
+	}
 	if m := reOf.FindStringSubmatch(rest); m != nil && !action {
 		rest = m[2]
 	}
@@ -79,6 +96,29 @@ func englishTopic(question string) string {
 		return ""
 	}
 	return rest
+}
+
+// wholeTopic returns the property together with the thing that has it, without article: "daily limit for online transfers".
+func wholeTopic(question string) string {
+	rest := reWh.ReplaceAllString(reLead.ReplaceAllString(trimQuestion(question), ""), "")
+	rest = strings.TrimSpace(reArticle.ReplaceAllString(strings.TrimSpace(rest), ""))
+	before, _, ok := strings.Cut(rest, " of ")
+	if !ok {
+		before, _, ok = strings.Cut(rest, " for ")
+	}
+	if !ok || len(strings.Fields(before)) > 3 || len(attributes(before)) == 0 || len(strings.Fields(rest)) > 9 {
+		return ""
+	}
+	return rest
+}
+
+// lowerFirst takes the capital from a word that begins with one and has no other.
+func lowerFirst(s string) string {
+	first, rest, _ := strings.Cut(s, " ")
+	if identifier(first) || strings.ToUpper(first) == first {
+		return s
+	}
+	return strings.TrimSpace(strings.ToLower(first) + " " + rest)
 }
 
 var reSmall = regexp.MustCompile(`(?i)^(hi|hello|hey|thanks?|thank you|bye|goodbye|ok|okay|good (morning|evening|afternoon))\b`)

@@ -44,7 +44,7 @@ func abstention(t *Turn, searchFailed bool, failedTools []ToolResult) string {
 			b.WriteString("The tool " + f.Tool + " gave no result: " + f.Error.Message + "\n\n")
 		}
 	}
-	missing := t.Evidence.Missing
+	missing := telling(t.Evidence.Missing)
 	switch {
 	case searchFailed && zh:
 		b.WriteString("暂时无法检索文档，因此现在不能回答这个问题。请稍后再问一次。")
@@ -67,6 +67,20 @@ func abstention(t *Turn, searchFailed bool, failedTools []ToolResult) string {
 			"Could you put it another way, give more detail, or add a document that holds the answer?")
 	}
 	return b.String()
+}
+
+// telling leaves out words whose absence tells nobody anything.
+func telling(words []string) []string {
+	var out []string
+	for _, w := range words {
+		switch strings.ToLower(w) {
+		case "get", "got", "go", "long", "take", "takes", "make", "made", "use", "used", "need", "needed", "want", "back", "much", "many", "often",
+			"still", "also", "exactly", "possible", "please", "tell", "know", "say", "says", "give", "find", "happen", "happens", "mean", "means":
+		default:
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 func quoted(words []string, open, end, between string) string {
