@@ -49,6 +49,7 @@ type sentence struct {
 // analysis is a question measured against passages.
 type analysis struct {
 	q         *question
+	model     model
 	sentences []sentence
 	title     []credits // per passage: title and headings
 	passage   []credits // per passage: everything in it
@@ -60,7 +61,10 @@ type analysis struct {
 
 func analyse(q *question, passages []Passage) *analysis {
 	n := len(q.units)
-	a := &analysis{q: q, all: make(credits, n), first: make([]int, 0, len(passages)+1)}
+	a := &analysis{q: q, model: englishModel(), all: make(credits, n), first: make([]int, 0, len(passages)+1)}
+	if q.chinese {
+		a.model = chineseModel()
+	}
 	m := newMatcher(q)
 	for p := range passages {
 		a.first = append(a.first, len(a.sentences))

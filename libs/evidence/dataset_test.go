@@ -188,11 +188,14 @@ func held(article string) bool {
 // miss "cut", where every sentence that holds an answer was taken out of the
 // passages; and "away", where only passages of other articles are left. SQuAD
 // adds its own unanswerable questions.
-func (d *dataset) examples(name string, stride int) []example {
+func (d *dataset) examples(name string, stride int, keep func(article string) bool) []example {
 	var out []example
 	for i := 0; i < len(d.queries); i += stride {
 		q := d.queries[i]
 		art := article(q.Near)
+		if !keep(art) {
+			continue
+		}
 		hits := d.search(q.Text, topK, nil)
 		e := example{set: name, article: art, question: q.Text, answers: q.Answers, gold: -1, answer: true, passages: d.passages(hits)}
 		for k, h := range hits {
@@ -246,20 +249,21 @@ func plainUnits(s string) []unit {
 	return out
 }
 
-// allExamples makes examples of every stride-th question of both sets.
-func allExamples(t testing.TB, stride int) []example {
+// allExamples makes examples of every stride-th question of both sets, and all
+// unanswerable ones, about the articles that keep accepts.
+func allExamples(t testing.TB, stride int, keep func(article string) bool) []example {
 	t.Helper()
 	squad, cmrc := loadDataset(t, "squad-v1.1-dev"), loadDataset(t, "cmrc2018-dev")
-	out := squad.examples("squad", stride)
-	for i, q := range readLines[query](t, filepath.Join(squad.dir, "unanswerable.jsonl")) {
-		if i%stride == 0 {
+	out := squad.examples("squad", stride, keep)
+	for _, q := range readLines[query](t, filepath.Join(squad.dir, "unanswerable.jsonl")) {
+		if keep(article(q.Near)) {
 			out = append(out, example{
 				set: "squad-unanswerable", article: article(q.Near), question: q.Text, gold: -1,
 				passages: squad.passages(squad.search(q.Text, topK, nil)),
 			})
 		}
 	}
-	return append(out, cmrc.examples("cmrc", 2*stride)...)
+	return append(out, cmrc.examples("cmrc", stride, keep)...)
 }
 
 func without(s string, answers []string) string {

@@ -43,8 +43,6 @@ type answer struct {
 	head, counted int
 }
 
-var none = answer{kind: anything, head: -1, counted: -1}
-
 // expectation reads off the question word, and the noun beside it, what kind of
 // answer s asks for.
 func expectation(s string, tokens []text.Token, chinese bool) answer {
@@ -170,27 +168,32 @@ func headNoun(w string) (kind answerKind, repeated bool) {
 	return anything, false
 }
 
-// chineseQuestions are the question words of Chinese, the more specific kinds
-// first.
-var chineseQuestions = [...]struct {
+// questionWords are the Chinese question words of one kind.
+type questionWords struct {
 	kind  answerKind
 	words []string
-}{
-	{duration, []string{"多久", "多长时间", "几天", "几年", "几小时", "几分钟", "几个月", "多少天", "多少年", "多少小时", "多少分钟", "多少秒", "几秒"}},
-	{occasion, []string{"什么时候", "什么情况下", "何种情况"}},
-	{moment, []string{"何时", "什么时间", "哪一年", "哪年", "哪一天", "哪天", "几月", "几点", "哪个月", "什么年代", "何年", "哪个世纪", "哪个时期", "什么时期"}},
-	{quantity, []string{"多少", "几", "多大", "多高", "多长", "多远", "多深", "多重", "多宽"}},
-	{place, []string{"哪里", "哪儿", "何处", "什么地方", "何地", "哪个国家", "哪个城市", "哪座城市", "哪个省", "哪国", "哪个地区", "什么位置", "哪个地方", "哪个县", "哪个市"}},
-	{person, []string{"谁", "何人", "哪位", "什么人", "哪个人"}},
-	{reason, []string{"为什么", "为何", "什么原因", "原因"}},
-	{manner, []string{"如何", "怎么样", "怎么", "怎样"}},
-	{definition, []string{"是什么", "什么是", "指什么", "是指", "何谓"}},
-	{yesNo, []string{"吗", "是否", "能否", "可否", "能不能", "可不可以", "是不是", "会不会"}},
-	{anything, []string{"什么", "哪些", "哪种", "哪个", "哪一个", "哪一", "哪几", "何种", "请问", "有何"}},
+}
+
+// chineseQuestions are the question words of Chinese, the more specific kinds
+// first.
+func chineseQuestions() []questionWords {
+	return []questionWords{
+		{duration, []string{"多久", "多长时间", "几天", "几年", "几小时", "几分钟", "几个月", "多少天", "多少年", "多少小时", "多少分钟", "多少秒", "几秒"}},
+		{occasion, []string{"什么时候", "什么情况下", "何种情况"}},
+		{moment, []string{"何时", "什么时间", "哪一年", "哪年", "哪一天", "哪天", "几月", "几点", "哪个月", "什么年代", "何年", "哪个世纪", "哪个时期", "什么时期"}},
+		{quantity, []string{"多少", "几", "多大", "多高", "多长", "多远", "多深", "多重", "多宽"}},
+		{place, []string{"哪里", "哪儿", "何处", "什么地方", "何地", "哪个国家", "哪个城市", "哪座城市", "哪个省", "哪国", "哪个地区", "什么位置", "哪个地方", "哪个县", "哪个市"}},
+		{person, []string{"谁", "何人", "哪位", "什么人", "哪个人"}},
+		{reason, []string{"为什么", "为何", "什么原因", "原因"}},
+		{manner, []string{"如何", "怎么样", "怎么", "怎样"}},
+		{definition, []string{"是什么", "什么是", "指什么", "是指", "何谓"}},
+		{yesNo, []string{"吗", "是否", "能否", "可否", "能不能", "可不可以", "是不是", "会不会"}},
+		{anything, []string{"什么", "哪些", "哪种", "哪个", "哪一个", "哪一", "哪几", "何种", "请问", "有何"}},
+	}
 }
 
 func expectChinese(s string) answerKind {
-	for _, q := range chineseQuestions {
+	for _, q := range chineseQuestions() {
 		for _, w := range q.words {
 			if strings.Contains(s, w) && (q.kind != definition || strings.HasPrefix(s, "什么是") || strings.HasPrefix(s, "何谓") || isShort(s)) {
 				return q.kind
@@ -220,9 +223,10 @@ func isShort(s string) bool {
 // that belong to no word an answer shares.
 func framing(s string) []text.Span {
 	var out []text.Span
+	questions := chineseQuestions()
 	for i := 0; i < len(s); {
 		longest := 0
-		for _, q := range chineseQuestions {
+		for _, q := range questions {
 			for _, w := range q.words {
 				if q.kind != reason || w != "原因" {
 					if len(w) > longest && strings.HasPrefix(s[i:], w) {
@@ -363,12 +367,12 @@ func isOccasion(t text.Token, raw, s string) bool {
 	switch t.Kind {
 	case text.Word:
 		switch strings.ToLower(raw) {
-		case "before", "after", "when", "whenever", "until", "once", "if", "immediately", "during", "upon", "while", "every", "as":
+		case "before", "after", "when", "whenever", "until", "once", "immediately", "during", "upon", "while", "every", "as":
 			return true
 		}
 	case text.HanPair:
 		switch t.Term {
-		case "之前", "之后", "以前", "以后", "期间", "立即", "每当", "每次", "如果", "直到", "一旦":
+		case "之前", "之后", "以前", "以后", "期间", "立即", "每当", "每次", "直到", "一旦":
 			return true
 		}
 	case text.Han:
@@ -430,18 +434,19 @@ func at(words []string, i int) string {
 	return words[i]
 }
 
-// isCode reports whether a line is markup or code rather than prose: mostly
-// signs, or nothing that reads as words.
+// isCode reports whether a line is markup or code rather than prose: mostly signs,
+// or a word or two with the signs of a language in them.
 func isCode(s string) bool {
-	letters, signs := 0, 0
+	letters, signs, wide := 0, 0, false
 	for _, r := range s {
 		switch {
 		case unicode.IsLetter(r):
 			letters++
+			wide = wide || r > unicode.MaxLatin1
 		case r == ' ' || unicode.IsDigit(r):
 		default:
 			signs++
 		}
 	}
-	return letters == 0 || signs*3 > letters
+	return letters == 0 || signs*3 > letters || !wide && strings.Count(s, " ") < 3 && strings.ContainsAny(s, "{}$=<>;|\\")
 }

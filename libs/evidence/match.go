@@ -191,9 +191,19 @@ func sharesStem(a, b string) bool {
 
 // defines reports whether the words after a subject say what it is or does.
 func defines(after string) bool {
-	after = strings.TrimLeft(after, " *_`\"”」》）)")
-	for _, w := range [...]string{"is ", "are ", "was ", "were ", "refer", "mean", "ensure", "provide", "represent", "describe", "define",
-		"enable", "allow", "let ", "lets ", "manage", "contain", "specif", "run", "create", "hold", "stands for",
+	after = strings.TrimLeft(after, " *_`\"”’」》）)")
+	for _, be := range [...]string{"is ", "are ", "was ", "were "} {
+		if rest, ok := strings.CutPrefix(after, be); ok {
+			word, _, _ := strings.Cut(rest, " ")
+			switch {
+			case word == "not", word == "also", strings.HasSuffix(word, "ly"), strings.HasSuffix(word, "ed"), strings.HasSuffix(word, "ing"):
+				return false // says something about it: "are usually added"
+			}
+			return true
+		}
+	}
+	for _, w := range [...]string{"refer", "mean", "ensure", "provide", "represent", "describe", "define", "enable", "allow", "let ", "lets ",
+		"manage", "contain", "specif", "run", "create", "hold", "stands for", "to control", "to manage",
 		"是", "指", "即", "表示", "确保", "用于", "用来", "允许", "提供", "负责", "管理", "为", "，是", "，又称", "又称", "也称", "也叫"} {
 		if strings.HasPrefix(after, w) {
 			return true
@@ -202,8 +212,9 @@ func defines(after string) bool {
 	return false
 }
 
-// limitPhrases are wordings of a maximum or minimum that share no word with a
-// question about one.
+// limit recognises wordings of a maximum or minimum that share no word with a
+// question about one ("up to 5", "no more than", 不超过) and gives the term such a
+// question has, or "".
 func limit(s string, t text.Token) string {
 	switch t.Kind {
 	case text.Word:

@@ -67,7 +67,7 @@ func parse(s string, asked bool) question {
 		index:   make(map[string]int, len(tokens)),
 		terms:   make(map[string]struct{}, len(tokens)),
 	}
-	q.expects = none
+	q.expects = only(anything)
 	if asked {
 		q.expects = expectation(s, tokens, q.chinese)
 	}

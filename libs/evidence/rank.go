@@ -92,15 +92,11 @@ type ranking struct {
 }
 
 func (a *analysis) rank() ranking {
-	weights := &sentenceEnglish
-	if a.q.chinese {
-		weights = &sentenceChinese
-	}
 	r := ranking{order: make([]int, len(a.sentences)), score: make([]float64, len(a.sentences))}
 	for i := range a.sentences {
 		r.order[i] = i
 		for k, v := range a.features(i) {
-			r.score[i] += weights[k] * v
+			r.score[i] += a.model.sentence[k] * v
 		}
 	}
 	r.belief = softmax(r.score)

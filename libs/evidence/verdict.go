@@ -2,8 +2,23 @@ package evidence
 
 import "math"
 
-// Threshold is the Score from which Judge calls a question answerable. TODO
+// Threshold is the Score from which Judge calls a question answerable.
+//
+// It leans towards answering: an unhelpful refusal costs an asker more than an
+// answer that shows the sentences it rests on. On questions about technical
+// documentation (testdata/kubernetes.json) it answers 93 % of the answerable ones
+// in either language and declines 83 % of near misses (right page, fact absent)
+// and all others; on SQuAD it answers 80 % and declines 43 % of the unanswerable
+// questions people wrote to look answerable. At 0.5 those are 88 %, 89 %, 68 % and
+// 59 %.
 const Threshold = 0.42
+
+// model holds the weights for one language. weights.go has the two that TestFit
+// fitted.
+type model struct {
+	sentence [sentenceFeatures]float64
+	verdict  [verdictFeatures]float64
+}
 
 // The features by which the passages as a whole are judged. The best sentence is
 // the one rank puts first; shares are of the question's weight.
@@ -99,13 +114,9 @@ func (a *analysis) values(r ranking, f *[verdictFeatures]float64) {
 }
 
 func (a *analysis) verdict(r ranking) float64 {
-	weights := &verdictEnglish
-	if a.q.chinese {
-		weights = &verdictChinese
-	}
 	z := 0.0
 	for k, v := range a.evidence(r) {
-		z += weights[k] * v
+		z += a.model.verdict[k] * v
 	}
 	return 1 / (1 + math.Exp(-z))
 }
