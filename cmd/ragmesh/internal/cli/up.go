@@ -27,16 +27,14 @@ func (a *app) up() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		src := settings.Source{
-			Dir: configDir, Environ: a.Environ, Set: map[string]map[string]string{}, FlagNames: map[string]map[string]string{identity.Dialog: {}},
-		}
-		if err := parseSet(set, src.Set); err != nil {
+		src := settings.Source{Dir: configDir, Environ: a.Environ, Set: map[string]map[string]string{}, FlagNames: map[string]map[string]string{}}
+		if err := parseSet(set, src); err != nil {
 			return err
 		}
 		for name, flag := range map[string]struct{ key, value string }{"addr": {"rpc.addr", addr}, "admin-addr": {"admin.addr", adminAddr}} {
 			if c.Flags().Changed(name) {
 				put(src.Set, identity.Dialog, flag.key, flag.value)
-				src.FlagNames[identity.Dialog][flag.key] = "--" + name
+				put(src.FlagNames, identity.Dialog, flag.key, "--"+name)
 			}
 		}
 		loaded, err := settings.Load(src)
@@ -57,23 +55,24 @@ func (a *app) up() *cobra.Command {
 }
 
 // parseSet reads SERVICE.KEY=VALUE.
-func parseSet(pairs []string, set map[string]map[string]string) error {
+func parseSet(pairs []string, src settings.Source) error {
 	for _, pair := range pairs {
 		key, value, ok := strings.Cut(pair, "=")
 		service, rest, dotted := strings.Cut(key, ".")
 		if !ok || !dotted || rest == "" {
 			return usagef("--set %s: write it as SERVICE.KEY=VALUE, such as retriever.log.level=debug", pair)
 		}
-		put(set, service, rest, value)
+		put(src.Set, service, rest, value)
+		put(src.FlagNames, service, rest, "--set "+key)
 	}
 	return nil
 }
 
-func put(set map[string]map[string]string, service, key, value string) {
-	if set[service] == nil {
-		set[service] = map[string]string{}
+func put(table map[string]map[string]string, service, key, value string) {
+	if table[service] == nil {
+		table[service] = map[string]string{}
 	}
-	set[service][key] = value
+	table[service][key] = value
 }
 
 // started is what `ragmesh up --json` prints when everything serves.
