@@ -105,7 +105,7 @@ func places(passages []Passage) []int {
 func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 	tokens := text.Tokens(s)
 	spans := text.Sentences(s)
-	slab := make(credits, len(spans)*len(a.q.units))
+	slab := make(credits, min(len(spans), maxSentences-len(a.sentences))*len(a.q.units))
 	k := 0
 	for i, full := range spans {
 		span, heading := trimMarkup(s, full)
@@ -123,7 +123,10 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 				to++
 			}
 		}
-		if from == to || len(a.sentences) == maxSentences {
+		if len(a.sentences) == maxSentences {
+			return
+		}
+		if from == to {
 			continue
 		}
 		st := sentence{passage: p, span: span, ordinal: i, list: list, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}

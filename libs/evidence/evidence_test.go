@@ -185,7 +185,7 @@ func FuzzVerify(f *testing.F) {
 
 func BenchmarkJudge(b *testing.B) {
 	for name, p := range map[string]evidence.Passage{"english": transfer, "chinese": transferChinese} {
-		text := strings.Repeat(p.Text+" ", 1+800/len(p.Text))[:]
+		text := strings.Repeat(p.Text+" ", 1+800/len(p.Text))
 		passages := make([]evidence.Passage, 20)
 		for i := range passages {
 			passages[i] = evidence.Passage{Title: p.Title, Headings: p.Headings, Text: text}

@@ -35,9 +35,9 @@ func canonical(stem string) string {
 		return "grow"
 	case "knew", "known":
 		return "know"
-	case "found", "founder", "founda", "establish":
+	case "founder", "establish":
 		return "found"
-	case "found out", "discoveri", "discover":
+	case "discoveri", "discover":
 		return "discov"
 	case "left":
 		return "leav"
@@ -105,7 +105,7 @@ func canonical(stem string) string {
 		return "break"
 	case "died", "dead", "death", "dy":
 		return "die"
-	case "born", "birth", "birthplac":
+	case "birth", "birthplac":
 		return "born"
 	case "men":
 		return "man"
@@ -113,7 +113,7 @@ func canonical(stem string) string {
 		return "woman"
 	case "children":
 		return "child"
-	case "people", "peopl", "persons":
+	case "peopl":
 		return "person"
 	case "larger", "largest", "big", "biggest", "bigger":
 		return "larg"
@@ -123,41 +123,41 @@ func canonical(stem string) string {
 		return "high"
 	case "better", "best":
 		return "good"
-	case "maximum", "maxim", "max":
+	case "maximum", "maxim":
 		return "max"
-	case "minimum", "minim", "min":
+	case "minimum", "minim":
 		return "min"
 	case "movi", "motion":
 		return "film"
 	case "finish", "complet", "conclud":
 		return "end"
-	case "near", "close":
+	case "close":
 		return "near"
-	case "locat", "situat", "place":
+	case "situat", "place":
 		return "locat"
-	case "remov", "delet", "eras":
+	case "delet", "eras":
 		return "remov"
-	case "allow", "permit", "let", "enabl":
+	case "permit", "let", "enabl":
 		return "allow"
-	case "specifi", "config", "configur", "set":
+	case "specifi", "config", "configur":
 		return "set"
-	case "creat", "produc":
+	case "produc":
 		return "creat"
-	case "happen", "occur":
+	case "happen":
 		return "occur"
-	case "need", "requir", "necessari":
+	case "requir", "necessari":
 		return "need"
-	case "use", "usag", "util":
+	case "usag", "util":
 		return "use"
-	case "help", "assist", "aid":
+	case "assist", "aid":
 		return "help"
-	case "show", "shown", "display":
+	case "shown", "display":
 		return "show"
-	case "stop", "halt", "termin":
+	case "halt", "termin":
 		return "stop"
-	case "seconds", "sec", "s":
+	case "sec":
 		return "second"
-	case "percentag", "percent":
+	case "percentag":
 		return "percent"
 	case "最大", "上限", "最长", "至多":
 		return "最多"

@@ -48,7 +48,7 @@ const maxVerify = 16 << 10
 func Verify(claim, quote string) (Support, float64) {
 	claim, quote = withoutMarkers(clip(claim, maxVerify)), clip(quote, maxVerify)
 	c := parse(claim, false)
-	if len(c.units) == 0 || !comparable(text.Language(claim), text.Language(quote)) {
+	if len(c.units) == 0 || !shareWords(text.Language(claim), text.Language(quote)) {
 		return Unverified, 0
 	}
 	m := newMatcher(&c)
@@ -80,8 +80,9 @@ func Verify(claim, quote string) (Support, float64) {
 	return Supported, share
 }
 
-// comparable reports whether texts in these two languages share words.
-func comparable(a, b string) bool {
+// shareWords reports whether texts in these two languages can be compared by their
+// words.
+func shareWords(a, b string) bool {
 	return a == b || a == "" || b == "" || a == text.Mixed || b == text.Mixed
 }
 
