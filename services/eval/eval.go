@@ -46,7 +46,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{store: st, handler: rpc.New(trace.New(st, cfg.Trace.Wait, deps.Clock))}
+	s := &Service{store: st, handler: rpc.New(trace.New(st, consume.NewHead(deps.Bus), cfg.Trace.Wait, deps.Clock))}
 	s.consumer, err = consume.New(deps.Bus, st, deps.Telemetry)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())

@@ -111,6 +111,19 @@ func TestTurnsAndSpansBecomeATrace(t *testing.T) {
 	}
 }
 
+func TestListShowsWhatWasRecordedBefore(t *testing.T) {
+	t.Parallel()
+	b := bustest.New(t)
+	client := start(t, b, t.TempDir())
+	for range 5 {
+		want := record(t, b, "bank", "why?")
+		got, err := client.ListTraces(rpctest.As(t.Context(), "bank"), &evalv1.ListTracesRequest{Workspace: "bank", PageSize: 1})
+		if err != nil || len(got.GetTraces()) != 1 || got.GetTraces()[0].GetTurnId() != want.GetTurnId() {
+			t.Fatalf("ListTraces = %v, %v; want %s", got, err, want.GetTurnId())
+		}
+	}
+}
+
 func TestAnotherWorkspacesTurnIsNotFound(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)

@@ -34,16 +34,23 @@ type Store interface {
 	Changed() <-chan struct{}
 }
 
+// Head knows what has been recorded, consumed or not.
+type Head interface {
+	// Newest returns the turn of a workspace that was recorded last, and when.
+	Newest(ctx context.Context, workspace string) (id string, at time.Time, err error)
+}
+
 // Finder reads traces. Safe for concurrent use.
 type Finder struct {
 	store Store
+	head  Head
 	wait  time.Duration
 	clock func() time.Time
 }
 
 // New returns a Finder that waits at most wait for what is still on its way.
-func New(s Store, wait time.Duration, clock func() time.Time) *Finder {
-	return &Finder{store: s, wait: wait, clock: clock}
+func New(s Store, h Head, wait time.Duration, clock func() time.Time) *Finder {
+	return &Finder{store: s, head: h, wait: wait, clock: clock}
 }
 
 // Trace is a turn with its spans, by start.
@@ -115,10 +122,26 @@ func (f *Finder) patience(ctx context.Context) time.Duration {
 	return f.wait
 }
 
-// List returns at most limit turns of a workspace after a position, the latest first, without their records.
+// List returns at most limit turns of a workspace after a position, the latest first, without their records. Who asks for the
+// start of the list finds there what was recorded before: whoever has just got an answer looks for its turn.
 func (f *Finder) List(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error) {
+	if after.ID == "" {
+		f.catchUp(ctx, workspace)
+	}
 	turns, err := f.store.Turns(ctx, workspace, after, limit)
 	return turns, present(err)
+}
+
+// catchUp waits for the newest turn when it was recorded just now. It is a courtesy: a stream that does not answer, or a turn
+// that was deleted meanwhile, leaves the list as it is.
+func (f *Finder) catchUp(ctx context.Context, workspace string) {
+	waiting, cancel := context.WithTimeout(ctx, f.patience(ctx))
+	defer cancel()
+	id, at, err := f.head.Newest(waiting, workspace)
+	if err != nil || f.clock().Sub(at) > f.wait {
+		return
+	}
+	_, _ = f.await(waiting, workspace, id)
 }
 
 func present(err error) error {

@@ -3,6 +3,8 @@ package trace_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -22,6 +24,10 @@ type shelf struct {
 	spans   []store.Span
 	err     error
 	changed chan struct{}
+
+	newest   string // what the stream holds
+	recorded time.Time
+	headErr  error
 }
 
 func newShelf() *shelf {
@@ -46,13 +52,19 @@ func (s *shelf) Turn(_ context.Context, workspace, id string) (store.Turn, error
 }
 
 func (s *shelf) Turns(context.Context, string, store.Position, int) ([]store.Turn, error) {
-	return nil, s.err
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.turns)), s.err
 }
 
 func (s *shelf) Spans(context.Context, string, string, int) ([]store.Span, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.spans, nil
+}
+
+func (s *shelf) Newest(context.Context, string) (string, time.Time, error) {
+	return s.newest, s.recorded, s.headErr
 }
 
 func (s *shelf) Changed() <-chan struct{} {
@@ -124,7 +136,7 @@ func TestGetWaitsForWhatCanStillCome(t *testing.T) {
 					defer cancel()
 				}
 				begin := time.Now()
-				got, err := trace.New(s, wait, time.Now).Get(ctx, "w", id)
+				got, err := trace.New(s, s, wait, time.Now).Get(ctx, "w", id)
 				if reason := fault.ReasonOf(err); reason != tt.want {
 					t.Errorf("reason = %v, want %v (%v)", reason, tt.want, err)
 				}
@@ -145,7 +157,7 @@ func TestGetEndsWithItsCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		_, err := trace.New(newShelf(), wait, time.Now).Get(ctx, "w", "no-ulid")
+		_, err := trace.New(newShelf(), newShelf(), wait, time.Now).Get(ctx, "w", "no-ulid")
 		if fault.KindOf(err) != fault.Canceled {
 			t.Errorf("Get = %v; want canceled", err)
 		}
@@ -156,7 +168,7 @@ func TestGetDoesNotShowAnotherWorkspacesTurn(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	s.turns["theirs/01JC00000000000000000000AA"] = store.Turn{}
-	_, err := trace.New(s, wait, time.Now).Get(t.Context(), "mine", "01JC00000000000000000000AA")
+	_, err := trace.New(s, s, wait, time.Now).Get(t.Context(), "mine", "01JC00000000000000000000AA")
 	if fault.KindOf(err) != fault.NotFound || fault.ReasonOf(err) != fault.TurnNotFound {
 		t.Errorf("Get = %v; want not found", err)
 	}
@@ -166,8 +178,43 @@ func TestListHidesWhatTheStoreSays(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	s.err = errDisk
-	_, err := trace.New(s, wait, time.Now).List(t.Context(), "w", store.Position{}, 10)
+	_, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", store.Position{}, 10)
 	if got := fault.As(err); got == nil || got.Reason != fault.StoreUnavailable || got.Message == errDisk.Error() {
 		t.Errorf("List = %v", err)
+	}
+}
+
+func TestListWaitsForATurnThatWasRecordedJustNow(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		recorded time.Duration // how long ago
+		turnAt   time.Duration // when it is consumed; 0 for never
+		page     store.Position
+		headErr  error
+		took     time.Duration
+		turns    int
+	}{
+		"just now":              {turnAt: 200 * time.Millisecond, took: 200 * time.Millisecond, turns: 1},
+		"never consumed":        {took: wait},
+		"a while ago":           {recorded: 3 * time.Second},
+		"a later page":          {page: store.Position{ID: "x"}},
+		"a stream that is away": {headErr: errDisk},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newShelf()
+				s.newest, s.recorded, s.headErr = "n", time.Now().Add(-tt.recorded), tt.headErr
+				if tt.turnAt > 0 {
+					time.AfterFunc(tt.turnAt, func() { s.put(func() { s.turns["w/n"] = store.Turn{ID: "n"} }) })
+				}
+				begin := time.Now()
+				got, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", tt.page, 10)
+				if took := time.Since(begin); err != nil || len(got) != tt.turns || took != tt.took {
+					t.Errorf("List = %d turns, %v after %v; want %d after %v", len(got), err, took, tt.turns, tt.took)
+				}
+			})
+		})
 	}
 }
