@@ -1,6 +1,7 @@
 package index
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -177,7 +178,7 @@ func candidate(index bleve.Index, key string) (store.Candidate, bool, error) {
 	return store.Candidate{
 		Chunk:      store.Chunk{ID: m.ID, Ordinal: ordinal, Start: m.Start, End: m.End, HeadingPath: m.Path, Language: m.Language},
 		DocumentID: documentID, Hash: hash, SourceURI: m.Source, Title: m.Title,
-		Text: string(storedField(doc, fieldText)),
+		Text: string(storedField(doc, fieldText)), Terms: bytes.Clone(storedField(doc, fieldRead)),
 	}, true, nil
 }
 

@@ -18,6 +18,7 @@ import (
 	bleveindex "github.com/blevesearch/bleve_index_api"
 
 	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
 
@@ -32,6 +33,7 @@ const (
 	fieldSingles  = "singles"
 	fieldMeta     = "meta"
 	fieldText     = "text"
+	fieldRead     = "read" // the chunk read for scoring
 
 	kindChunk = "c"
 )
@@ -128,8 +130,9 @@ func documents(v store.Version) ([]*document.Document, float64, error) {
 			return nil, 0, fmt.Errorf("chunk %d of %s is out of order or bounds", i, key)
 		}
 		body := v.Text[c.Start:c.End]
-		terms, singles, length := analyze(store.Head(v.Title, c.HeadingPath), body)
-		total += length
+		passage := rank.Read(store.Head(v.Title, c.HeadingPath), body)
+		terms, singles := analyze(passage)
+		total += passage.Length()
 		m, err := json.Marshal(meta{ID: c.ID, Start: c.Start, End: c.End, Path: c.HeadingPath, Language: c.Language, Title: v.Title, Source: v.SourceURI})
 		if err != nil {
 			return nil, 0, err
@@ -143,6 +146,7 @@ func documents(v store.Version) ([]*document.Document, float64, error) {
 		doc.AddField(document.NewTextFieldCustom(fieldSingles, nil, nil, indexed, singles))
 		doc.AddField(document.NewTextFieldCustom(fieldMeta, nil, m, stored, nil))
 		doc.AddField(document.NewTextFieldCustom(fieldText, nil, []byte(body), stored, nil))
+		doc.AddField(document.NewTextFieldCustom(fieldRead, nil, passage.Encode(), stored, nil))
 		docs = append(docs, doc)
 	}
 	r, err := json.Marshal(record{Chunks: len(v.Chunks), Length: total})
@@ -162,15 +166,11 @@ type tokens analysis.TokenStream
 // Analyze implements analysis.Analyzer.
 func (t tokens) Analyze([]byte) analysis.TokenStream { return analysis.TokenStream(t) }
 
-// analyze makes the tokens of a chunk and measures it as rank.Length does. Single CJK characters are kept apart: as query
-// terms they would match everything, but their statistics are needed.
-func analyze(head, body string) (terms, singles tokens, length float64) {
-	add := func(s string, times int) {
-		for _, t := range text.Tokens(s) {
-			if t.Stop {
-				continue
-			}
-			length += float64(times)
+// analyze makes the tokens of a chunk. Single CJK characters are kept apart: as query terms they would match everything, but
+// their statistics are needed.
+func analyze(p rank.Passage) (terms, singles tokens) {
+	add := func(list []text.Token, times int) {
+		for _, t := range list {
 			token := &analysis.Token{Term: []byte(t.Term)}
 			if t.Kind == text.Han {
 				singles = append(singles, token)
@@ -181,9 +181,9 @@ func analyze(head, body string) (terms, singles tokens, length float64) {
 			}
 		}
 	}
-	add(head, 2)
-	add(body, 1)
-	return terms, singles, length
+	add(p.Head, 2)
+	add(p.Body, 1)
+	return terms, singles
 }
 
 // writer commits changes to one index. Changes that arrive while a commit is being synced are committed together by the

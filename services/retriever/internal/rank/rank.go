@@ -61,12 +61,10 @@ func NewQuery(s string) Query {
 		return n
 	}
 	var walk walker
-	for _, t := range text.Tokens(s) {
-		if t.Stop {
-			continue
-		}
+	for _, t := range content(s) {
 		n := number(t)
-		if first, ok := walk.next(t, n); ok && first >= 0 && n >= 0 && len(q.pairs) < maxTerms {
+		walk.position = t.Position
+		if first, ok := walk.next(t.Kind, n); ok && first >= 0 && n >= 0 && len(q.pairs) < maxTerms {
 			q.pairs = append(q.pairs, pair{first, n})
 		}
 	}
@@ -75,22 +73,23 @@ func NewQuery(s string) Query {
 
 // walker finds pairs of neighbours among tokens without stop words. Chinese has its own pairs and takes no part.
 type walker struct {
+	position int // of the present token; the caller's to move
 	last     int
-	position int
+	at       int // position of last
 	set      bool
 }
 
 // next takes the next token, numbered n, and returns the number of the neighbour before it, if it has one.
-func (w *walker) next(t text.Token, n int) (before int, ok bool) {
-	switch t.Kind {
+func (w *walker) next(kind text.Kind, n int) (before int, ok bool) {
+	switch kind {
 	case text.HanPair:
 		return 0, false
 	case text.Han:
 		w.set = false
 		return 0, false
 	}
-	before, ok = w.last, w.set && t.Position-w.position <= pairReach
-	*w = walker{last: n, position: t.Position, set: true}
+	before, ok = w.last, w.set && w.position-w.at <= pairReach
+	w.last, w.at, w.set = n, w.position, true
 	return before, ok
 }
 
@@ -99,21 +98,6 @@ type Stats struct {
 	Chunks        int            // how many there are
 	AverageLength float64        // mean of Length
 	Frequency     map[string]int // in how many chunks a query's term is
-}
-
-// Length is how long a passage counts as: its terms, those of the head doubled.
-func Length(head, body string) float64 {
-	return headWeight*float64(terms(head)) + float64(terms(body))
-}
-
-func terms(s string) int {
-	n := 0
-	for _, t := range text.Tokens(s) {
-		if !t.Stop {
-			n++
-		}
-	}
-	return n
 }
 
 // Scorer scores passages against one query in one corpus. It is not safe for concurrent use.
@@ -154,10 +138,11 @@ type Score struct {
 // Total is what passages are ordered by.
 func (s Score) Total() float64 { return s.BM25 + s.Pairs }
 
-// Score scores one passage. Head is its title and headings.
-func (s *Scorer) Score(head, body string) Score {
+// Score scores one passage, given as [Passage.Encode] made it.
+func (s *Scorer) Score(passage []byte) Score {
 	clear(s.tf)
 	clear(s.pairs)
+	head, body := sections(passage)
 	length := s.count(head, headWeight) + s.count(body, 1)
 	norm := k1 * (1 - b + b*length/s.avg)
 	var out Score
@@ -175,22 +160,20 @@ func (s *Scorer) Score(head, body string) Score {
 	return out
 }
 
-// count adds the query's terms and pairs in text to tf and pairs, and returns the text's length.
-func (s *Scorer) count(body string, weight float64) float64 {
+// count adds the query's terms and pairs in a section to tf and pairs, and returns the section's length.
+func (s *Scorer) count(section []byte, weight float64) float64 {
 	length := 0.0
 	var walk walker
-	for _, t := range text.Tokens(body) {
-		if t.Stop {
-			continue
-		}
+	for t, rest, ok := next(section); ok; t, rest, ok = next(rest) {
 		length += weight
-		n, ok := s.query.index[t.Term]
-		if !ok {
-			n = -1
-		} else {
+		n, known := s.query.index[string(t.term)]
+		if known {
 			s.tf[n] += weight
+		} else {
+			n = -1
 		}
-		if before, ok := walk.next(t, n); ok && before >= 0 && n >= 0 {
+		walk.position += t.gap
+		if before, ok := walk.next(t.kind, n); ok && before >= 0 && n >= 0 {
 			for i, p := range s.query.pairs {
 				if p == (pair{before, n}) {
 					s.pairs[i] += weight

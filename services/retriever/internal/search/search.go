@@ -145,7 +145,7 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 				late(fmt.Sprintf("%d of %d candidates were scored in time", len(passages), len(found.Found))))
 			break
 		}
-		score := scorer.Score(store.Head(c.Title, c.HeadingPath), c.Text)
+		score := scorer.Score(c.Terms)
 		passages = append(passages, Passage{
 			Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs},
 		})

@@ -49,6 +49,7 @@ func candidates(text string, ranges ...[2]int) storeFunc {
 		for i, r := range ranges {
 			out.Found = append(out.Found, store.Candidate{
 				Chunk: store.Chunk{Ordinal: i, Start: r[0], End: r[1]}, DocumentID: "d", Hash: "1", Text: text[r[0]:r[1]],
+				Terms: rank.Read("", text[r[0]:r[1]]).Encode(),
 			})
 		}
 		return out, nil

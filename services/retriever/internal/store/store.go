@@ -61,6 +61,7 @@ type Candidate struct {
 	SourceURI  string
 	Title      string
 	Text       string
+	Terms      []byte // rank.Read(Head(Title, HeadingPath), Text).Encode()
 }
 
 // Candidates are a query's best chunks by the store's own rough order, and the statistics to score them exactly.

@@ -138,6 +138,7 @@ func returnsWhatWasPut(t *testing.T, h Harness) {
 	got := f.query("second", store.Filter{}).Found
 	want := []store.Candidate{{
 		Chunk: v.Chunks[1], DocumentID: v.DocumentID, Hash: "1", SourceURI: "a/b.md", Title: v.Title, Text: "Second 节点 text.",
+		Terms: rank.Read(store.Head(v.Title, v.Chunks[1].HeadingPath), "Second 节点 text.").Encode(),
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("candidates (-want +got):\n%s", diff)
@@ -202,7 +203,7 @@ func statisticsAreExact(t *testing.T, h Harness) {
 	length := 0.0
 	for _, v := range []store.Version{first, second} {
 		for _, c := range v.Chunks {
-			length += rank.Length(store.Head(v.Title, c.HeadingPath), v.Text[c.Start:c.End])
+			length += rank.Read(store.Head(v.Title, c.HeadingPath), v.Text[c.Start:c.End]).Length()
 		}
 	}
 	want := rank.Stats{Chunks: 3, AverageLength: length / 3, Frequency: map[string]int{"pod": 2, "run": 1, "titl": 3, "节": 1, "节点": 1, "点": 1, "zebra": 0}}
@@ -213,7 +214,7 @@ func statisticsAreExact(t *testing.T, h Harness) {
 		t.Fatal(err)
 	}
 	want = rank.Stats{
-		Chunks: 1, AverageLength: rank.Length(store.Head(second.Title, second.Chunks[0].HeadingPath), second.Text),
+		Chunks: 1, AverageLength: rank.Read(store.Head(second.Title, second.Chunks[0].HeadingPath), second.Text).Length(),
 		Frequency: map[string]int{"pod": 1, "run": 0},
 	}
 	if diff := cmp.Diff(want, f.query("pods run", store.Filter{}).Stats); diff != "" {
