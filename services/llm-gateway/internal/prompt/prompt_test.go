@@ -31,7 +31,7 @@ func TestRender(t *testing.T) {
 	})
 	got, err := tmpl.Render(ask.Request{
 		Question: "How long does a refund take?",
-		History:  []ask.Message{{Role: ask.User, Content: "Hi"}, {Role: ask.Assistant, Content: "Hello"}},
+		History:  []ask.Message{{Role: ask.User, Content: "Hi"}, {Role: ask.Assistant, Content: "Hello [1]. More [12][3]"}},
 		Sources: []ask.Source{
 			{Number: 1, ID: "a", Title: "Refunds", Headings: []string{"Cards", `The "fast" way`}, Text: "Five days."},
 			{Number: 2, ID: "b", Tool: &ask.Tool{Name: "calculator"}, Text: "1 + 1 = 2"},
@@ -46,7 +46,7 @@ func TestRender(t *testing.T) {
 		{Role: ask.User, Content: "<sources>\n<source n=\"1\">\nIt listens on 8080.\n</source>\n</sources>\n\nQuestion: Which port?"},
 		{Role: ask.Assistant, Content: "8080 [1]."},
 		{Role: ask.User, Content: "Hi"},
-		{Role: ask.Assistant, Content: "Hello"},
+		{Role: ask.Assistant, Content: "Hello. More"},
 		{Role: ask.User, Content: "<sources>\n" +
 			"<source n=\"1\" title=\"Refunds > Cards > The 'fast' way\">\nFive days.\n</source>\n" +
 			"<source n=\"2\" tool=\"calculator\">\n1 + 1 = 2\n</source>\n" +

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -113,10 +114,19 @@ func fitHistory(history []ask.Message, room int) []ask.Message {
 		if m.Role == ask.System {
 			continue // instructions are the template's alone
 		}
-		kept = append(kept, ask.Message{Role: m.Role, Content: neutralise(m.Content)})
+		content := m.Content
+		if m.Role == ask.Assistant {
+			content = withoutCitations(content)
+		}
+		kept = append(kept, ask.Message{Role: m.Role, Content: neutralise(content)})
 	}
 	return kept
 }
+
+var citation = regexp.MustCompile(` ?\[\d{1,4}\]`)
+
+// withoutCitations takes the markers out of an earlier answer: their numbers name that answer's sources, not this one's.
+func withoutCitations(s string) string { return citation.ReplaceAllString(s, "") }
 
 func exampleSources(e Example) []ask.Source {
 	if strings.TrimSpace(e.Context) == "" {

@@ -44,7 +44,7 @@ func spellings() []spelling {
 	return []spelling{
 		{"multiplied by", times, "*"}, {"divided by", divide, "/"}, {"to the power of", power, "^"},
 		{"plus", plus, "+"}, {"minus", minus, "-"}, {"times", times, "*"}, {"over", divide, "/"}, {"modulo", modulo, "mod"},
-		{"mod", modulo, "mod"}, {"percent", percent, "%"}, {"of", times, "*"},
+		{"mod", modulo, "mod"}, {"percent", percent, "%"}, {"of", times, "of"},
 		{"加上", plus, "+"}, {"加", plus, "+"}, {"减去", minus, "-"}, {"减", minus, "-"}, {"減", minus, "-"},
 		{"乘以", times, "*"}, {"乘", times, "*"}, {"除以", divide, "/"}, {"除", divide, "/"}, {"的", times, "*"},
 		{"**", power, "^"}, {"^", power, "^"}, {"+", plus, "+"}, {"-", minus, "-"}, {"−", minus, "-"}, {"–", minus, "-"},
