@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -11,8 +12,8 @@ import (
 // that answers now and then.
 const worth = 0.02
 
-// choose picks the sentences worth quoting. A sentence inside one already chosen
-// is left out.
+// choose picks the sentences worth quoting. A sentence that repeats one already
+// chosen is left out.
 func (a *analysis) choose(r ranking, passages []Passage) []Sentence {
 	var out []Sentence
 	for _, i := range r.order {
@@ -24,14 +25,14 @@ func (a *analysis) choose(r ranking, passages []Passage) []Sentence {
 			continue
 		}
 		span := a.quoted(a.narrow(i))
-		if overlaps(out, st.passage, span) {
-			continue
-		}
-		out = append(out, Sentence{
+		quote := Sentence{
 			Passage: st.passage, Start: span.Start, End: span.End,
 			Text:  passages[st.passage].Text[span.Start:span.End],
 			Score: r.belief[i],
-		})
+		}
+		if !slices.ContainsFunc(out, quote.repeats) {
+			out = append(out, quote)
+		}
 	}
 	return out
 }
@@ -53,13 +54,10 @@ func (a *analysis) narrow(i int) int {
 	return i
 }
 
-func overlaps(chosen []Sentence, passage int, sp text.Span) bool {
-	for _, c := range chosen {
-		if c.Passage == passage && sp.Start < c.End && c.Start < sp.End {
-			return true
-		}
-	}
-	return false
+// repeats reports whether two quotes overlap, or are the same words from passages
+// that do.
+func (s Sentence) repeats(other Sentence) bool {
+	return s.Text == other.Text || s.Passage == other.Passage && s.Start < other.End && other.Start < s.End
 }
 
 // quoted is the range to quote for sentence i.

@@ -156,6 +156,19 @@ func TestJudgeQuotes(t *testing.T) {
 	}
 }
 
+// Passages cut with an overlap hold some sentences twice; they are quoted once.
+func TestJudgeOverlap(t *testing.T) {
+	t.Parallel()
+	v := evidence.Judge("How much does a replacement card cost?", []evidence.Passage{card, card})
+	seen := map[string]bool{}
+	for _, s := range v.Sentences {
+		if seen[s.Text] {
+			t.Errorf("%q is quoted twice", s.Text)
+		}
+		seen[s.Text] = true
+	}
+}
+
 func FuzzJudge(f *testing.F) {
 	f.Add("How much does a card cost?", card.Title, card.Text)
 	f.Add("补卡手续费是多少？", cardChinese.Title, cardChinese.Text)
