@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,17 +107,22 @@ func TestKeysAndWorkspaces(t *testing.T) {
 // audited returns what the audit trail says was changed.
 func (m *mesh) audited(t *testing.T) []string {
 	t.Helper()
+	var mu sync.Mutex
 	seen := map[string]bool{}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	_ = m.bus.Consume(ctx, bus.Consumer{Stream: bus.Events, Durable: "test-" + time.Now().Format("150405.000000000")[7:], Subject: "ragmesh.event.v1.audit.>", AckWait: time.Second, MaxInFlight: 10},
 		func(_ context.Context, msg bus.Message) error {
 			var e eventv1.Audited
+			mu.Lock()
+			defer mu.Unlock()
 			if err := proto.Unmarshal(msg.Data, &e); err == nil && e.GetAllowed() {
 				seen[e.GetAction()] = true
 			}
 			return nil
 		})
+	mu.Lock()
+	defer mu.Unlock()
 	var out []string
 	for _, action := range []string{"key.create", "key.revoke", "workspace.create"} {
 		if seen[action] {

@@ -249,17 +249,13 @@ func TestTwoAtOnce(t *testing.T) {
 func TestPeersThatIgnoreTheirDeadline(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
-	p := &peers{
-		search:   func(context.Context) (turn.Found, error) { <-release; return turn.Found{}, nil },
-		generate: func(context.Context, turn.Generate) (turn.Stream, error) { <-release; return nil, io.EOF },
-	}
-	a := answerer(t, p)
+	silent := func(context.Context, turn.Generate) (turn.Stream, error) { <-release; return nil, io.EOF }
+	a := answerer(t, &peers{search: func(context.Context) (turn.Found, error) { <-release; return turn.Found{}, nil }, generate: silent})
 	got, _ := ask(t, a, turn.Question{Workspace: "w", Text: question})
 	if diff := cmp.Diff("retriever/timeout", degraded(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	p.search = nil
-	got, _ = ask(t, a, turn.Question{Workspace: "w", Text: question})
+	got, _ = ask(t, answerer(t, &peers{generate: silent}), turn.Question{Workspace: "w", Text: question})
 	if diff := cmp.Diff("llm-gateway/timeout", degraded(got)); diff != "" || !strings.Contains(got.Answer, fact) {
 		t.Errorf("answer %q (-want +got):\n%s", got.Answer, diff)
 	}
@@ -368,27 +364,28 @@ func TestTooMany(t *testing.T) {
 // TestNothingIsLeftBehind runs turns that end in every way and counts goroutines.
 func TestNothingIsLeftBehind(t *testing.T) { // counts goroutines
 	hang := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
-	p := &peers{}
 	short := func(c *turn.Config) {
 		c.Budget.Retrieve, c.Budget.FirstToken = 10*time.Millisecond, 10*time.Millisecond
 	}
-	a := answerer(t, p, short)
+	all := []*turn.Answerer{
+		answerer(t, &peers{}, short),
+		answerer(t, &peers{search: func(ctx context.Context) (turn.Found, error) { return turn.Found{}, hang(ctx) }}, short),
+		answerer(t, &peers{generate: func(ctx context.Context, _ turn.Generate) (turn.Stream, error) { return nil, hang(ctx) }}, short),
+	}
 	run := func() {
-		p.search, p.generate = nil, nil
-		ask(t, a, turn.Question{Workspace: "w", Text: question})
-		p.search = func(ctx context.Context) (turn.Found, error) { return turn.Found{}, hang(ctx) }
-		ask(t, a, turn.Question{Workspace: "w", Text: question})
-		p.search = nil
-		p.generate = func(ctx context.Context, _ turn.Generate) (turn.Stream, error) { return nil, hang(ctx) }
-		ask(t, a, turn.Question{Workspace: "w", Text: question})
+		for _, a := range all {
+			ask(t, a, turn.Question{Workspace: "w", Text: question})
+		}
 	}
 	run()
 	before := runtime.NumGoroutine()
 	for range 30 {
 		run()
 	}
-	if err := a.Drain(t.Context()); err != nil {
-		t.Fatal(err)
+	for _, a := range all {
+		if err := a.Drain(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if after := runtime.NumGoroutine(); after > before+5 {
 		t.Errorf("%d goroutines before, %d after", before, after)
