@@ -16,6 +16,7 @@ func (a *app) config() *cobra.Command {
 func addConfig(c *cobra.Command, dir *string) {
 	c.Flags().StringVar(dir, "config", "", "folder with the configuration")
 	must(c.MarkFlagRequired("config"))
+	must(c.MarkFlagDirname("config"))
 }
 
 func (a *app) configCheck() *cobra.Command {

@@ -64,6 +64,7 @@ collection's own document ids. Passages of one document count once, where the be
 	c.Flags().StringVar(&strategy, "strategy", "", "retrieval strategy (default: the configured one)")
 	c.Flags().IntVar(&concurrency, "concurrency", 4, "queries under way at the same time")
 	must(c.MarkFlagRequired("dataset"))
+	must(c.MarkFlagDirname("dataset"))
 	return c
 }
 

@@ -58,4 +58,5 @@ func (a *app) runNATS(ctx context.Context, dir, addr string) (err error) {
 
 func addData(c *cobra.Command, data *string) {
 	c.Flags().StringVar(data, "data", ".ragmesh", "folder that everything is kept in")
+	must(c.MarkFlagDirname("data"))
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,10 +107,14 @@ func (w *wiring) addShared(host process.Config) error {
 	w.group.Add(process.AdminComponent(admin, health.Handler(health.Options{
 		State: w.state, Live: w.live, Metrics: telemetry.MetricsHandler(w.registry), Pprof: host.Admin.Pprof, Version: telemetry.Version,
 	}), func(a net.Addr) { w.adminAddr = a }))
+	var lock *process.Lock // `ragmesh nats` takes the same one
 	w.group.Add(lifecycle.Component{
 		Name: "nats",
 		Start: func(ctx context.Context) (err error) {
 			dir := filepath.Join(w.o.Data, "nats")
+			if lock, err = process.LockDir(dir); err != nil {
+				return err
+			}
 			w.nats, err = bus.Serve(ctx, bus.ServerOptions{Dir: dir, Log: w.o.Log, Registry: w.registry})
 			if err == nil {
 				w.o.Ready("nats", "in process, data in "+dir)
@@ -118,7 +123,7 @@ func (w *wiring) addShared(host process.Config) error {
 		},
 		Stop: func(context.Context) error {
 			w.nats.Shutdown()
-			return nil
+			return lock.Unlock()
 		},
 	})
 	return nil
@@ -155,12 +160,7 @@ func (w *wiring) add(p *part) {
 		Name:  p.name + "'s connections",
 		Start: func(ctx context.Context) error { return w.connect(ctx, p) },
 		Stop: func(ctx context.Context) error {
-			err := p.env.Telemetry.Shutdown(ctx)
-			p.env.Bus.Close()
-			if p.lock != nil {
-				err = errors.Join(err, p.lock.Unlock())
-			}
-			return err
+			return errors.Join(p.env.Telemetry.Shutdown(ctx), p.release())
 		},
 	})
 	w.group.Add(lifecycle.Component{
@@ -179,6 +179,11 @@ func (w *wiring) add(p *part) {
 func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 	env := &process.Env{Live: w.live, Verifier: w.verifier, ConfigDir: w.o.ConfigDir, Version: telemetry.Version}
 	p.env = env
+	defer func() {
+		if err != nil { // nobody stops what has not started
+			err = errors.Join(err, p.release())
+		}
+	}()
 	if !p.stateless {
 		env.DataDir = filepath.Join(w.o.Data, p.name)
 		if p.lock, err = process.LockDir(env.DataDir); err != nil {
@@ -192,20 +197,29 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 		return err
 	}
 	if err := env.Bus.EnsureTopology(ctx); err != nil {
-		env.Bus.Close()
 		return err
 	}
 	env.Telemetry, err = telemetry.New(ctx, telemetry.Options{
 		Service: p.name, Version: telemetry.Version, Log: w.o.Log, Registry: w.registry, Spans: env.Bus.Spans(p.name), SampleRatio: p.sampleRatio,
 	})
 	if err != nil {
-		env.Bus.Close()
 		return err
 	}
 	env.Dial = func(_, audience string) rpc.Conn {
 		return rpc.Dial(w.pipes[audience].Target(audience), rpc.ClientOptions{Telemetry: env.Telemetry, Signer: env.Signer, Audience: audience})
 	}
 	return nil
+}
+
+// release gives back what connect took, as far as it got.
+func (p *part) release() (err error) {
+	if p.env.Bus != nil {
+		p.env.Bus.Close()
+	}
+	if p.lock != nil {
+		err = p.lock.Unlock()
+	}
+	return err
 }
 
 // host builds a service and its server.
@@ -221,7 +235,9 @@ func (w *wiring) host(ctx context.Context, p *part) (err error) {
 	p.service.Register(mux)
 	p.server = rpc.NewServer(mux, rpc.ServerOptions{MaxInFlight: p.maxInFlight})
 	w.state.Watch(func(ctx context.Context) []health.Component {
-		rows := p.service.Ready(ctx)
+		connection := health.Component{Name: "nats"}
+		connection.Ready, connection.Detail = p.env.Bus.Healthy()
+		rows := append(slices.Clone(p.service.Ready(ctx)), connection)
 		for i := range rows {
 			rows[i].Name = p.name + "/" + rows[i].Name
 		}
