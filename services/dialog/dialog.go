@@ -64,11 +64,11 @@ type Service struct {
 // New makes the service. It calls nobody yet.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	t := deps.Telemetry
-	s := &Service{live: deps.Live, drainFor: cfg.Turn.Budget.Save + time.Second, configured: cfg.Auth.Configured()}
+	s := &Service{live: deps.Live, drainFor: cfg.Turn.Budget.Save + 5*time.Second, configured: cfg.Auth.Configured()}
 	var err error
 	if s.store, err = store.Open(ctx, store.Deps{
 		Bus: deps.Bus, Codec: record.Codec{}, Dir: filepath.Join(deps.DataDir, "spool"), Now: deps.Clock,
-		TurnFor: cfg.Turn.Budget.Turn + 10*time.Second, Registry: t.Registry, Log: t.Log,
+		SaveFor: cfg.Turn.Budget.Save, TurnFor: cfg.Turn.Budget.Turn + 10*time.Second, Registry: t.Registry, Log: t.Log,
 	}); err != nil {
 		return nil, err
 	}

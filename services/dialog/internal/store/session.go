@@ -71,6 +71,8 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 
 // noteSession brings a session up to date with a turn of it.
 func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
+	ctx, cancel := context.WithTimeout(ctx, s.saveFor)
+	defer cancel()
 	_, err := s.change(ctx, t.Workspace, t.Session, func(e *Session, known bool) error {
 		if !known {
 			*e = Session{Title: Title(t.Question), User: t.User, CreatedAt: t.StartedAt}
@@ -85,6 +87,23 @@ func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
 		return nil
 	})
 	return err
+}
+
+// catchUp brings up to date the sessions that could not be when their turns were saved.
+func (s *Store) catchUp(ctx context.Context, beat func()) {
+	s.mu.Lock()
+	pending := s.pending
+	s.pending = nil
+	s.mu.Unlock()
+	for i, t := range pending {
+		beat()
+		if err := s.noteSession(ctx, t); err != nil {
+			s.mu.Lock()
+			s.pending = append(pending[i:], s.pending...)
+			s.mu.Unlock()
+			return
+		}
+	}
 }
 
 // Title makes a title of a question: one line of at most 200 bytes.

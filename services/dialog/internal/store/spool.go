@@ -23,7 +23,6 @@ const (
 	maxSpooled = 20_000
 	// drainEvery is how often the spool is looked at.
 	drainEvery = 2 * time.Second
-	drainCall  = 5 * time.Second
 	suffix     = ".turn"
 	spoiled    = ".unreadable"
 )
@@ -80,36 +79,40 @@ func openSpool(dir string, registry prometheus.Registerer) (*spool, error) {
 	return s, nil
 }
 
-// put stores a turn durably.
-func (s *spool) put(name string, payload []byte) (err error) {
+// put stores a turn durably. Several may be put at once: their syncs share the disk's time.
+func (s *spool) put(name string, payload []byte) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.names[name] {
+	known, full := s.names[name], len(s.names) >= maxSpooled
+	s.mu.Unlock()
+	if known {
 		return nil
 	}
-	if len(s.names) >= maxSpooled {
+	if full {
 		return fault.New(fault.Exhausted, fault.StoreUnavailable, "the spool is full: %d turns wait for NATS", maxSpooled)
 	}
+	if err := s.write(name, payload); err != nil {
+		return fmt.Errorf("spool turn: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.names[name] = true
+	s.depth.Set(float64(len(s.names)))
+	return nil
+}
+
+func (s *spool) write(name string, payload []byte) error {
 	temporary := filepath.Join(s.dir, "."+name)
-	defer func() {
-		if err != nil {
-			_ = os.Remove(temporary)
-			err = fmt.Errorf("spool turn: %w", err)
-		}
-	}()
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // a name made by slug
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(payload)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = os.Rename(temporary, s.path(name))
 	}
-	if err := os.Rename(temporary, s.path(name)); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, os.Remove(temporary))
 	}
-	s.names[name] = true
-	s.depth.Set(float64(len(s.names)))
 	return syncDir(s.dir)
 }
 
@@ -195,6 +198,7 @@ func (s *Store) Drain(ctx context.Context, beat func()) error {
 		beat()
 		if ok, _ := s.bus.Healthy(); ok {
 			s.drain(ctx, beat)
+			s.catchUp(ctx, beat)
 		}
 		select {
 		case <-ctx.Done():
@@ -218,8 +222,6 @@ func (s *Store) drain(ctx context.Context, beat func()) {
 }
 
 func (s *Store) move(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, drainCall)
-	defer cancel()
 	payload, err := os.ReadFile(s.spool.path(name))
 	if errors.Is(err, fs.ErrNotExist) { // its session was deleted meanwhile
 		return s.spool.drop(name)

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,9 @@ type Deps struct {
 	// Dir is the spool's folder; it is made when it is not there.
 	Dir string
 	Now func() time.Time
+	// SaveFor is how long the turns stream gets to take a turn; then it goes to the spool. The session's view gets as long
+	// again. 0 means half a second.
+	SaveFor time.Duration
 	// TurnFor is the longest a turn may run: a request id whose turn has not ended by then is free again.
 	TurnFor  time.Duration
 	Registry prometheus.Registerer
@@ -50,8 +54,15 @@ type Store struct {
 	spool    *spool
 	now      func() time.Time
 	turnFor  time.Duration
+	saveFor  time.Duration
 	log      zerolog.Logger
+
+	mu      sync.Mutex
+	pending []turn.Turn // whose sessions are not up to date; only what a session shows of them
 }
+
+// maxPending bounds the sessions that wait to be brought up to date.
+const maxPending = 10_000
 
 var _ turn.Store = (*Store)(nil)
 
@@ -67,7 +78,10 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	}
 	s := &Store{
 		bus: deps.Bus, codec: deps.Codec, sessions: sessions, requests: requests,
-		now: deps.Now, turnFor: deps.TurnFor, log: deps.Log,
+		now: deps.Now, turnFor: deps.TurnFor, saveFor: deps.SaveFor, log: deps.Log,
+	}
+	if s.saveFor <= 0 {
+		s.saveFor = 500 * time.Millisecond
 	}
 	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
 		return nil, err
@@ -75,7 +89,8 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	return s, nil
 }
 
-// Save implements [turn.Store]. A turn that is there already counts as stored.
+// Save implements [turn.Store]. A turn that is there already counts as stored. The stream's time is bounded; that of the
+// disk is not: a turn that was said has to be somewhere.
 func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 	payload, err := s.codec.Encode(t)
 	if err != nil {
@@ -93,18 +108,21 @@ func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 	}
 	// The turn is safe; what follows is a view of it.
 	if err := s.noteSession(ctx, t); err != nil {
-		s.log.Warn().Err(err).Str("session", t.Session).Msg("session list was not updated")
+		s.log.Debug().Err(err).Str("session", t.Session).Msg("session list is updated later")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if len(s.pending) < maxPending {
+			s.pending = append(s.pending, turn.Turn{
+				ID: t.ID, Workspace: t.Workspace, Session: t.Session, User: t.User, Question: Title(t.Question), StartedAt: t.StartedAt, CompletedAt: t.CompletedAt,
+			})
+		}
 	}
 	return turn.StoredStream, nil
 }
 
-// publish leaves a fifth of the time for the spool.
 func (s *Store) publish(ctx context.Context, t turn.Turn, payload []byte) error {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)*4/5)
-		defer cancel()
-	}
+	ctx, cancel := context.WithTimeout(ctx, s.saveFor)
+	defer cancel()
 	err := s.bus.Publish(ctx, bus.TurnSubject(t.Workspace, t.Session, t.ID), t.ID, payload)
 	if errors.Is(err, bus.ErrExists) {
 		return nil

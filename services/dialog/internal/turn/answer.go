@@ -382,13 +382,17 @@ func (r *run) verified(ctx context.Context) {
 	st.end(StatusOK, found, nil)
 }
 
+// patience is what a save may take beyond its budget until it counts as failed: the store gives up on the stream in time, but
+// a disk under load takes as long as it takes.
+const patience = 15 * time.Second
+
 // finish saves the turn and sends its end. The save has its own budget, whatever became of the caller.
 func (r *run) finish(ctx context.Context) {
 	t := &r.turn
 	t.CompletedAt = r.a.now()
 	t.bound()
 	_, span := r.a.tracer.Start(ctx, "turn.save")
-	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.a.cfg.Budget.Save+grace, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
+	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.a.cfg.Budget.Save+patience, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
 	span.End()
 	// What became of the record is not in the record: it is in the last event.
 	log := r.a.log(ctx)
