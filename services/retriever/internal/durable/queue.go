@@ -20,7 +20,7 @@ import (
 
 const (
 	// lease is how long a job stays with a worker that gives no sign; extended as long as it works.
-	lease = time.Minute
+	lease = 20 * time.Second
 	// maxWork is how long a job may keep its lease in all. After it another worker gets it, whatever the first is doing.
 	maxWork = 30 * time.Minute
 	// maxAttempts of a job before its document has failed.
