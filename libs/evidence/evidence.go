@@ -5,8 +5,8 @@
 // It reads a question as the words, names and numbers an answering sentence has
 // to share with it and the kind of thing asked for (a person, a time, a number
 // with its unit ...), measures every sentence against that, and weighs the
-// result with two small linear models whose weights are committed in model.go
-// together with how they were obtained.
+// result with two small linear models whose weights are committed in weights.go; TestFit says
+// how they were obtained, TestMeasure how good they are.
 //
 // Everything here is a pure function: deterministic, safe for concurrent use,
 // and linear in the size of the passages.
