@@ -18,7 +18,7 @@ func clock() time.Time { return time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC) }
 func newTrail(t *testing.T, p Publisher) *Trail {
 	t.Helper()
 	var n atomic.Int32
-	trail, err := New(p, func() string { return string(rune('a' + n.Add(1) - 1)) }, clock, prometheus.NewRegistry(), zerolog.Nop())
+	trail, err := New(p, func() string { return string('a' + n.Add(1) - 1) }, clock, prometheus.NewRegistry(), zerolog.Nop())
 	if err != nil {
 		t.Fatal(err)
 	}
