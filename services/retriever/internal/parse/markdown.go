@@ -250,22 +250,36 @@ func (r *renderer) item(n ast.Node, depth int) (string, error) {
 	return strings.Join(parts, "\n"), nil
 }
 
-// table writes one line per row; the bars at both ends mark it as a row wherever its text is read.
+// table writes one line per row; the bars at both ends mark it as a row wherever its text is read. Every cell carries its
+// column's heading ("Fee: 12 euros"), because a row is read, found and cited without the rows above it.
 func (r *renderer) table(n ast.Node) string {
-	var rows []string
+	var rows, headings []string
 	for row := n.FirstChild(); row != nil; row = row.NextSibling() {
-		var cells []string
-		blank := true
-		for cell := row.FirstChild(); cell != nil; cell = cell.NextSibling() {
-			s := strings.ReplaceAll(r.inline(cell), "\n", " ")
-			blank = blank && s == ""
-			cells = append(cells, s)
+		_, heading := row.(*extast.TableHeader)
+		if heading && row.NextSibling() != nil {
+			headings = r.cells(row)
+			continue
 		}
-		if !blank {
-			rows = append(rows, "| "+strings.Join(cells, " | ")+" |")
+		cells := r.cells(row)
+		if strings.Join(cells, "") == "" {
+			continue
 		}
+		for i, cell := range cells {
+			if cell != "" && i < len(headings) && headings[i] != "" {
+				cells[i] = headings[i] + ": " + cell
+			}
+		}
+		rows = append(rows, "| "+strings.Join(cells, " | ")+" |")
 	}
 	return strings.Join(rows, "\n")
+}
+
+func (r *renderer) cells(row ast.Node) []string {
+	var cells []string
+	for cell := row.FirstChild(); cell != nil; cell = cell.NextSibling() {
+		cells = append(cells, strings.ReplaceAll(r.inline(cell), "\n", " "))
+	}
+	return cells
 }
 
 // code writes a code block with its fences, its lines untouched.

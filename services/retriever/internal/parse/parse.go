@@ -36,7 +36,7 @@ const (
 	Paragraph Kind = iota
 	Heading
 	List
-	Table // one "| a | b |" line per row
+	Table // one "| Heading: cell | ... |" line per row
 	Code  // with its fences
 )
 

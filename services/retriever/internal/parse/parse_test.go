@@ -41,7 +41,7 @@ func TestMarkdownText(t *testing.T) {
 		"a comment never closed is text": {in: "before\n\n<p>x <!-- after", title: "page", want: "before\n\nx"},
 		"a comment between rows does not tear the table": {
 			in:    "| a | b |\n|---|---|\n<!-- | c | d | -->\n| 1 | 2 |\n<!--\n| e |\n-->\n| 3 | 4 |",
-			title: "page", want: "| a | b |\n| 1 | 2 |\n| 3 | 4 |",
+			title: "page", want: "| a: 1 | b: 2 |\n| a: 3 | b: 4 |",
 		},
 		"a comment between items does not tear the list": {
 			in:    "1. one\n<!--\n2. two\n-->\n2. 二\n   <!-- x -->\n   more\n   - sub",
@@ -102,7 +102,7 @@ func TestBlocks(t *testing.T) {
 		{parse.Heading, 1, "One"},
 		{parse.Paragraph, 0, "Para"},
 		{parse.List, 0, "- a\n- b"},
-		{parse.Table, 0, "| x |\n| 1 |"},
+		{parse.Table, 0, "| x: 1 |"},
 		{parse.Code, 0, "```\ncode\n```"},
 		{parse.Heading, 2, "Quoted"},
 		{parse.Paragraph, 0, "text"},
