@@ -42,7 +42,7 @@ type sentence struct {
 	size       int    // content tokens
 	clash      bool   // says the opposite of a word of the question
 	negated    bool
-	defines    bool // opens with what the question asks about and says what that is or does
+	fits       bool // has the form asked for: says what the subject is or does, or names several things
 	anchored   bool // a candidate stands beside the anchor of the question
 }
 

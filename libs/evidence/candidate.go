@@ -59,7 +59,7 @@ func isQuantity(t text.Token, raw, before string) bool {
 }
 
 // isDuration reports whether a token is a number with a unit of time (or, as "how
-// long" asks for it too, of length) or a word for a period or frequency.
+// long" asks for it too, of length, be it in characters) or a word for a period or frequency.
 func isDuration(t text.Token, raw, after string) bool {
 	switch t.Kind {
 	case text.Number:
@@ -88,8 +88,8 @@ func isDuration(t text.Token, raw, after string) bool {
 // hasUnit reports whether s starts with a unit of time or length.
 func hasUnit(s string) bool {
 	for _, u := range [...]string{"second", "minute", "hour", "day", "week", "month", "year", "decade", "centur", "millisecond", "time",
-		"mile", "kilomet", "met", "feet", "foot", "inch", "km", "m ", "s ", "ms ", "hundred", "thousand", "million",
-		"秒", "分", "小时", "天", "日", "周", "星期", "月", "年", "世纪", "毫秒", "公里", "千米", "米", "公尺", "厘米", "次", "十", "百", "千", "万"} {
+		"character", "byte", "letter", "word", "mile", "kilomet", "met", "feet", "foot", "inch", "km", "m ", "s ", "ms ", "hundred", "thousand", "million",
+		"字符", "字节", "个字", "秒", "分", "小时", "天", "日", "周", "星期", "月", "年", "世纪", "毫秒", "公里", "千米", "米", "公尺", "厘米", "次", "十", "百", "千", "万"} {
 		if strings.HasPrefix(s, u) {
 			return true
 		}

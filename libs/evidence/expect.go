@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -18,7 +19,8 @@ const (
 	duration // how long, how often
 	reason
 	manner     // how to
-	definition // what is X
+	definition // what is X, what does X do
+	listing    // which ones there are
 	yesNo
 	occasion // when something happens each time, rather than on which date
 	setting  // the value something is set to, often by default
@@ -50,16 +52,28 @@ func expectation(s string, tokens []text.Token, chinese bool) answer {
 		if a.kind == quantity || a.kind == duration {
 			a.counted = chineseCounted(s)
 		}
-		if strings.Contains(s, "默认") && (a.kind == anything || a.kind == definition || a.kind == quantity && strings.Contains(s, "值")) {
+		if strings.Contains(s, "默认") && !asksKind(s) && (a.kind == anything || a.kind == definition || a.kind == quantity && strings.Contains(s, "值")) {
 			a.kind = setting
 		}
 		return a
 	}
 	a := expectEnglish(s, tokens)
-	if (a.kind == anything || a.kind == definition || a.kind == yesNo) && strings.Contains(s, "default") {
+	if (a.kind == anything || a.kind == definition || a.kind == yesNo) && strings.Contains(s, "default") && !asksKind(s) {
 		a.kind = setting
 	}
 	return a
+}
+
+// asksKind reports whether a question asks which of several kinds ("which type of", 哪种): the answer is a plain word, not a
+// value as a setting has.
+func asksKind(s string) bool {
+	s = strings.ToLower(s)
+	for _, w := range [...]string{"kind of", "type of", "sort of", "form of", "which mode", "which method", "which strategy", "which policy", "哪种", "哪一种", "何种", "什么样的"} {
+		if strings.Contains(s, w) {
+			return true
+		}
+	}
+	return false
 }
 
 func expectEnglish(s string, tokens []text.Token) answer {
@@ -105,15 +119,26 @@ func expectEnglish(s string, tokens []text.Token) answer {
 					break
 				}
 			}
-			if i == 0 && (w == "what's" || next == "is" || next == "are") && len(words) <= i+6 {
-				return only(definition)
-			}
-			return only(anything)
+			return expectWhat(words, i)
 		}
 	}
 	switch at(words, 0) {
 	case "is", "are", "was", "were", "do", "does", "did", "can", "could", "will", "would", "should", "has", "have", "may", "must":
 		return only(yesNo)
+	}
+	return only(anything)
+}
+
+// expectWhat tells what "what" or "which" asks for when no noun beside it does.
+func expectWhat(words []string, i int) answer {
+	next, last := at(words, i+1), words[len(words)-1]
+	switch {
+	case next == "are" && (i == 0 || i == 1):
+		return only(listing)
+	case (next == "does" || next == "do") && last == "do", next == "is" && last == "for":
+		return only(definition)
+	case i == 0 && (words[i] == "what's" || next == "is") && len(words) <= i+6:
+		return only(definition)
 	}
 	return only(anything)
 }
@@ -158,6 +183,10 @@ func headNoun(w string) (kind answerKind, repeated bool) {
 	case "population", "size", "temperature", "length", "height", "distance", "cost", "price", "limit", "maximum", "minimum", "rate",
 		"age", "weight", "speed", "fee", "ratio", "depth", "port":
 		return quantity, true
+	case "kinds", "types", "classes", "modes", "options", "phases", "states", "categories", "components", "fields", "values":
+		return listing, true
+	case "purpose", "role", "function":
+		return definition, false
 	case "timeout", "interval", "duration", "deadline":
 		return duration, true
 	case "person", "president", "king", "queen", "author", "singer", "man", "woman", "actor", "actress", "emperor", "scientist",
@@ -185,16 +214,23 @@ func chineseQuestions() []questionWords {
 		{person, []string{"谁", "何人", "哪位", "什么人", "哪个人"}},
 		{reason, []string{"为什么", "为何", "什么原因", "原因"}},
 		{manner, []string{"如何", "怎么样", "怎么", "怎样"}},
+		{definition, purposes()},
 		{definition, []string{"是什么", "什么是", "指什么", "是指", "何谓"}},
+		{listing, []string{"有哪些", "哪些", "哪几种", "哪几类", "哪几个", "哪几"}},
 		{yesNo, []string{"吗", "是否", "能否", "可否", "能不能", "可不可以", "是不是", "会不会"}},
-		{anything, []string{"什么", "哪些", "哪种", "哪个", "哪一个", "哪一", "哪几", "何种", "请问", "有何"}},
+		{anything, []string{"什么", "哪种", "哪个", "哪一个", "哪一", "何种", "请问", "有何"}},
 	}
+}
+
+// purposes are the Chinese ways to ask what something is for.
+func purposes() []string {
+	return []string{"有什么作用", "有何作用", "起什么作用", "的作用是什么", "有什么用途", "有什么用", "的用途是什么", "是做什么的", "是干什么的", "做什么用", "有什么功能"}
 }
 
 func expectChinese(s string) answerKind {
 	for _, q := range chineseQuestions() {
 		for _, w := range q.words {
-			if strings.Contains(s, w) && (q.kind != definition || strings.HasPrefix(s, "什么是") || strings.HasPrefix(s, "何谓") || isShort(s)) {
+			if strings.Contains(s, w) && (q.kind != definition || strings.HasPrefix(s, "什么是") || strings.HasPrefix(s, "何谓") || isShort(s) || slices.Contains(purposes(), w)) {
 				return q.kind
 			}
 		}

@@ -87,8 +87,11 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 		}
 		seen |= hit
 		if hit != 0 {
-			if st.news == 0 && !st.defines {
-				st.defines = defines(s[t.End:])
+			switch {
+			case m.q.expects.kind == listing:
+				st.fits = st.fits || st.list || enumerates(s[t.End:tokens[len(tokens)-1].End])
+			case st.news == 0 && !st.fits:
+				st.fits = defines(s[t.End:])
 			}
 			lastMatched = t.Position
 			st.near = min(st.near, t.Position-lastCand)
@@ -210,6 +213,35 @@ func defines(after string) bool {
 		}
 	}
 	return false
+}
+
+// enumerates reports whether the words after a subject name several things: "are A, B and C", 有 A、B 和 C.
+func enumerates(after string) bool {
+	after = strings.TrimLeft(after, " *_`")
+	for _, w := range [...]string{"are", "include", "includes", "comprise", "consist of", ":", "：", "有", "包括", "包含", "分为", "是", "为", "如下"} {
+		after = strings.TrimPrefix(after, w)
+	}
+	// The first two things are near; a comma further on parts clauses.
+	if at := strings.Index(after, "、"); at >= 0 && at <= maxItem {
+		return true
+	}
+	first := strings.Index(after, ", ")
+	if first < 0 || first > maxItem {
+		return false
+	}
+	rest := after[first+2:]
+	return min(index(rest, ", "), index(rest, "and "), index(rest, "or ")) <= min(maxItem, len(rest)-1)
+}
+
+// maxItem is the most bytes that one thing of an enumeration takes.
+const maxItem = 40
+
+// index is [strings.Index], with the end of s for what is not in it.
+func index(s, part string) int {
+	if i := strings.Index(s, part); i >= 0 {
+		return i
+	}
+	return len(s)
 }
 
 // limit recognises wordings of a maximum or minimum that share no word with a

@@ -31,7 +31,7 @@ const (
 	hasName   // person, place
 	nearName
 	nameWords
-	isDefinition
+	hasForm   // definition, listing: it has that form
 	isForeign // in another language than the question
 	sentenceFeatures
 )
@@ -69,8 +69,8 @@ func (a *analysis) features(i int) [sentenceFeatures]float64 {
 		f[hasTime], f[nearTime], f[timeWords] = has, near, has*own
 	case person, place:
 		f[hasName], f[nearName], f[nameWords] = has, near, has*own
-	case definition:
-		f[isDefinition] = oneIf(st.defines)
+	case definition, listing:
+		f[hasForm] = oneIf(st.fits)
 	}
 	return f
 }

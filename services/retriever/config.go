@@ -1,6 +1,7 @@
 package retriever
 
 import (
+	"io"
 	"path/filepath"
 	"time"
 
@@ -54,6 +55,16 @@ func Defaults() Config {
 		Index:  Index{MaxOpen: 64},
 		Search: Search{Strategy: builtIn},
 	}
+}
+
+// Reference writes the page of retriever.yaml and of strategies.
+func Reference(w io.Writer) error {
+	if err := config.Reference(w, "retriever", Defaults()); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(w, "\n")
+	return config.ReferenceDir(w, "retrieval/*.yaml, retrieval/*.json",
+		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults())
 }
 
 // Validate says what in a configuration is not as it must be.

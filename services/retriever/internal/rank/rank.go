@@ -71,6 +71,18 @@ func NewQuery(s string) Query {
 	return q
 }
 
+// Covers reports whether the query asks about what s names: it has every word of s with content, and there is one.
+func (q Query) Covers(s string) bool {
+	named := false
+	for _, t := range content(s) {
+		if _, ok := q.index[t.Term]; !ok {
+			return false
+		}
+		named = true
+	}
+	return named
+}
+
 // walker finds pairs of neighbours among tokens without stop words. Chinese has its own pairs and takes no part.
 type walker struct {
 	position int // of the present token; the caller's to move

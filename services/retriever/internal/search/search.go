@@ -146,9 +146,12 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 			break
 		}
 		score := scorer.Score(c.Terms)
-		passages = append(passages, Passage{
-			Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs},
-		})
+		p := Passage{Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs}}
+		if c.Ordinal == 0 && query.Covers(c.Title) {
+			p.Parts["lead"] = leadWeight * p.Score
+			p.Score += p.Parts["lead"]
+		}
+		passages = append(passages, p)
 	}
 	out.Candidates = len(passages)
 	if err := ctx.Err(); err != nil {
@@ -160,6 +163,10 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	out.Passages = joinNeighbours(passages, cmp.Or(r.TopK, strategy.TopK))
 	return out, nil
 }
+
+// leadWeight is what the opening of a document gains, as a share of its score, when the query names all that the document is
+// about: "what is a DaemonSet" is answered where the page on DaemonSets begins, in words that the rest of the page repeats.
+const leadWeight = 0.25
 
 func late(message string) Degradation {
 	return Degradation{Stage: "retriever", Reason: "timeout", Message: message}
