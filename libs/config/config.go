@@ -5,7 +5,7 @@
 // A configuration is a struct. Its tags say the rest:
 //
 //	yaml:"top_k"        the key; ",inline" for a struct whose keys stand on this level; "-" for none
-//	doc:"..."           one sentence with unit and bounds, for the reference
+//	doc:"..."           one sentence with unit and bounds, for the reference; "-" on an inlined struct: described elsewhere
 //	live:"true"         a change needs no restart
 //	oneof:"a,b"         the only values allowed
 //	revision:"-"        where the process runs, not what it does: no part of the revision

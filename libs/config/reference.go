@@ -11,19 +11,27 @@ import (
 
 // Reference writes the page of a service's configuration: one row per key with its type, default, whether a change is live
 // and what it means. A key without `doc` is an error, so that none goes undocumented.
+// Keys of an inlined struct with `doc:"-"` are left out: another part of the page has them.
 func Reference(w io.Writer, service string, defaults any) error {
-	r := reference{}
-	r.section(reflect.ValueOf(defaults), "", false)
-	if len(r.missing) > 0 {
-		return fmt.Errorf("write reference of %s: no doc tag on %s", service, strings.Join(r.missing, ", "))
-	}
-	_, err := fmt.Fprintf(w, `## %[1]s
+	about := fmt.Sprintf("File `%[1]s.yaml`. The environment variable of `a.b_c` is `%[2]sA__B_C`, the flag `--set a.b_c=VALUE`.", service, EnvPrefix(service))
+	return ReferencePart(w, service, about, defaults, false)
+}
 
-File `+"`%[1]s.yaml`"+`. The environment variable of `+"`a.b_c` is `%[2]sA__B_C`, the flag `--set a.b_c=VALUE`"+`.
+// ReferencePart writes a part of a page that is not one service's file: keys that several have, or those of the files in a
+// folder. With live, changes of all keys are.
+func ReferencePart(w io.Writer, title, about string, defaults any, live bool) error {
+	r := reference{}
+	r.section(reflect.ValueOf(defaults), "", live)
+	if len(r.missing) > 0 {
+		return fmt.Errorf("write reference of %s: no doc tag on %s", title, strings.Join(r.missing, ", "))
+	}
+	_, err := fmt.Fprintf(w, `## %s
+
+%s
 
 | Key | Type | Default | Change | Meaning |
 |---|---|---|---|---|
-%[3]s`, service, EnvPrefix(service), r.rows.String())
+%s`, title, about, r.rows.String())
 	return err
 }
 
@@ -43,6 +51,10 @@ func (r *reference) section(v reflect.Value, path string, live bool) {
 }
 
 func (r *reference) key(f field, v reflect.Value, path string, live bool) {
+	if f.elsewhere {
+		return
+	}
+	def := defaultOf(v)
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			v = reflect.Zero(v.Type().Elem())
@@ -57,7 +69,7 @@ func (r *reference) key(f field, v reflect.Value, path string, live bool) {
 	if f.doc == "" {
 		r.missing = append(r.missing, path)
 	}
-	r.row(path, typeName(v.Type()), defaultOf(v), live, meaning(f))
+	r.row(path, typeName(v.Type()), def, live, meaning(f))
 	switch element := v.Type(); {
 	case isText(element):
 	case element.Kind() == reflect.Map && isSection(element.Elem()):

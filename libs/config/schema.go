@@ -17,6 +17,8 @@ type field struct {
 	oneOf []string
 	// local keys say where a process runs and not what it does, from `revision:"-"`: they are no part of the revision.
 	local bool
+	// elsewhere keys are described in another part of the reference, from `doc:"-"` on the struct that is inlined.
+	elsewhere bool
 }
 
 // fieldsOf returns the keys of a struct in order, those of inlined structs among them.
@@ -31,7 +33,9 @@ func fieldsOf(t reflect.Type) []field {
 		case options == "inline":
 			for _, f := range fieldsOf(sf.Type) {
 				f.index = append([]int{i}, f.index...)
+				f.live = f.live || sf.Tag.Get("live") == "true"
 				f.local = f.local || sf.Tag.Get("revision") == "-"
+				f.elsewhere = f.elsewhere || sf.Tag.Get("doc") == "-"
 				fields = append(fields, f)
 			}
 			continue

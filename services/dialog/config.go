@@ -2,6 +2,7 @@ package dialog
 
 import (
 	"errors"
+	"io"
 	"net/url"
 
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -16,7 +17,7 @@ const Port = 8080
 
 // Config is dialog's configuration.
 type Config struct {
-	process.Config `yaml:",inline"`
+	process.Config `yaml:",inline" doc:"-"`
 	Auth           access.Config `yaml:"auth"`
 	Peers          Peers         `yaml:"peers" revision:"-"`
 	Turn           turn.Config   `yaml:"turn"`
@@ -54,6 +55,9 @@ func Defaults() Config {
 		Plan:   plan.Defaults(),
 	}
 }
+
+// Reference writes the page of dialog.yaml.
+func Reference(w io.Writer) error { return config.Reference(w, "dialog", Defaults()) }
 
 // Validate checks what no section can tell alone: that nobody outside reaches a server that asks nobody who they are.
 func (c Config) Validate() error {

@@ -2,6 +2,7 @@ package eval
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -14,7 +15,7 @@ const Port = 8084
 
 // Config is eval's configuration.
 type Config struct {
-	process.Config `yaml:",inline"`
+	process.Config `yaml:",inline" doc:"-"`
 	Trace          Trace     `yaml:"trace"`
 	Retention      Retention `yaml:"retention"`
 }
@@ -51,6 +52,9 @@ func Defaults() Config {
 		},
 	}
 }
+
+// Reference writes the page of eval.yaml.
+func Reference(w io.Writer) error { return config.Reference(w, "eval", Defaults()) }
 
 // Validate checks the values against their bounds.
 func (c Config) Validate() error {

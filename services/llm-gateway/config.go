@@ -2,6 +2,7 @@ package llmgateway
 
 import (
 	"errors"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 )
 
 // Port is where llm-gateway serves calls when it is a process on a laptop.
@@ -17,7 +19,7 @@ const Port = 8083
 
 // Config is llm-gateway's configuration.
 type Config struct {
-	process.Config `yaml:",inline"`
+	process.Config `yaml:",inline" doc:"-"`
 	DefaultModel   string              `yaml:"default_model" doc:"Model for requests and prompts that name none. Empty for the model default, else extractive."`
 	Models         map[string]Model    `yaml:"models" doc:"Models by name; each is a route over targets."`
 	Providers      map[string]Provider `yaml:"providers" doc:"Providers by name. The built-in one, extractive, is always there."`
@@ -75,6 +77,16 @@ func Defaults() Config {
 		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
 		Limits: Limits{FirstToken: 15 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256},
 	}
+}
+
+// Reference writes the page of llm-gateway.yaml and of prompts.
+func Reference(w io.Writer) error {
+	if err := config.Reference(w, "llm-gateway", Defaults()); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(w, "\n")
+	return config.ReferencePart(w, "prompts/*.yaml",
+		"One prompt per file, of llm-gateway; its id is the file's name without the ending. `default` replaces the built-in one.", prompt.File{}, false)
 }
 
 // defaultModel is the model for requests that name none.

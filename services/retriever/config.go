@@ -12,7 +12,7 @@ import (
 
 // Config is what retriever.yaml holds. Strategies are files of their own, retrieval/*.yaml or .json.
 type Config struct {
-	process.Config `yaml:",inline"`
+	process.Config `yaml:",inline" doc:"-"`
 
 	Upload Upload `yaml:"upload"`
 	Ingest Ingest `yaml:"ingest"`
@@ -63,8 +63,8 @@ func Reference(w io.Writer) error {
 		return err
 	}
 	_, _ = io.WriteString(w, "\n")
-	return config.ReferenceDir(w, "retrieval/*.yaml, retrieval/*.json",
-		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults())
+	return config.ReferencePart(w, "retrieval/*.yaml, retrieval/*.json",
+		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults(), false)
 }
 
 // Validate says what in a configuration is not as it must be.

@@ -2,11 +2,13 @@ package tools
 
 import (
 	"errors"
+	"io"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/services/tools/internal/builtin"
+	"github.com/ragmesh/ragmesh/services/tools/internal/httptool"
 )
 
 // Port is where tools serves calls when it is a process on a laptop.
@@ -14,7 +16,7 @@ const Port = 8082
 
 // Config is tools' configuration. Plugins are files of their own, tools/<name>.yaml.
 type Config struct {
-	process.Config `yaml:",inline"`
+	process.Config `yaml:",inline" doc:"-"`
 	EnabledPlugins []string `yaml:"enabled_plugins" doc:"Names of the tools that exist for callers: built-in (calculator, current_time) and declared in tools/*.yaml. Up to 128."`
 	Limits         Limits   `yaml:"limits"`
 }
@@ -35,6 +37,16 @@ func Defaults() Config {
 		EnabledPlugins: []string{builtin.CalculatorName, builtin.CurrentTimeName},
 		Limits:         Limits{Concurrent: 64, AuditQueue: 1024, AuditWait: 2 * time.Second},
 	}
+}
+
+// Reference writes the page of tools.yaml and of tools.
+func Reference(w io.Writer) error {
+	if err := config.Reference(w, "tools", Defaults()); err != nil {
+		return err
+	}
+	_, _ = io.WriteString(w, "\n")
+	return config.ReferencePart(w, "tools/*.yaml",
+		"One HTTP tool per file, of tools; its name is the file's without the ending. It exists for callers once `enabled_plugins` names it.", httptool.Spec{}, false)
 }
 
 // Validate checks the values against their bounds.
