@@ -78,6 +78,19 @@ func LoadDir[T any](dir string, defaults T, exts ...string) ([]Named[T], error) 
 	return all, nil
 }
 
+// RevisionWith returns a configuration's revision together with those of the files beside it. Without files it is the
+// configuration's own.
+func RevisionWith[T any](revision string, files []Named[T]) string {
+	if len(files) == 0 {
+		return revision
+	}
+	parts := []string{revision}
+	for _, f := range files {
+		parts = append(parts, f.Name, f.Revision)
+	}
+	return Revision(parts...)
+}
+
 func loadNamed[T any](name, path string, defaults T) (Named[T], []*Problem, error) {
 	one := Named[T]{Name: name, Path: path, Value: clone(reflect.ValueOf(&defaults).Elem()).Interface().(T)}
 	v, origins := reflect.ValueOf(&one.Value).Elem(), map[string]Position{}

@@ -262,6 +262,9 @@ func TestLoadDir(t *testing.T) {
 	if len(got[0].Revision) != 12 || got[0].Revision == got[1].Revision {
 		t.Errorf("revisions %q and %q", got[0].Revision, got[1].Revision)
 	}
+	if config.RevisionWith("r", got[:0]) != "r" || config.RevisionWith("r", got) == config.RevisionWith("r", got[:1]) || config.RevisionWith("r", got) == config.RevisionWith("s", got) {
+		t.Error("a revision with files is not that of the configuration and all of them")
+	}
 	if got, err := config.LoadDir(filepath.Join(dir, "none"), d); got != nil || err != nil {
 		t.Errorf("missing folder: %v, %v", got, err)
 	}

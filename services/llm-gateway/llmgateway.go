@@ -4,8 +4,6 @@ package llmgateway
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -120,15 +118,10 @@ func loadPrompts(dir, revision string) (*prompt.Library, string, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		hash := sha256.New()
-		fmt.Fprintln(hash, revision)
 		for _, n := range named {
 			files = append(files, prompt.Source{ID: n.Name, Revision: n.Revision, File: n.Value})
-			fmt.Fprintln(hash, n.Name, n.Revision)
 		}
-		if len(named) > 0 {
-			revision = hex.EncodeToString(hash.Sum(nil)[:6])
-		}
+		revision = config.RevisionWith(revision, named)
 	}
 	library, err := prompt.NewLibrary(files)
 	return library, revision, err

@@ -89,19 +89,19 @@ func (c Config) Validate() error {
 // builtIn is the strategy that is there without any file.
 const builtIn = "keyword"
 
-// loadStrategies reads the strategies of a configuration folder over the built-in one. Revisions are those of the files.
-func loadStrategies(configDir string) (strategies map[string]search.Strategy, revisions []string, err error) {
-	strategies = map[string]search.Strategy{builtIn: search.Defaults()}
+// loadStrategies reads the strategies of a configuration folder over the built-in one. The revision it returns covers the
+// configuration and the strategies.
+func loadStrategies(configDir, revision string) (map[string]search.Strategy, string, error) {
+	strategies := map[string]search.Strategy{builtIn: search.Defaults()}
 	if configDir == "" {
-		return strategies, nil, nil
+		return strategies, revision, nil
 	}
 	files, err := config.LoadDir(filepath.Join(configDir, "retrieval"), search.Defaults(), ".yaml", ".json")
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
 	for _, f := range files {
 		strategies[f.Name] = f.Value
-		revisions = append(revisions, f.Name, f.Revision)
 	}
-	return strategies, revisions, nil
+	return strategies, config.RevisionWith(revision, files), nil
 }

@@ -8,10 +8,7 @@ package retriever
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -59,7 +56,7 @@ type Service struct {
 
 // New opens the index and makes the service. It asks nothing of the bus yet.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
-	strategies, revisions, err := loadStrategies(deps.ConfigDir)
+	strategies, revision, err := loadStrategies(deps.ConfigDir, deps.Revision)
 	if err != nil {
 		return nil, err
 	}
@@ -94,20 +91,10 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		})
 	return &Service{
 		handler: &rpc.Handler{
-			Searcher: searcher, Ingester: ingester, Catalog: documents, Texts: chunks, Revision: revision(deps.Revision, revisions),
+			Searcher: searcher, Ingester: ingester, Catalog: documents, Texts: chunks, Revision: revision,
 		},
 		catalog: documents, ingester: ingester, index: chunks, live: deps.Live, maxStage: cfg.Ingest.MaxStage,
 	}, nil
-}
-
-// revision covers the configuration and the strategies.
-func revision(config string, strategies []string) string {
-	if len(strategies) == 0 {
-		return config
-	}
-	hash := sha256.New()
-	fmt.Fprintln(hash, config, strategies)
-	return hex.EncodeToString(hash.Sum(nil)[:6])
 }
 
 // Register adds the retriever's handlers.

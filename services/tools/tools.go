@@ -4,8 +4,6 @@ package tools
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -76,20 +74,17 @@ func load(deps Deps) ([]registry.Tool, string, error) {
 		return declared, deps.Revision, nil
 	}
 	plugins, err := config.LoadDir(filepath.Join(deps.ConfigDir, "tools"), httptool.Spec{})
-	if err != nil || len(plugins) == 0 {
-		return declared, deps.Revision, err
+	if err != nil {
+		return nil, "", err
 	}
-	hash := sha256.New()
-	fmt.Fprintln(hash, deps.Revision)
 	for _, p := range plugins {
 		t, err := httptool.New(p.Name, p.Value)
 		if err != nil {
 			return nil, "", fmt.Errorf("%s: %w", p.Path, err)
 		}
 		declared = append(declared, t)
-		fmt.Fprintln(hash, p.Name, p.Revision)
 	}
-	return declared, hex.EncodeToString(hash.Sum(nil)[:6]), nil
+	return declared, config.RevisionWith(deps.Revision, plugins), nil
 }
 
 // report logs what callers are not shown of a failure.

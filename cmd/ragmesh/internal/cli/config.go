@@ -5,6 +5,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/wire"
+	"github.com/ragmesh/ragmesh/libs/config"
 )
 
 func (a *app) config() *cobra.Command {
@@ -62,7 +63,11 @@ func (a *app) configShow() *cobra.Command {
 		Short: "Print the configuration in effect: defaults, files and environment together",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			documents, err := effective(dir, a.Environ)
+			loaded, err := settings.Load(settings.Source{Dir: dir, Environ: a.Environ})
+			if err != nil {
+				return err
+			}
+			documents, err := loaded.Documents()
 			if err != nil {
 				return err
 			}
@@ -95,14 +100,6 @@ func (a *app) showConfig(documents []settings.Document, service string) error {
 	return nil
 }
 
-func effective(dir string, environ []string) ([]settings.Document, error) {
-	loaded, err := settings.Load(settings.Source{Dir: dir, Environ: environ})
-	if err != nil {
-		return nil, err
-	}
-	return loaded.Documents()
-}
-
 func (a *app) configDiff() *cobra.Command {
 	var dir, other string
 	c := &cobra.Command{
@@ -111,19 +108,15 @@ func (a *app) configDiff() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			// The environment would hide on both sides what differs between the folders.
-			before, err := effective(other, nil)
+			before, err := settings.Load(settings.Source{Dir: other})
 			if err != nil {
 				return err
 			}
-			after, err := effective(dir, nil)
+			after, err := settings.Load(settings.Source{Dir: dir})
 			if err != nil {
 				return err
 			}
-			changes, err := settings.Diff(before, after)
-			if err != nil {
-				return err
-			}
-			return a.showChanges(changes)
+			return a.showChanges(settings.Diff(before, after))
 		},
 	}
 	addConfig(c, &dir)
@@ -131,7 +124,7 @@ func (a *app) configDiff() *cobra.Command {
 	return c
 }
 
-func (a *app) showChanges(changes []settings.Change) error {
+func (a *app) showChanges(changes []config.Change) error {
 	for _, ch := range changes {
 		if a.json {
 			if err := a.out.value(ch); err != nil {
@@ -139,11 +132,11 @@ func (a *app) showChanges(changes []settings.Change) error {
 			}
 			continue
 		}
-		if ch.Before != nil {
-			a.out.printf("%s\n", a.out.style(red, "- "+ch.Key+": "+*ch.Before))
+		if ch.Old != "" {
+			a.out.printf("%s\n", a.out.style(red, "- "+ch.Key+": "+ch.Old))
 		}
-		if ch.After != nil {
-			a.out.printf("%s\n", a.out.style(green, "+ "+ch.Key+": "+*ch.After))
+		if ch.New != "" {
+			a.out.printf("%s\n", a.out.style(green, "+ "+ch.Key+": "+ch.New))
 		}
 	}
 	if len(changes) == 0 && !a.json {

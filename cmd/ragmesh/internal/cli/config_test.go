@@ -76,7 +76,7 @@ func TestConfigDiff(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	asJSON := run(t, t.Context(), "", "config", "diff", "--config", dir, "--json")
-	if asJSON.stdout != `{"key":"eval.retention.turns","before":"500000","after":"7"}`+"\n" {
+	if asJSON.stdout != `{"key":"eval.retention.turns","old":"500000","new":"7","live":false}`+"\n" {
 		t.Errorf("%+v", asJSON)
 	}
 }

@@ -22,13 +22,18 @@ func folder(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-func documents(t *testing.T, src settings.Source) []settings.Document {
+func load(t *testing.T, src settings.Source) *settings.Settings {
 	t.Helper()
 	s, err := settings.Load(src)
 	if err != nil {
 		t.Fatal(err)
 	}
-	all, err := s.Documents()
+	return s
+}
+
+func documents(t *testing.T, src settings.Source) []settings.Document {
+	t.Helper()
+	all, err := load(t, src).Documents()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,20 +89,9 @@ func TestDiff(t *testing.T) {
 		"eval.yaml":        "retention:\n  turns: 7\n",
 		"llm-gateway.yaml": "providers:\n  local:\n    type: openai\n    base_url: http://127.0.0.1:11434/v1\n    key: {env: SECRET_NAME}\n",
 	})
-	changes, err := settings.Diff(documents(t, settings.Source{}), documents(t, settings.Source{Dir: dir}))
-	if err != nil {
-		t.Fatal(err)
-	}
 	got := map[string][2]string{}
-	for _, c := range changes {
-		var pair [2]string
-		if c.Before != nil {
-			pair[0] = *c.Before
-		}
-		if c.After != nil {
-			pair[1] = *c.After
-		}
-		got[c.Key] = pair
+	for _, c := range settings.Diff(load(t, settings.Source{}), load(t, settings.Source{Dir: dir})) {
+		got[c.Key] = [2]string{c.Old, c.New}
 	}
 	if got["eval.retention.turns"] != [2]string{"500000", "7"} || got["llm-gateway.providers.local.base_url"][1] != "http://127.0.0.1:11434/v1" {
 		t.Errorf("changes = %v", got)
@@ -107,14 +101,7 @@ func TestDiff(t *testing.T) {
 			t.Errorf("%s did not change: %v", key, got[key])
 		}
 	}
-	if same, err := settings.Diff(documents(t, settings.Source{}), documents(t, settings.Source{})); err != nil || len(same) != 0 {
-		t.Errorf("Diff of the same = %v, %v", same, err)
-	}
-}
-
-func TestDiffRefusesWhatIsNoYAML(t *testing.T) {
-	t.Parallel()
-	if _, err := settings.Diff([]settings.Document{{Service: "eval", YAML: "a: ["}}, nil); err == nil {
-		t.Error("Diff succeeded")
+	if same := settings.Diff(load(t, settings.Source{}), load(t, settings.Source{})); len(same) != 0 {
+		t.Errorf("Diff of the same = %v", same)
 	}
 }
