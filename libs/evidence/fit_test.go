@@ -146,7 +146,7 @@ func sentencePriors() []prior {
 	out[looksLikeCode] = prior{-.7, 1, -1}
 	out[isForeign] = prior{-3, 1, -1}
 	out[besideValue] = prior{2, .01, 1}
-	out[hasForm] = prior{2.5, .3, 1}
+	out[hasForm] = prior{3.4, .3, 1}
 	return out
 }
 

@@ -89,7 +89,7 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 		if hit != 0 {
 			switch {
 			case m.q.expects.kind == listing:
-				st.fits = st.fits || st.list || enumerates(s[t.End:tokens[len(tokens)-1].End])
+				st.fits = st.fits || enumerates(s[t.End:tokens[len(tokens)-1].End])
 			case st.news == 0 && !st.fits:
 				st.fits = defines(s[t.End:])
 			}
@@ -215,23 +215,39 @@ func defines(after string) bool {
 	return false
 }
 
-// enumerates reports whether the words after a subject name several things: "are A, B and C", 有 A、B 和 C.
+// enumerates reports whether the words after a subject say what there is of it, at once or in the list they introduce: "are A,
+// B and C", "are:", 有 A、B 和 C.
 func enumerates(after string) bool {
-	after = strings.TrimLeft(after, " *_`")
-	for _, w := range [...]string{"are", "include", "includes", "comprise", "consist of", ":", "：", "有", "包括", "包含", "分为", "是", "为", "如下"} {
-		after = strings.TrimPrefix(after, w)
+	after, says := strings.TrimLeft(after, " *_`)）"), false
+	for _, w := range [...]string{"are", "include", "comprise", "consist of"} {
+		if after, says = strings.CutPrefix(after, w); says {
+			break
+		}
 	}
-	// The first two things are near; a comma further on parts clauses.
-	if at := strings.Index(after, "、"); at >= 0 && at <= maxItem {
-		return true
+	// In Chinese the noun that is asked for may come between: QoS 类有.
+	for _, w := range [...]string{"有", "包括", "包含", "分为", "是", "为", "如下"} {
+		if noun, rest, found := strings.Cut(after, w); !says && found && len(noun) <= maxNoun {
+			after, says = rest, true
+		}
 	}
-	first := strings.Index(after, ", ")
-	if first < 0 || first > maxItem {
+	if !says {
 		return false
 	}
-	rest := after[first+2:]
-	return min(index(rest, ", "), index(rest, "and "), index(rest, "or ")) <= min(maxItem, len(rest)-1)
+	line, _, _ := strings.Cut(after, "\n")
+	if strings.HasSuffix(line, ":") || strings.HasSuffix(line, "：") {
+		return len(line) <= maxItem
+	}
+	// The first two things are near; a comma further on parts clauses.
+	if at := strings.Index(line, "、"); at >= 0 {
+		return at <= maxItem
+	}
+	first, rest, _ := strings.Cut(line, ", ")
+	second := min(index(rest, ", "), index(rest, "and "), index(rest, "or "))
+	return len(first) <= maxItem && second > 0 && second < len(rest) && second <= maxItem
 }
+
+// maxNoun is the most bytes that a Chinese noun takes: four characters.
+const maxNoun = 12
 
 // maxItem is the most bytes that one thing of an enumeration takes.
 const maxItem = 40
