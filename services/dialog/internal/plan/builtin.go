@@ -43,7 +43,7 @@ func arithmetic(q question) (match, bool) {
 		s = strings.TrimSuffix(s, tail)
 	}
 	s = strings.TrimSpace(mathWord.Replace(s))
-	s = strings.Join(strings.Fields(s), " ")
+	s = strings.ReplaceAll(strings.Join(strings.Fields(s), " "), " %", "%")
 	if !mathForm.MatchString(s) || !mathOper.MatchString(s) || !asked && mathDate.MatchString(s) {
 		return match{}, false
 	}
