@@ -105,6 +105,7 @@ func Dial(t Target, o ClientOptions) Conn {
 //  2. trace: one span for the call with all its attempts; W3C context to the service
 //  3. retry: idempotent unary calls, unavailable only, within the deadline and a budget
 //  4. sign, or the API key: a fresh token for each attempt
+//  5. lost: a connection or a service that went away is unavailable, whatever Connect calls it
 func clientInterceptors(o ClientOptions) []connect.Interceptor {
 	order := []connect.Interceptor{faults{}, newTrace(o.Telemetry, true)}
 	if o.Retries > 0 {
@@ -116,7 +117,7 @@ func clientInterceptors(o ClientOptions) []connect.Interceptor {
 	case o.APIKey != "":
 		order = append(order, apiKey(o.APIKey))
 	}
-	return order
+	return append(order, lost{})
 }
 
 func transport(t Target, o ClientOptions) *http.Transport {

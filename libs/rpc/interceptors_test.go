@@ -168,11 +168,11 @@ func TestInterceptorOrder(t *testing.T) {
 		t.Errorf("edge (-want +got):\n%s", diff)
 	}
 	client := typesOf(clientInterceptors(ClientOptions{Telemetry: telemetry.Nop("dialog"), Audience: "x", Retries: 2, Signer: &identity.Signer{}}))
-	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "*rpc.retry", "*rpc.sign"}, client); diff != "" {
+	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "*rpc.retry", "*rpc.sign", "rpc.lost"}, client); diff != "" {
 		t.Errorf("client (-want +got):\n%s", diff)
 	}
 	outside := typesOf(clientInterceptors(ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1, APIKey: "rmb_x"}))
-	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "rpc.apiKey"}, outside); diff != "" {
+	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "rpc.apiKey", "rpc.lost"}, outside); diff != "" {
 		t.Errorf("client outside (-want +got):\n%s", diff)
 	}
 }
