@@ -45,6 +45,8 @@ type System struct {
 	Data string
 	// Startup is how long the slowest process took to become ready.
 	Startup time.Duration
+
+	parts map[string]*Part
 }
 
 // Option changes how a system is started.
@@ -53,6 +55,8 @@ type Option func(*options)
 type options struct {
 	configDir string
 	data      string
+	args      []string
+	linked    bool
 }
 
 // WithConfig starts it with a configuration folder.
@@ -60,6 +64,9 @@ func WithConfig(dir string) Option { return func(o *options) { o.configDir = dir
 
 // WithData keeps its data in a folder of the caller's, so that another system can be started on it afterwards.
 func WithData(dir string) Option { return func(o *options) { o.data = dir } }
+
+// WithArgs gives every service, or `ragmesh up`, further arguments.
+func WithArgs(args ...string) Option { return func(o *options) { o.args = append(o.args, args...) } }
 
 func collect(tb testing.TB, all []Option) options {
 	tb.Helper()
@@ -82,49 +89,10 @@ func StartAllInOne(tb testing.TB, all ...Option) *System {
 	if o.configDir != "" {
 		args = append(args, "--config", o.configDir)
 	}
-	p := start(tb, s.Binary, args, nil)
-	s.Startup = p.await(s.Admin + "/health/ready")
-	return s
-}
-
-// StartMesh runs `ragmesh nats` and the five services, each a process of its own with keys from `ragmesh keys init`, on free
-// ports until the test ends.
-func StartMesh(tb testing.TB, all ...Option) *System {
-	tb.Helper()
-	o, bin := collect(tb, all), Binaries(tb)
-	names := []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} // callers after those they call
-	ports := freePorts(tb, 2*len(names)+1)
-	rpcAddr, adminAddr := map[string]string{}, map[string]string{}
-	for i, name := range names {
-		rpcAddr[name], adminAddr[name] = ports[2*i], ports[2*i+1]
-	}
-	natsAddr := ports[2*len(names)]
-	s := &System{
-		Server: "http://" + rpcAddr["dialog"], Admin: "http://" + adminAddr["dialog"], Binary: filepath.Join(bin, "ragmesh"), Data: o.data,
-	}
-	if _, err := os.Stat(filepath.Join(o.data, "keys")); errors.Is(err, os.ErrNotExist) {
-		if out, err := exec.CommandContext(tb.Context(), s.Binary, "keys", "init", "--data", o.data).CombinedOutput(); err != nil { //nolint:gosec // our own binary
-			tb.Fatalf("ragmesh keys init: %v\n%s", err, out)
-		}
-	}
-	nats := start(tb, s.Binary, []string{"nats", "--data", o.data, "--addr", natsAddr}, nil)
-	nats.awaitPort(natsAddr)
-	var running []*process
-	for _, name := range names {
-		args := []string{"--data", o.data, "--rpc-addr", rpcAddr[name], "--admin-addr", adminAddr[name], "--nats-url", "nats://" + natsAddr, "--set", "log.level=warn"}
-		if o.configDir != "" {
-			args = append(args, "--config", o.configDir)
-		}
-		if name == "dialog" {
-			for key, peer := range map[string]string{"retriever": "retriever", "tools": "tools", "llm_gateway": "llm-gateway", "eval": "eval"} {
-				args = append(args, "--set", "peers."+key+"=http://"+rpcAddr[peer])
-			}
-		}
-		running = append(running, start(tb, filepath.Join(bin, "ragmesh-"+name), args, nil))
-	}
-	for i, p := range running {
-		s.Startup = max(s.Startup, p.await("http://"+adminAddr[names[i]]+"/health/ready"))
-	}
+	p := &Part{Admin: s.Admin, binary: s.Binary, args: append(args, o.args...)}
+	p.launch(tb)
+	s.parts = map[string]*Part{"ragmesh": p}
+	s.Startup = p.running.await(s.Admin + "/health/ready")
 	return s
 }
 
@@ -154,6 +122,7 @@ type process struct {
 	begun time.Time
 	ended chan struct{} // closed when it has ended, err set
 	err   error
+	over  bool // it was ended on purpose, by the test
 }
 
 // start runs a program until the test ends; then it gets SIGTERM and must exit with 0. Its output is shown when the test
@@ -178,6 +147,10 @@ func start(tb testing.TB, binary string, args, environ []string) *process {
 
 // stop asks the program to end and checks how it does.
 func (p *process) stop() {
+	if p.over {
+		return
+	}
+	p.over = true
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.tb.Errorf("stop %s: %v", p.name, err)
 	}

@@ -1,0 +1,158 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// NATS is the name of the mesh's sixth part.
+const NATS = "nats"
+
+// Part is one of a system's processes, for tests that do something to it.
+type Part struct {
+	// Admin is its admin address; NATS has none.
+	Admin string
+	// Link is what dialog reaches it through, or for NATS everybody; nil for dialog, and without [WithLinks].
+	Link *Link
+
+	binary  string
+	args    []string
+	addr    string // NATS's, which has no probes
+	running *process
+}
+
+// WithLinks puts a [Link] between dialog and each service it calls, and between everybody and NATS.
+func WithLinks() Option { return func(o *options) { o.linked = true } }
+
+// StartMesh runs `ragmesh nats` and the five services, each a process of its own with keys from `ragmesh keys init`, on free
+// ports until the test ends.
+func StartMesh(tb testing.TB, all ...Option) *System {
+	tb.Helper()
+	o, bin := collect(tb, all), Binaries(tb)
+	names := []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} // callers after those they call
+	ports := freePorts(tb, 2*len(names)+1)
+	s := &System{
+		Server: "http://" + ports[8], Admin: "http://" + ports[9], Binary: filepath.Join(bin, "ragmesh"), Data: o.data, parts: map[string]*Part{},
+	}
+	if _, err := os.Stat(filepath.Join(o.data, "keys")); errors.Is(err, os.ErrNotExist) {
+		if out, err := exec.CommandContext(tb.Context(), s.Binary, "keys", "init", "--data", o.data).CombinedOutput(); err != nil { //nolint:gosec // our own binary
+			tb.Fatalf("ragmesh keys init: %v\n%s", err, out)
+		}
+	}
+	// reach returns the address at which others find a part.
+	reach := func(p *Part, addr string) string {
+		if !o.linked {
+			return addr
+		}
+		p.Link = newLink(tb, addr)
+		return p.Link.Addr
+	}
+	nats := &Part{binary: s.Binary, addr: ports[10], args: []string{"nats", "--data", o.data, "--addr", ports[10]}}
+	natsAddr := reach(nats, ports[10])
+	s.parts[NATS] = nats
+	nats.launch(tb)
+	nats.ready()
+	var peers []string
+	for i, name := range names {
+		p := &Part{
+			Admin: "http://" + ports[2*i+1], binary: filepath.Join(bin, "ragmesh-"+name),
+			args: []string{"--data", o.data, "--rpc-addr", ports[2*i], "--admin-addr", ports[2*i+1], "--nats-url", "nats://" + natsAddr, "--set", "log.level=warn"},
+		}
+		if o.configDir != "" {
+			p.args = append(p.args, "--config", o.configDir)
+		}
+		if name == "dialog" {
+			p.args = append(p.args, peers...)
+		} else {
+			peers = append(peers, "--set", "peers."+strings.ReplaceAll(name, "-", "_")+"=http://"+reach(p, ports[2*i]))
+		}
+		p.args = append(p.args, o.args...)
+		s.parts[name] = p
+		p.launch(tb)
+	}
+	for _, name := range names {
+		p := s.parts[name]
+		s.Startup = max(s.Startup, p.running.await(p.Admin+"/health/ready"))
+	}
+	return s
+}
+
+// Part returns the process of a service, [NATS], or "ragmesh" where everything is one.
+func (s *System) Part(tb testing.TB, name string) *Part {
+	tb.Helper()
+	p := s.parts[name]
+	if p == nil {
+		tb.Fatalf("the system has no part %q", name)
+	}
+	return p
+}
+
+func (p *Part) launch(tb testing.TB) {
+	tb.Helper()
+	p.running = start(tb, p.binary, p.args, nil)
+}
+
+// PID returns the process's id.
+func (p *Part) PID() int { return p.running.cmd.Process.Pid }
+
+// Kill ends the process as kill -9 does.
+func (p *Part) Kill(tb testing.TB) {
+	tb.Helper()
+	p.running.over = true
+	p.signal(tb, syscall.SIGKILL)
+	<-p.running.ended
+}
+
+// Hang stops the process from running, but leaves it and its connections there.
+func (p *Part) Hang(tb testing.TB) {
+	tb.Helper()
+	p.signal(tb, syscall.SIGSTOP)
+	tb.Cleanup(func() { _ = p.running.cmd.Process.Signal(syscall.SIGCONT) }) // before its stop; it may have ended
+}
+
+// Resume undoes [Part.Hang].
+func (p *Part) Resume(tb testing.TB) {
+	tb.Helper()
+	p.signal(tb, syscall.SIGCONT)
+}
+
+// Terminate asks the process to end, as an orchestrator does. [Part.Wait] says how it did.
+func (p *Part) Terminate(tb testing.TB) {
+	tb.Helper()
+	p.running.over = true
+	p.signal(tb, syscall.SIGTERM)
+}
+
+// Wait waits until the process has ended, and returns what it ended with: nil for exit code 0.
+func (p *Part) Wait() error {
+	<-p.running.ended
+	return p.running.err
+}
+
+// Restart runs the process again after [Part.Kill] or [Part.Terminate], and waits until it is ready.
+func (p *Part) Restart(tb testing.TB) {
+	tb.Helper()
+	<-p.running.ended
+	p.launch(tb)
+	p.ready()
+}
+
+func (p *Part) ready() {
+	if p.Admin == "" {
+		p.running.awaitPort(p.addr)
+		return
+	}
+	p.running.await(p.Admin + "/health/ready")
+}
+
+func (p *Part) signal(tb testing.TB, s syscall.Signal) {
+	tb.Helper()
+	if err := p.running.cmd.Process.Signal(s); err != nil {
+		tb.Fatalf("send %v to %s: %v", s, p.running.name, err)
+	}
+}
