@@ -58,10 +58,10 @@ func found(ctx context.Context, err error) error {
 	if deadline, ok := ctx.Deadline(); ctx.Err() != nil || ok && !time.Now().Before(deadline) {
 		return err
 	}
-	switch {
-	case c.Code() == connect.CodeCanceled, // by whom, if not by the caller?
-		c.Code() == connect.CodeDeadlineExceeded && !connect.IsWireError(c),
-		brokenOff(c):
+	if connect.IsWireError(c) { // the service said so itself
+		return err
+	}
+	if c.Code() == connect.CodeCanceled || c.Code() == connect.CodeDeadlineExceeded || brokenOff(c) {
 		return connect.NewError(connect.CodeUnavailable, c)
 	}
 	return err
