@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +16,12 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/dataset"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
+	"github.com/ragmesh/ragmesh/libs/fault"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
+
+// Prefix begins the ids of workspaces that are made for measuring and hold nothing else.
+const Prefix = "eval-"
 
 const (
 	// MaxConcurrency is how many queries may be under way at the same time.
@@ -33,9 +38,9 @@ type Documents interface {
 	DeleteDocument(context.Context, *retrieverv1.DeleteDocumentRequest) (*retrieverv1.DeleteDocumentResponse, error)
 }
 
-// Missing returns the documents that the workspace does not hold as the collection has them, and removes those that the
-// collection does not have: a document that was left over would take a place in rankings. A document's source URI is its id
-// in the collection.
+// Missing returns the documents that the workspace does not hold as the collection has them. Documents that the collection
+// does not have would take places in rankings: they are removed from a workspace made for this ([Prefix]); any other workspace
+// that holds some is refused, for they are somebody's. A document's source URI is its id in the collection.
 func Missing(ctx context.Context, d Documents, workspace string, documents []dataset.Document) ([]ingest.Item, error) {
 	wanted := make(map[string]dataset.Document, len(documents))
 	for _, doc := range documents {
@@ -60,6 +65,10 @@ func Missing(ctx context.Context, d Documents, workspace string, documents []dat
 			break
 		}
 		req.PageToken = resp.GetNextPageToken()
+	}
+	if len(surplus) > 0 && !strings.HasPrefix(workspace, Prefix) {
+		return nil, fault.New(fault.Precondition, fault.ReasonConflict,
+			"workspace %s holds %d documents that are not the collection's; measure in a workspace of its own, which is the default", workspace, len(surplus))
 	}
 	for _, id := range surplus {
 		if _, err := d.DeleteDocument(ctx, &retrieverv1.DeleteDocumentRequest{Workspace: workspace, DocumentId: id}); err != nil {

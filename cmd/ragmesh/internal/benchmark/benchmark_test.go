@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/benchmark"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/dataset"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
+	"github.com/ragmesh/ragmesh/libs/fault"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
 
@@ -64,7 +65,7 @@ func TestMissingIsWhatDiffers(t *testing.T) {
 	s := &shelf{stored: []*retrieverv1.Document{
 		stored("gone", "", "x"), stored("same", "Title", "text"), stored("text", "", "old"), stored("title", "Old", "text"), stored("untitled", "made up", "text"), failed,
 	}}
-	items, err := benchmark.Missing(t.Context(), s, "w", []dataset.Document{
+	items, err := benchmark.Missing(t.Context(), s, "eval-w", []dataset.Document{
 		{ID: "same", Title: "Title", Text: "text"}, {ID: "text", Text: "new"}, {ID: "title", Title: "New", Text: "text"}, {ID: "untitled", Text: "text"},
 		{ID: "failed", Text: "text"}, {ID: "added", Text: "text"},
 	})
@@ -80,6 +81,17 @@ func TestMissingIsWhatDiffers(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"uuid-gone"}, s.deleted); diff != "" {
 		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
+}
+
+func TestMissingLeavesOtherWorkspacesAlone(t *testing.T) {
+	t.Parallel()
+	s := &shelf{stored: []*retrieverv1.Document{stored("handbook", "", "text")}}
+	if _, err := benchmark.Missing(t.Context(), s, "default", []dataset.Document{{ID: "d", Text: "text"}}); fault.KindOf(err) != fault.Precondition {
+		t.Errorf("a workspace with other documents gives %v", err)
+	}
+	if len(s.deleted) > 0 {
+		t.Errorf("deleted %v", s.deleted)
 	}
 }
 

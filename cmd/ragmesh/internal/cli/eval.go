@@ -83,7 +83,7 @@ func workspaceFor(dir string) (string, error) {
 	if slug == "" {
 		slug = "dataset"
 	}
-	name := "eval-" + slug
+	name := benchmark.Prefix + slug
 	return strings.TrimRight(name[:min(len(name), maxWorkspace)], "-"), nil
 }
 
