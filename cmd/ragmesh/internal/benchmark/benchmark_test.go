@@ -156,7 +156,7 @@ func TestSearchEndsAtTheFirstFailure(t *testing.T) {
 	if _, err := benchmark.Search(t.Context(), s, benchmark.Options{Concurrency: 2}, []benchmark.Query{{ID: "q7"}}); !errors.Is(err, s.err) {
 		t.Errorf("Search = %v", err)
 	}
-	if _, err := benchmark.Missing(t.Context(), s, "w", nil); !errors.Is(err, s.err) {
+	if _, err := benchmark.Missing(t.Context(), s, "eval-w", nil); !errors.Is(err, s.err) {
 		t.Errorf("Missing = %v", err)
 	}
 }
