@@ -1,5 +1,5 @@
 // Package bus is ragmesh's use of NATS JetStream: streams of turns, events and spans, a work queue, key-value buckets and an
-// object store, on a server embedded in the process ([Serve]) or a cluster elsewhere ([Connect]); callers can't tell which.
+// object store, on a server in the same process (package natsserver) or a cluster elsewhere; callers can't tell which.
 //
 // A Bus is usable from the moment it is made. While NATS is away every call fails at once with an Unavailable fault, and
 // consumers and watchers wait; when it comes back they go on. What the streams are is said in one place, topology.go, and
@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -33,8 +34,12 @@ const (
 
 // Options say where NATS is and who is asking.
 type Options struct {
-	// URL is one or several comma-separated addresses: nats://host:4222. User and password or a token may be in it.
+	// URL is one or several comma-separated addresses: nats://host:4222. User and password may be in it.
 	URL string
+	// InProcess is a server in this process, which is used instead of URL; nil for none. A *natsserver.Server is one.
+	InProcess interface{ InProcessConn() (net.Conn, error) }
+	// Token is what the server asks for; empty for none.
+	Token string
 	// Name is the service's name. It names the connection on the server and the metrics (ragmesh_<name>_bus_*).
 	Name string
 	// Credentials is the content of a .creds file (user JWT and seed); empty for none.
@@ -73,13 +78,9 @@ type Bus struct {
 // Connect returns a Bus for the NATS at o.URL. A NATS that is away is no error: the Bus connects when it appears, and
 // [Bus.Healthy] says so. The caller owns the Bus and ends it with [Bus.Close]; ctx bounds only this call.
 func Connect(ctx context.Context, o Options) (*Bus, error) {
-	if o.URL == "" {
+	if o.URL == "" && o.InProcess == nil {
 		return nil, errors.New("connect bus: no NATS URL")
 	}
-	return connect(ctx, o)
-}
-
-func connect(ctx context.Context, o Options, extra ...nats.Option) (*Bus, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect bus: %w", err)
 	}
@@ -140,7 +141,13 @@ func connect(ctx context.Context, o Options, extra ...nats.Option) (*Bus, error)
 	if o.Credentials != "" {
 		options = append(options, nats.UserCredentialBytes([]byte(o.Credentials)))
 	}
-	conn, err := nats.Connect(o.URL, append(options, extra...)...)
+	if o.InProcess != nil {
+		options = append(options, nats.InProcessServer(o.InProcess))
+	}
+	if o.Token != "" {
+		options = append(options, nats.Token(o.Token))
+	}
+	conn, err := nats.Connect(o.URL, options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect bus: %w", err)
 	}

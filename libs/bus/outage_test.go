@@ -17,15 +17,16 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/bus/bustest"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
 const wait = 20 * time.Second
 
 // serve starts a server on a fixed address and directory, as one that is restarted.
-func serve(t *testing.T, dir, addr string) *bus.Server {
+func serve(t *testing.T, dir, addr string) *natsserver.Server {
 	t.Helper()
-	s, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: dir, Addr: addr, NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
+	s, err := natsserver.Start(t.Context(), natsserver.Options{Dir: dir, Addr: addr, NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,7 +311,7 @@ func TestPoisonOfADeadProcess(t *testing.T) {
 
 func TestServerWithToken(t *testing.T) {
 	t.Parallel()
-	s, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: t.TempDir(), Addr: "127.0.0.1:0", Token: "s3cret", NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
+	s, err := natsserver.Start(t.Context(), natsserver.Options{Dir: t.TempDir(), Addr: "127.0.0.1:0", Token: "s3cret", NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,30 +319,21 @@ func TestServerWithToken(t *testing.T) {
 	if _, err := nats.Connect(s.URL()); err == nil {
 		t.Error("came in over TCP without the token")
 	}
-	b, err := s.Connect("dialog")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	eventually(t, "healthy in process", healthy(b))
+	eventually(t, "healthy in process", healthy(connect(t, bus.Options{InProcess: s, Name: "dialog", Token: "s3cret"})))
+	eventually(t, "healthy over TCP", healthy(connect(t, bus.Options{URL: s.URL(), Name: "dialog", Token: "s3cret"})))
 }
 
 func TestSyncAlwaysIsTheDefault(t *testing.T) {
 	t.Parallel()
-	s, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: t.TempDir(), MaxStore: 4 << 30, Log: zerolog.Nop()})
+	s, err := natsserver.Start(t.Context(), natsserver.Options{Dir: t.TempDir(), MaxStore: 4 << 30, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Shutdown()
+	t.Cleanup(s.Shutdown)
 	if s.URL() != "" {
 		t.Errorf("listens at %s without an address", s.URL())
 	}
-	b, err := s.Connect("dialog")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	eventually(t, "healthy", healthy(b))
+	eventually(t, "healthy", healthy(connect(t, bus.Options{InProcess: s, Name: "dialog"})))
 }
 
 func TestConnectRefuses(t *testing.T) {

@@ -135,22 +135,6 @@ func natsURLs(s string) bool {
 	return true
 }
 
-// withToken puts a token into every address.
-func withToken(urls, token string) string {
-	if token == "" {
-		return urls
-	}
-	var all []string
-	for part := range strings.SplitSeq(urls, ",") {
-		u, err := url.Parse(strings.TrimSpace(part))
-		if err == nil {
-			u.User = url.User(token)
-			all = append(all, u.String())
-		}
-	}
-	return strings.Join(all, ",")
-}
-
 // AdminAddr returns where the admin port is unless it is configured: on the host of the RPC port, 1000 above it. For port 0
 // it is 0 too.
 func AdminAddr(rpcAddr string) (string, error) {

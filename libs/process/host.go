@@ -152,11 +152,10 @@ func (h *host) connect(ctx context.Context) error {
 		URL: h.config.NATS.URL, Name: h.service, Replicas: h.config.NATS.Replicas,
 		Log: h.log.With().Str("service", h.service).Logger(), Registry: telemetry.Registerer(h.registry, h.service),
 	}
-	token, err := optional(h.config.NATS.Token)
-	if err != nil {
+	var err error
+	if o.Token, err = optional(h.config.NATS.Token); err != nil {
 		return err
 	}
-	o.URL = withToken(o.URL, token)
 	if o.Credentials, err = optional(h.config.NATS.Credentials); err != nil {
 		return err
 	}

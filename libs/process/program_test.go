@@ -17,7 +17,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
 	"github.com/ragmesh/ragmesh/libs/identity"
@@ -147,7 +147,7 @@ func data(t *testing.T) string {
 // nats serves NATS on addr and returns its URL.
 func nats(t *testing.T, addr string) string {
 	t.Helper()
-	s, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: t.TempDir(), Addr: addr, NoSync: true, Log: zerolog.Nop()})
+	s, err := natsserver.Start(t.Context(), natsserver.Options{Dir: t.TempDir(), Addr: addr, NoSync: true, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,18 +8,19 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
 
 // BenchmarkSmallDocuments takes in documents of one paragraph from eight clients, every acknowledged write synced to disk, until
 // all are searchable.
 func BenchmarkSmallDocuments(b *testing.B) {
-	server, err := bus.Serve(b.Context(), bus.ServerOptions{Dir: b.TempDir(), Log: zerolog.Nop(), MaxStore: 4 << 30})
+	server, err := natsserver.Start(b.Context(), natsserver.Options{Dir: b.TempDir(), Log: zerolog.Nop(), MaxStore: 4 << 30})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(server.Shutdown)
-	connection, err := server.Connect("test")
+	connection, err := bus.Connect(b.Context(), bus.Options{Name: "test", InProcess: server, Log: zerolog.Nop()})
 	if err != nil {
 		b.Fatal(err)
 	}

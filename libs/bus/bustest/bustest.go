@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 )
 
 // wait bounds every step of a test. It is only reached by failures.
@@ -18,17 +19,13 @@ const wait = 20 * time.Second
 // New returns a bus with the whole topology, on a server in this process that ends with the test and does not sync to disk.
 func New(tb testing.TB) *bus.Bus {
 	tb.Helper()
-	b, err := NewServer(tb, "").Connect("test")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return ready(tb, b)
+	return connect(tb, bus.Options{InProcess: NewServer(tb, "")})
 }
 
 // NewServer returns a server that ends with the test; with an address it also listens there.
-func NewServer(tb testing.TB, addr string) *bus.Server {
+func NewServer(tb testing.TB, addr string) *natsserver.Server {
 	tb.Helper()
-	s, err := bus.Serve(tb.Context(), bus.ServerOptions{Dir: tb.TempDir(), Addr: addr, NoSync: true, Log: zerolog.Nop(), MaxStore: 4 << 30})
+	s, err := natsserver.Start(tb.Context(), natsserver.Options{Dir: tb.TempDir(), Addr: addr, NoSync: true, Log: zerolog.Nop(), MaxStore: 4 << 30})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -39,15 +36,16 @@ func NewServer(tb testing.TB, addr string) *bus.Server {
 // Connect returns a bus to a server elsewhere, closed at the test's end.
 func Connect(tb testing.TB, url string) *bus.Bus {
 	tb.Helper()
-	b, err := bus.Connect(tb.Context(), bus.Options{URL: url, Name: "test", Log: zerolog.Nop()})
+	return connect(tb, bus.Options{URL: url})
+}
+
+func connect(tb testing.TB, o bus.Options) *bus.Bus {
+	tb.Helper()
+	o.Name, o.Log = "test", zerolog.Nop()
+	b, err := bus.Connect(tb.Context(), o)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return ready(tb, b)
-}
-
-func ready(tb testing.TB, b *bus.Bus) *bus.Bus {
-	tb.Helper()
 	tb.Cleanup(b.Close)
 	ctx, cancel := context.WithTimeout(tb.Context(), wait)
 	defer cancel()

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 )
@@ -39,7 +39,7 @@ func (a *app) runNATS(ctx context.Context, dir, addr string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	server, err := bus.Serve(ctx, bus.ServerOptions{Dir: dir, Addr: addr, Log: telemetry.Logger(a.err.w, "warn", a.err.terminal)})
+	server, err := natsserver.Start(ctx, natsserver.Options{Dir: dir, Addr: addr, Log: telemetry.Logger(a.err.w, "warn", a.err.terminal)})
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,16 @@ var technologies = []technology{
 		name:    "NATS",
 		imports: []string{"github.com/nats-io/"},
 		why:     "everything that is durable goes through libs/bus, which alone decides on acknowledgement and fsync",
-		homes:   map[string]string{"libs/bus": "the bus"},
+		homes:   map[string]string{"libs/bus": "the bus", "libs/bus/natsserver": "the server"},
+	},
+	{
+		name:    "the NATS server",
+		imports: []string{prefix + "libs/bus/natsserver"},
+		why:     "services are clients of NATS; a server's code and its vulnerabilities have no place in their binaries",
+		homes: map[string]string{
+			"cmd/ragmesh/internal/cli":  "ragmesh nats",
+			"cmd/ragmesh/internal/wire": "the all-in-one",
+		},
 	},
 	{
 		name:    "langchaingo",

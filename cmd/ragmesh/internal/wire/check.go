@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/identity"
 	"github.com/ragmesh/ragmesh/libs/process"
@@ -27,7 +28,7 @@ func Check(ctx context.Context, s *settings.Settings, configDir string) (err err
 		return fmt.Errorf("make a folder to check in: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server, err := bus.Serve(ctx, bus.ServerOptions{Dir: filepath.Join(dir, "nats"), NoSync: true})
+	server, err := natsserver.Start(ctx, natsserver.Options{Dir: filepath.Join(dir, "nats"), NoSync: true})
 	if err != nil {
 		return err
 	}
@@ -44,11 +45,11 @@ func Check(ctx context.Context, s *settings.Settings, configDir string) (err err
 }
 
 // check makes one service and lets go of it again.
-func check(ctx context.Context, p *part, server *bus.Server, keys *identity.Keys, configDir, dataDir string) error {
+func check(ctx context.Context, p *part, server *natsserver.Server, keys *identity.Keys, configDir, dataDir string) error {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
 		return fmt.Errorf("make a folder to check in: %w", err)
 	}
-	b, err := server.Connect(p.name)
+	b, err := bus.Connect(ctx, bus.Options{Name: p.name, InProcess: server})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
 	"github.com/ragmesh/ragmesh/libs/identity"
@@ -66,7 +67,7 @@ type wiring struct {
 	registry            *prometheus.Registry
 	state               *health.State
 	live                *health.Liveness
-	nats                *bus.Server
+	nats                *natsserver.Server
 	pipes               map[string]*rpc.Pipe
 	group               *lifecycle.Group
 	edgeAddr, adminAddr net.Addr
@@ -115,7 +116,7 @@ func (w *wiring) addShared(host process.Config) error {
 			if lock, err = process.LockDir(dir); err != nil {
 				return err
 			}
-			w.nats, err = bus.Serve(ctx, bus.ServerOptions{Dir: dir, Log: w.o.Log, Registry: w.registry})
+			w.nats, err = natsserver.Start(ctx, natsserver.Options{Dir: dir, Log: w.o.Log})
 			if err == nil {
 				w.o.Ready("nats", "in process, data in "+dir)
 			}
@@ -193,7 +194,9 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 	if env.Signer, err = w.keys.Signer(p.name, time.Now); err != nil {
 		return err
 	}
-	if env.Bus, err = w.nats.Connect(p.name); err != nil {
+	if env.Bus, err = bus.Connect(ctx, bus.Options{
+		Name: p.name, InProcess: w.nats, Log: w.o.Log.With().Str("service", p.name).Logger(), Registry: telemetry.Registerer(w.registry, p.name),
+	}); err != nil {
 		return err
 	}
 	if err := env.Bus.EnsureTopology(ctx); err != nil {

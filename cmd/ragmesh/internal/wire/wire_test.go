@@ -3,6 +3,7 @@ package wire_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -58,13 +59,17 @@ func TestUpServesProbesAndStopsCleanly(t *testing.T) {
 		t.Errorf("parts (-want +got):\n%s", diff)
 	}
 	client := &http.Client{Timeout: 5 * time.Second}
-	for _, path := range []string{"/health/live", "/health/ready", "/metrics"} {
+	for path, want := range map[string]string{
+		"/health/live": `"alive"`, "/health/ready": `"dialog/nats"`, "/metrics": `ragmesh_llm_gateway_bus_connected{ragmesh_service="llm-gateway"} 1`,
+	} {
 		resp, err := client.Get("http://" + admin.String() + path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if resp.Body.Close(); resp.StatusCode != http.StatusOK {
-			t.Errorf("%s answers %s", path, resp.Status)
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s answers %s %v without %s: %.500s", path, resp.Status, err, want, body)
 		}
 	}
 	if err := wire.Up(ctx, withData(options(t), o.Data)); err == nil || !strings.Contains(err.Error(), "in use") {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/bus/bustest"
+	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
@@ -196,7 +197,7 @@ func TestSpool(t *testing.T) {
 		t.Errorf("%d turns in the spool", s.Spooled())
 	}
 
-	server, err := bus.Serve(t.Context(), bus.ServerOptions{Dir: natsDir, Addr: addr, NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
+	server, err := natsserver.Start(t.Context(), natsserver.Options{Dir: natsDir, Addr: addr, NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}

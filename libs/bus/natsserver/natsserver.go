@@ -1,4 +1,6 @@
-package bus
+// Package natsserver runs a NATS server with JetStream inside this process, for the all-in-one, `ragmesh nats` and tests. It
+// is not part of package bus, so that services, which are only clients, do not link it.
+package natsserver
 
 import (
 	"context"
@@ -9,8 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 )
 
@@ -20,16 +20,16 @@ const (
 	// stopTimeout bounds the end. What was acknowledged is on disk already.
 	stopTimeout = 10 * time.Second
 	// maxPayload bounds one message. Larger things go to an object store.
-	maxPayload = mib
+	maxPayload = 1 << 20
 )
 
-// ServerOptions describe an embedded NATS server.
-type ServerOptions struct {
+// Options describe a server.
+type Options struct {
 	// Dir is where JetStream keeps its files. One server per directory: the caller holds a lock on it.
 	Dir string
 	// Addr is the TCP address to listen on, host:port; port 0 takes a free one. Empty means in-process connections only.
 	Addr string
-	// Token is asked of clients that come over TCP; empty means none, which the caller allows on loopback only.
+	// Token is asked of clients, those in this process too; empty means none, which the caller allows on loopback only.
 	Token string
 	// NoSync acknowledges before data is on disk: a power loss can then take everything of the last two minutes. For tests.
 	NoSync bool
@@ -37,23 +37,19 @@ type ServerOptions struct {
 	MaxStore int64
 	// Log receives the server's warnings and errors.
 	Log zerolog.Logger
-	// Registry receives the metrics of buses made with [Server.Connect]; nil for none.
-	Registry prometheus.Registerer
 }
 
 // Server is a NATS server with JetStream inside this process.
 type Server struct {
-	server   *server.Server
-	token    string
-	log      zerolog.Logger
-	registry prometheus.Registerer
+	server *server.Server
+	log    zerolog.Logger
 }
 
-// Serve starts a server and returns once it takes connections. The caller ends it with [Server.Shutdown]; ctx bounds only
+// Start starts a server and returns once it takes connections. The caller ends it with [Server.Shutdown]; ctx bounds only
 // the start.
-func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
+func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Dir == "" {
-		return nil, errors.New("serve NATS: no directory")
+		return nil, errors.New("start NATS: no directory")
 	}
 	options := &server.Options{
 		ServerName:         "ragmesh",
@@ -63,7 +59,7 @@ func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
 		StoreDir:           o.Dir,
 		SyncAlways:         !o.NoSync,
 		JetStreamMaxStore:  o.MaxStore,
-		JetStreamMaxMemory: 64 * mib,
+		JetStreamMaxMemory: 64 << 20,
 		MaxPayload:         maxPayload,
 		Authorization:      o.Token,
 		NoAuthUser:         "",
@@ -71,11 +67,11 @@ func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
 	if o.Addr != "" {
 		host, port, err := net.SplitHostPort(o.Addr)
 		if err != nil {
-			return nil, fmt.Errorf("serve NATS: %w", err)
+			return nil, fmt.Errorf("start NATS: %w", err)
 		}
 		options.Host = host
 		if options.Port, err = strconv.Atoi(port); err != nil {
-			return nil, fmt.Errorf("serve NATS: port %q is not a number", port)
+			return nil, fmt.Errorf("start NATS: port %q is not a number", port)
 		}
 		if options.Port == 0 {
 			options.Port = server.RANDOM_PORT
@@ -83,10 +79,10 @@ func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
 	}
 	s, err := server.NewServer(options)
 	if err != nil {
-		return nil, fmt.Errorf("serve NATS: %w", err)
+		return nil, fmt.Errorf("start NATS: %w", err)
 	}
 	s.SetLoggerV2(serverLog{o.Log.With().Str("component", "nats").Logger()}, false, false, false)
-	out := &Server{server: s, token: o.Token, log: o.Log, registry: o.Registry}
+	out := &Server{server: s, log: o.Log}
 	s.Start() // returns; accepts on goroutines of its own
 	bound := readyTimeout
 	if deadline, ok := ctx.Deadline(); ok {
@@ -94,15 +90,14 @@ func Serve(ctx context.Context, o ServerOptions) (*Server, error) {
 	}
 	if !s.ReadyForConnections(bound) || !s.JetStreamEnabled() {
 		out.Shutdown()
-		return nil, fmt.Errorf("serve NATS: not ready after %s; is %s writable and has the volume space?", bound.Round(time.Second), o.Dir)
+		return nil, fmt.Errorf("start NATS: not ready after %s; is %s writable and has the volume space?", bound.Round(time.Second), o.Dir)
 	}
 	return out, nil
 }
 
-// Connect returns a Bus to this server through memory. The caller closes it before [Server.Shutdown].
-func (s *Server) Connect(name string) (*Bus, error) {
-	return connect(context.Background(), Options{Name: name, Log: s.log, Registry: s.registry}, nats.InProcessServer(s.server), nats.Token(s.token))
-}
+// InProcessConn returns a connection through memory; it makes a *Server what bus.Options.InProcess takes. Buses over it are closed
+// before [Server.Shutdown].
+func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
 
 // URL is where clients connect over TCP; empty when the server does not listen. It holds no token.
 func (s *Server) URL() string {
