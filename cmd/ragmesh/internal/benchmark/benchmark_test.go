@@ -86,7 +86,7 @@ func TestMissingIsWhatDiffers(t *testing.T) {
 
 func TestMissingLeavesOtherWorkspacesAlone(t *testing.T) {
 	t.Parallel()
-	s := &shelf{stored: []*retrieverv1.Document{stored("handbook", "", "text")}}
+	s := &shelf{stored: []*retrieverv1.Document{stored("handbook", "", "text"), stored("d", "", "text")}}
 	if _, err := benchmark.Missing(t.Context(), s, "default", []dataset.Document{{ID: "d", Text: "text"}}); fault.KindOf(err) != fault.Precondition {
 		t.Errorf("a workspace with other documents gives %v", err)
 	}
