@@ -60,6 +60,7 @@ func NoteCaller(ctx context.Context, p identity.Principal) { noteCaller(ctx, p) 
 // WrapUnary implements [connect.Interceptor].
 func (a *access) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
+		enter(ctx)
 		who := &caller{}
 		start := time.Now()
 		response, err := next(context.WithValue(ctx, callerKey{}, who), request)
@@ -71,6 +72,7 @@ func (a *access) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 // WrapStreamingHandler implements [connect.Interceptor].
 func (a *access) WrapStreamingHandler(next connect.StreamingHandlerFunc) connect.StreamingHandlerFunc {
 	return func(ctx context.Context, conn connect.StreamingHandlerConn) error {
+		enter(ctx)
 		who := &caller{}
 		start := time.Now()
 		err := next(context.WithValue(ctx, callerKey{}, who), conn)

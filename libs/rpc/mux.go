@@ -48,9 +48,11 @@ type MuxOptions struct {
 type Mux struct {
 	telemetry *telemetry.Telemetry
 	options   []connect.HandlerOption
+	maxBytes  int
 	mux       *http.ServeMux
 	health    *healthChecker
 	services  []string
+	root      bool // somebody handles every other path
 	finished  sync.Once
 }
 
@@ -69,8 +71,9 @@ func NewMux(o MuxOptions) *Mux {
 			connect.WithReadMaxBytes(o.MaxBytes),
 			connect.WithCompressMinBytes(compressMinBytes),
 		},
-		mux:    http.NewServeMux(),
-		health: &healthChecker{},
+		maxBytes: o.MaxBytes,
+		mux:      http.NewServeMux(),
+		health:   &healthChecker{},
 	}
 }
 
@@ -123,8 +126,15 @@ func (m *Mux) HandlerOptions() []connect.HandlerOption { return slices.Clone(m.o
 func (m *Mux) Handle(path string, h http.Handler) {
 	if name := strings.Trim(path, "/"); strings.Contains(name, ".") && !strings.Contains(name, "/") && strings.HasSuffix(path, "/") {
 		m.services = append(m.services, name)
+		h = m.unread(h)
 	}
+	m.root = m.root || path == "/"
 	m.mux.Handle(path, h)
+}
+
+// unread returns h with answers in our terms to the requests that Connect refuses before any interceptor.
+func (m *Mux) unread(h http.Handler) http.Handler {
+	return &unread{next: h, access: newAccess(m.telemetry), errors: connect.NewErrorWriter(), limit: m.maxBytes}
 }
 
 // SetServing says what gRPC health answers. The server sets it when it starts and when it begins to stop.
@@ -146,4 +156,7 @@ func (m *Mux) finish() {
 	m.mux.Handle(grpchealth.NewHandler(m.health, bound))
 	m.mux.Handle(grpcreflect.NewHandlerV1(reflector, bound))
 	m.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bound))
+	if !m.root {
+		m.mux.Handle("/", m.unread(http.NotFoundHandler()))
+	}
 }

@@ -17,12 +17,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/health"
 )
 
 const (
 	defaultMaxInFlight = 512
 	defaultMaxStreams  = 256
 	overloadedFor      = time.Second
+	drainingFor        = time.Second
 	// afterClose is how long handlers have to notice that their connections are gone.
 	afterClose = time.Second
 )
@@ -70,6 +72,7 @@ func (o ServerOptions) withDefaults() ServerOptions {
 type Server struct {
 	mux      *Mux
 	http     *http.Server
+	refusing *http.Server // for connections that come while http drains
 	limit    int
 	body     time.Duration
 	errors   *connect.ErrorWriter
@@ -77,8 +80,11 @@ type Server struct {
 
 	running  prometheus.Gauge
 	inFlight atomic.Int64 // without health and reflection
+	load     health.Load
 	draining chan struct{}
 	drain    sync.Once
+	stopped  chan struct{}
+	stop     sync.Once
 }
 
 // NewServer returns a server for mux. Register all handlers before it serves.
@@ -88,10 +94,10 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	s := &Server{
 		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout,
 		errors:   connect.NewErrorWriter(),
-		draining: make(chan struct{}),
+		draining: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.rejected = register(t.Registry, prometheus.NewCounter(prometheus.CounterOpts{
-		Name: t.Metric("rpc_rejected_total"), Help: "Requests refused because too many were in flight.",
+		Name: t.Metric("rpc_rejected_total"), Help: "Requests refused because too many were in flight, or because the server stops.",
 	}))
 	s.running = register(t.Registry, prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: t.Metric("rpc_in_flight"), Help: "Requests being worked on, streams included.",
@@ -103,32 +109,50 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
-	s.http = &http.Server{
-		Handler:           http.HandlerFunc(s.serve),
-		Protocols:         protocols,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: o.MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout},
-		ReadHeaderTimeout: o.ReadHeaderTimeout,
-		IdleTimeout:       o.IdleTimeout,
-		MaxHeaderBytes:    o.MaxHeaderBytes,
-		ErrorLog:          log.New(errorLog{t.Log}, "", 0),
+	serve := func(handler http.HandlerFunc) *http.Server {
+		return &http.Server{
+			Handler:           handler,
+			Protocols:         protocols,
+			HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: o.MaxStreams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout},
+			ReadHeaderTimeout: o.ReadHeaderTimeout,
+			IdleTimeout:       o.IdleTimeout,
+			MaxHeaderBytes:    o.MaxHeaderBytes,
+			ErrorLog:          log.New(errorLog{t.Log}, "", 0),
+		}
 	}
+	s.http, s.refusing = serve(s.serve), serve(s.refuse)
 	return s
 }
 
-// Serve accepts connections from l until [Server.Shutdown], then returns nil. It may be called for several listeners.
+// Serve accepts connections from l until [Server.Shutdown] is done, then returns nil. It may be called for several
+// listeners.
 func (s *Server) Serve(l net.Listener) error {
 	s.mux.SetServing(true)
-	if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve %s: %w", l.Addr(), err)
+	d := newDoor(l)
+	var both sync.WaitGroup
+	both.Go(d.watch)
+	both.Go(func() { _ = s.refusing.Serve(d.back) }) // ends with Shutdown, or below
+	err := s.http.Serve(d.front)
+	if errors.Is(err, http.ErrServerClosed) {
+		<-s.stopped
+		err = nil
+	} else {
+		err = fmt.Errorf("serve %s: %w", l.Addr(), err)
 	}
-	return nil
+	_, _, _ = d.front.Close(), d.back.Close(), l.Close()
+	both.Wait()
+	return err
 }
 
-// Shutdown takes no new connections, tells streams that want to know ([Draining]), and waits for requests to end. When ctx
-// ends first, it closes their connections and returns ctx's error.
+// Shutdown refuses new requests as draining, tells streams that want to know ([Draining]), and waits for requests to end.
+// When ctx ends first, it closes their connections and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mux.SetServing(false)
 	s.drain.Do(func() { close(s.draining) })
+	defer s.stop.Do(func() {
+		_ = s.refusing.Close() // what it says is short
+		close(s.stopped)
+	})
 	err := s.http.Shutdown(ctx)
 	if err == nil {
 		return nil
@@ -144,8 +168,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // InFlight returns how many requests are being worked on, and how many may be.
 func (s *Server) InFlight() (n, limit int) { return int(s.inFlight.Load()), s.limit }
 
-// Saturated says whether new requests are being refused.
-func (s *Server) Saturated() bool { return s.inFlight.Load() >= int64(s.limit) }
+// Saturated says whether so many requests are in flight that new ones should go elsewhere. That begins before any is
+// refused; see [health.Load].
+func (s *Server) Saturated() bool { return s.load.Full(int(s.inFlight.Load()), s.limit) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), drainingKey{}, (<-chan struct{})(s.draining)))
@@ -153,9 +178,15 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
+	select {
+	case <-s.draining: // on a connection from before
+		s.refuse(w, r)
+		return
+	default:
+	}
 	defer s.inFlight.Add(-1)
 	if s.inFlight.Add(1) > int64(s.limit) {
-		s.reject(w, r)
+		s.reject(w, r, fault.New(fault.Exhausted, fault.Overloaded, "too many requests at once; try again in %s", overloadedFor).WithRetryAfter(overloadedFor))
 		return
 	}
 	s.running.Inc()
@@ -164,17 +195,31 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
+// refuse turns a request away while the server stops, and ends its connection: the next one leads elsewhere.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Connection", "close")
+	if isControl(r) {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	s.reject(w, r, fault.New(fault.Unavailable, fault.Draining, "this server is stopping; ask again in %s, another one will answer", drainingFor).WithRetryAfter(drainingFor))
+}
+
 // reject answers in the request's own protocol, without having read the body.
-func (s *Server) reject(w http.ResponseWriter, r *http.Request) {
+func (s *Server) reject(w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	s.rejected.Inc()
-	err := ToConnect(fault.New(fault.Exhausted, fault.Overloaded, "too many requests at once; try again in %s", overloadedFor).WithRetryAfter(overloadedFor))
-	w.Header().Set("Retry-After", strconv.Itoa(int(overloadedFor.Seconds())))
+	err := ToConnect(f)
+	w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds())))
 	if s.errors.IsSupported(r) {
 		// A client that has gone needs no answer.
 		_ = s.errors.Write(w, r, err)
 		return
 	}
-	http.Error(w, err.Message(), http.StatusTooManyRequests)
+	status := http.StatusTooManyRequests
+	if f.Kind == fault.Unavailable {
+		status = http.StatusServiceUnavailable
+	}
+	http.Error(w, err.Message(), status)
 }
 
 type drainingKey struct{}
