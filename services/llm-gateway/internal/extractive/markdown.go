@@ -59,9 +59,16 @@ func splitItems(s string) []string {
 	return append(parts, s[start:])
 }
 
-// unmark takes off the mark that makes s an item, a heading or a quotation.
+// unmark takes off the mark that makes s an item, a heading or a quotation, and the bars that make it a row of a table.
 func unmark(s string) string {
 	s = lineMark.ReplaceAllString(s, "")
+	if row := strings.TrimSpace(s); len(row) > 2 && strings.HasPrefix(row, "| ") && strings.HasSuffix(row, " |") {
+		separator := "; "
+		if text.Language(row) == text.Chinese {
+			separator = "；"
+		}
+		return strings.ReplaceAll(row[2:len(row)-2], " | ", separator)
+	}
 	if at := itemMark.FindString(s); at != "" {
 		return s[len(at):]
 	}
