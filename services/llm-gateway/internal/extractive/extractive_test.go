@@ -64,7 +64,7 @@ func TestGenerate(t *testing.T) {
 			"退款需要五个工作日到账。[2]", provider.Stop},
 		{"a row of a table", ask.Request{Question: "金卡每日取现限额是多少？", Sources: []ask.Source{
 			{Number: 1, ID: "t", Document: "d", Title: "限额", Text: "| 卡种: 金卡 | 每日取现限额: 1,000 欧元 |"}}},
-			"卡种: 金卡；每日取现限额: 1,000 欧元 [1]", provider.Stop},
+			"卡种: 金卡；每日取现限额: 1,000 欧元[1]", provider.Stop},
 		{"a tool's result", ask.Request{Question: "What is 0.1 + 0.2?", Sources: []ask.Source{
 			{Number: 1, Tool: &ask.Tool{Name: "calculator"}, Text: "0.1 + 0.2 = 0.3"}}},
 			"0.1 + 0.2 = 0.3 [1]", provider.Stop},
