@@ -59,5 +59,8 @@ func (b *boundary) leave(ctx context.Context, spec connect.Spec, panicked any, e
 	if err == nil {
 		return nil // not a nil *connect.Error in an error
 	}
+	if f := unreadable(err); f != nil {
+		err = f // a stream's request, which is read in here
+	}
 	return toConnect(err, telemetry.TraceID(ctx))
 }

@@ -48,7 +48,6 @@ type MuxOptions struct {
 type Mux struct {
 	telemetry *telemetry.Telemetry
 	options   []connect.HandlerOption
-	maxBytes  int
 	mux       *http.ServeMux
 	health    *healthChecker
 	services  []string
@@ -71,9 +70,8 @@ func NewMux(o MuxOptions) *Mux {
 			connect.WithReadMaxBytes(o.MaxBytes),
 			connect.WithCompressMinBytes(compressMinBytes),
 		},
-		maxBytes: o.MaxBytes,
-		mux:      http.NewServeMux(),
-		health:   &healthChecker{},
+		mux:    http.NewServeMux(),
+		health: &healthChecker{},
 	}
 }
 
@@ -134,7 +132,7 @@ func (m *Mux) Handle(path string, h http.Handler) {
 
 // unread returns h with answers in our terms to the requests that Connect refuses before any interceptor.
 func (m *Mux) unread(h http.Handler) http.Handler {
-	return &unread{next: h, access: newAccess(m.telemetry), errors: connect.NewErrorWriter(), limit: m.maxBytes}
+	return &unread{next: h, access: newAccess(m.telemetry), errors: connect.NewErrorWriter()}
 }
 
 // SetServing says what gRPC health answers. The server sets it when it starts and when it begins to stop.

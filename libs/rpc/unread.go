@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"connectrpc.com/connect"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -23,7 +25,6 @@ type unread struct {
 	next   http.Handler
 	access *access
 	errors *connect.ErrorWriter
-	limit  int // of a message, in bytes
 }
 
 // ServeHTTP implements [http.Handler].
@@ -68,14 +69,37 @@ func (u *unread) explain(held *heldWriter, r *http.Request) (f *fault.Error, sta
 	if !ok {
 		return nil, 0
 	}
-	f = fromConnect(connect.NewError(code, errorText(message)))
-	switch f.Kind {
-	case fault.Exhausted:
-		f = fault.Wrap(f, fault.Exhausted, fault.RequestTooLarge, "the request is larger than the %d bytes that one message may have; send less at once, and documents in parts", u.limit)
-	case fault.Invalid:
-		f = fault.Wrap(f, fault.Invalid, fault.InvalidRequest, "the request can't be read: %s", clip(message, maxMessage/2))
+	err := connect.NewError(code, errorText(message))
+	if f = unreadable(err); f == nil {
+		f = fromConnect(err)
 	}
 	return f, held.status
+}
+
+// unreadable returns the fault of a request that Connect could not take in; nil for any other error.
+func unreadable(err error) *fault.Error {
+	c, ok := errors.AsType[*connect.Error](err)
+	if !ok || connect.IsWireError(c) {
+		return nil
+	}
+	if _, ours := errors.AsType[*fault.Error](err); ours {
+		return nil
+	}
+	if _, invalid := errors.AsType[*protovalidate.ValidationError](err); invalid {
+		return nil
+	}
+	switch c.Code() {
+	case connect.CodeResourceExhausted:
+		return fault.Wrap(err, fault.Exhausted, fault.RequestTooLarge, "the request is too large (%s bytes); send less at once, and documents in parts", clip(c.Message(), maxMessage/2))
+	case connect.CodeInvalidArgument:
+		problem := strings.TrimPrefix(c.Message(), "unmarshal message: ")
+		if what, rest, ok := strings.Cut(problem, ": "); ok && strings.HasPrefix(what, "unmarshal into ") { // a name of our code's
+			problem = rest
+		}
+		return fault.Wrap(err, fault.Invalid, fault.InvalidRequest, "the request can't be read: %s", clip(problem, maxMessage/2))
+	default:
+		return nil
+	}
 }
 
 type errorText string

@@ -35,7 +35,7 @@ func TestUnreadable(t *testing.T) {
 		"wrong type":        {"POST", embedPath, "application/json", `{"workspace": 5}`, 400, "invalid_argument", "INVALID_REQUEST", "workspace"},
 		"not protobuf":      {"POST", embedPath, "application/proto", "\xff\xff", 400, "invalid_argument", "INVALID_REQUEST", "can't be read"},
 		"invalid UTF-8":     {"POST", embedPath, "application/json", "{\"workspace\": \"\xff\xfe\"}", 400, "invalid_argument", "INVALID_REQUEST", "UTF-8"},
-		"too large":         {"POST", embedPath, "application/json", `{"workspace": "` + strings.Repeat("x", 3<<20) + `"}`, 429, "resource_exhausted", "REQUEST_TOO_LARGE", "2097152 bytes"},
+		"too large":         {"POST", embedPath, "application/json", `{"workspace": "` + strings.Repeat("x", 3<<20) + `"}`, 429, "resource_exhausted", "REQUEST_TOO_LARGE", "max 2097152 bytes"},
 		"unknown procedure": {"POST", "/ragmesh.llm.v1.LLMService/Sing", "application/json", "{}", 404, "unimplemented", "UNIMPLEMENTED", "Sing"},
 		"unknown service":   {"POST", "/ragmesh.llm.v2.LLMService/Embed", "application/json", "{}", 404, "unimplemented", "UNIMPLEMENTED", "LLMService"},
 		"a form":            {"POST", embedPath, "application/x-www-form-urlencoded", "a=b", 415, "invalid_argument", "INVALID_REQUEST", "application/json"},
