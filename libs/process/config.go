@@ -54,7 +54,7 @@ type Identity struct {
 
 // Log says what is logged.
 type Log struct {
-	Level  string `yaml:"level" oneof:"debug,info,warn,error" doc:"Least level that is logged."`
+	Level  string `yaml:"level" oneof:"debug,info,warn,error" live:"true" doc:"Least level that is logged."`
 	Format string `yaml:"format" oneof:"auto,json,console" doc:"How lines look; auto is console on a terminal and json elsewhere."`
 }
 

@@ -32,6 +32,7 @@ type host struct {
 	withoutNATS bool
 	log         zerolog.Logger
 	build       func(context.Context, *Env) (Service, error)
+	follow      func(Service, *telemetry.Telemetry) (follower, error)
 
 	began     time.Time
 	registry  *prometheus.Registry
@@ -39,6 +40,7 @@ type host struct {
 	live      *health.Liveness
 	env       *Env
 	hosted    Service
+	follower  follower
 	mux       *rpc.Mux
 	server    *rpc.Server
 	rpcAddr   net.Addr
@@ -93,6 +95,9 @@ func (h *host) group(adminAddr string) *lifecycle.Group {
 		group.Add(lifecycle.Component{Name: "NATS", Start: h.awaitNATS})
 	}
 	group.Add(lifecycle.Component{Name: h.service, Start: h.host, Run: func(ctx context.Context) error { return h.hosted.Run(ctx) }})
+	if h.configDir != "" {
+		group.Add(lifecycle.Component{Name: "config", Start: h.followConfig, Run: func(ctx context.Context) error { return h.follower.Run(ctx) }})
+	}
 	group.Add(RPCComponent(h.config.RPC.Addr, func() Server { return h.server }, func(a net.Addr) { h.rpcAddr = a }))
 	return group
 }
@@ -249,11 +254,25 @@ func (h *host) host(ctx context.Context) (err error) {
 	return nil
 }
 
+// follower is a *Live of some configuration.
+type follower interface {
+	Run(ctx context.Context) error
+	Ready(ctx context.Context) []health.Component
+}
+
+// followConfig has changes of the configuration folder taken from now on.
+func (h *host) followConfig(context.Context) (err error) {
+	if h.follower, err = h.follow(h.hosted, h.env.Telemetry); err == nil {
+		h.state.Watch(h.follower.Ready)
+	}
+	return err
+}
+
 // started writes the one line that says what runs and with what.
 func (h *host) started() {
 	h.state.Started()
 	h.env.Telemetry.Log.Info().Stringer("rpc", h.rpcAddr).Stringer("admin", h.adminAddr).Str("version", telemetry.Version).
-		Str("revision", h.revision).Strs("files", h.files).Str("data", h.env.DataDir).
+		Str("revision", RevisionOf(h.hosted, h.revision)).Strs("files", h.files).Str("data", h.env.DataDir).
 		Int64("took_ms", time.Since(h.began).Milliseconds()).Msg("serving")
 }
 

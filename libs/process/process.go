@@ -78,6 +78,8 @@ type Program[C any] struct {
 	Stateless bool
 	// WithoutNATS services start, and are ready, while NATS is away.
 	WithoutNATS bool
+	// LookEvery is how often the configuration folder is looked at for changes; 1 s when zero.
+	LookEvery time.Duration
 }
 
 // Exit codes.
@@ -152,25 +154,54 @@ func (p Program[C]) Run(ctx context.Context, args, environ []string, stdout, std
 
 // load reads the configuration and returns what hosts the service with it.
 func (p Program[C]) load(o options, environ []string, stderr io.Writer) (*host, error) {
+	read := func() (config.Loaded[C], error) {
+		if err := config.CheckDir(o.configDir, identity.Services()); err != nil {
+			return config.Loaded[C]{}, err
+		}
+		return config.Load(p.Service, p.Defaults(), config.Source{
+			Dir: o.configDir, Environ: environ, Flags: o.values, FlagNames: o.names,
+		})
+	}
 	if err := config.CheckEnviron(environ, identity.Services()); err != nil {
 		return nil, err
 	}
-	if err := config.CheckDir(o.configDir, identity.Services()); err != nil {
+	fingerprint, err := Fingerprint(o.configDir)
+	if err != nil {
 		return nil, err
 	}
-	loaded, err := config.Load(p.Service, p.Defaults(), config.Source{
-		Dir: o.configDir, Environ: environ, Flags: o.values, FlagNames: o.names,
-	})
+	loaded, err := read()
 	if err != nil {
 		return nil, err
 	}
 	cfg := p.Host(&loaded.Value)
+	level := telemetry.NewLevel(cfg.Log.Level)
+	console := cfg.Log.Format == "console" || cfg.Log.Format == "auto" && telemetry.Terminal(stderr)
 	return &host{
 		service: p.Service, config: cfg, configDir: o.configDir, revision: loaded.Revision, files: loaded.Files,
 		stateless: p.Stateless, withoutNATS: p.WithoutNATS,
-		log: telemetry.Logger(stderr, cfg.Log.Level, cfg.Log.Format == "console" || cfg.Log.Format == "auto" && telemetry.Terminal(stderr)),
+		log: telemetry.Threshold(telemetry.Unleveled(stderr, console), level),
 		build: func(ctx context.Context, env *Env) (Service, error) {
 			return p.Build(ctx, env, loaded)
 		},
+		follow: func(s Service, t *telemetry.Telemetry) (follower, error) {
+			return NewLive(LiveOptions[C]{
+				Dir: o.configDir, Fingerprint: fingerprint, Running: loaded, Revision: RevisionOf(s, loaded.Revision), Load: read, Every: p.LookEvery, Telemetry: t,
+				Apply: func(ctx context.Context, cfg config.Loaded[C]) (string, error) {
+					return Apply(ctx, s, cfg, p.Host(&cfg.Value), level)
+				},
+			})
+		},
 	}, nil
+}
+
+// Apply hands a changed configuration to a service, if it is a [Reloader], and to its logger. host is the process's part of
+// cfg.
+func Apply[C any](ctx context.Context, s Service, cfg config.Loaded[C], host *Config, level *telemetry.Level) (string, error) {
+	if r, ok := s.(Reloader[C]); ok {
+		if err := r.Reload(ctx, cfg); err != nil {
+			return "", err
+		}
+	}
+	level.Set(host.Log.Level)
+	return RevisionOf(s, cfg.Revision), nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 // settings is a service's configuration.
 type settings struct {
 	process.Config `yaml:",inline"`
-	Greeting       string `yaml:"greeting" doc:"What is said."`
+	Greeting       string `yaml:"greeting" doc:"What is said." live:"true"`
 }
 
 func defaults() settings {
@@ -40,7 +41,8 @@ func defaults() settings {
 // greeter is a service with one plain handler. While hold is open a request waits for it.
 type greeter struct {
 	env      *process.Env
-	greeting string
+	greeting atomic.Pointer[string]
+	revision atomic.Pointer[string]
 	hold     chan struct{}
 	entered  chan struct{}
 	ended    chan struct{} // closed when Run has ended
@@ -48,7 +50,7 @@ type greeter struct {
 
 func (g *greeter) Register(mux *rpc.Mux) {
 	mux.Handle("/hello", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, g.greeting)
+		fmt.Fprint(w, *g.greeting.Load())
 	}))
 	mux.Handle("/hold", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		g.entered <- struct{}{}
@@ -80,7 +82,9 @@ func program() (process.Program[settings], *greeter) {
 			if loaded.Value.Greeting == "broken" {
 				return nil, errors.New("the greeting is broken")
 			}
-			g.env, g.greeting = env, loaded.Value.Greeting
+			g.env = env
+			g.greeting.Store(&loaded.Value.Greeting)
+			g.revision.Store(&loaded.Revision)
 			return g, nil
 		},
 	}, g

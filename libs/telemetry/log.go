@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -15,15 +16,41 @@ import (
 // Logger returns a process's logger: JSON lines, or for people at a terminal when console is true. A level that does not
 // exist counts as info. Writes must be safe for concurrent use, as os.Stderr's are.
 func Logger(w io.Writer, level string, console bool) zerolog.Logger {
-	l, err := zerolog.ParseLevel(level)
-	if err != nil || level == "" {
-		l = zerolog.InfoLevel
-	}
+	return Threshold(Unleveled(w, console), NewLevel(level))
+}
+
+// Unleveled returns a process's logger without a level, for services in one process that have one each; see [Threshold].
+func Unleveled(w io.Writer, console bool) zerolog.Logger {
 	if console {
 		w = zerolog.ConsoleWriter{Out: w, TimeFormat: time.TimeOnly, NoColor: !Terminal(w)}
 	}
-	return zerolog.New(w).Level(l).Hook(zerolog.HookFunc(stamp))
+	return zerolog.New(w).Level(zerolog.TraceLevel).Hook(zerolog.HookFunc(stamp))
 }
+
+// Level is the least level that is logged. It can be changed while loggers use it.
+type Level struct{ least atomic.Int32 }
+
+// NewLevel returns a level by name; one that does not exist counts as info.
+func NewLevel(name string) *Level {
+	l := &Level{}
+	l.Set(name)
+	return l
+}
+
+// Set changes the level, also of loggers that were made of this one's logger before.
+func (l *Level) Set(name string) {
+	level, err := zerolog.ParseLevel(name)
+	if err != nil || name == "" {
+		level = zerolog.InfoLevel
+	}
+	l.least.Store(int32(level))
+}
+
+// Sample implements [zerolog.Sampler]: an event below the level is never begun.
+func (l *Level) Sample(level zerolog.Level) bool { return int32(level) >= l.least.Load() }
+
+// Threshold returns log with a level that can change.
+func Threshold(log zerolog.Logger, level *Level) zerolog.Logger { return log.Sample(level) }
 
 // Terminal says whether a person reads what is written to w.
 func Terminal(w io.Writer) bool {

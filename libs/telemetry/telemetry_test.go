@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -380,4 +381,29 @@ func TestNop(t *testing.T) {
 	if err := tel.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestLevelChangesUnderLoggers(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	level := telemetry.NewLevel("warn")
+	tel := start(t, telemetry.Options{Service: "dialog", Log: telemetry.Threshold(telemetry.Unleveled(&out, false), level)})
+	log := tel.Logger(t.Context())
+	say := func(level string, want ...string) {
+		t.Helper()
+		log.Debug().Msg("debug")
+		log.Info().Msg("info")
+		log.Warn().Msg("warn")
+		for _, m := range []string{"debug", "info", "warn"} {
+			if strings.Contains(out.String(), `"message":"`+m+`"`) != slices.Contains(want, m) {
+				t.Errorf("at %s: %s", level, &out)
+			}
+		}
+		out.Reset()
+	}
+	say("warn", "warn")
+	level.Set("debug")
+	say("debug", "debug", "info", "warn")
+	level.Set("nonsense")
+	say("info", "info", "warn")
 }
