@@ -61,6 +61,10 @@ isolated: ## Vet and test each module on its own, as its go.mod describes it (GO
 fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
 	@.ci/fuzz $(FUZZTIME)
 
+.PHONY: bench
+bench: bin/ragmesh ## Measure what a turn costs (see bench/README.md); ARGS="--json" and the like are passed on
+	@bin/ragmesh bench turn $(ARGS)
+
 .PHONY: lint policy lint-go lint-proto
 lint: policy lint-go lint-proto ## Lint Go and the proto files, and check the workspace's own rules
 

@@ -28,7 +28,7 @@ const (
 	// maxResponseBytes is above the largest message of the contract.
 	maxResponseBytes = 32 << 20
 	// connections is how many stay open to the server: what the busiest command uses at once.
-	connections = 64
+	connections = 256
 )
 
 // Options says which server.
