@@ -20,10 +20,10 @@ const Port = 8083
 // Config is llm-gateway's configuration.
 type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
-	DefaultModel   string              `yaml:"default_model" doc:"Model for requests and prompts that name none. Empty for the model default, else extractive."`
-	Models         map[string]Model    `yaml:"models" doc:"Models by name; each is a route over targets."`
-	Providers      map[string]Provider `yaml:"providers" doc:"Providers by name. The built-in one, extractive, is always there."`
-	Budget         Budget              `yaml:"budget"`
+	DefaultModel   string              `yaml:"default_model" live:"true" doc:"Model for requests and prompts that name none. Empty for the model default, else extractive."`
+	Models         map[string]Model    `yaml:"models" live:"true" doc:"Models by name; each is a route over targets."`
+	Providers      map[string]Provider `yaml:"providers" live:"true" doc:"Providers by name. The built-in one, extractive, is always there."`
+	Budget         Budget              `yaml:"budget" live:"true"`
 	Limits         Limits              `yaml:"limits"`
 }
 
@@ -58,9 +58,9 @@ type Budget struct {
 
 // Limits bounds time and concurrency.
 type Limits struct {
-	FirstToken time.Duration `yaml:"first_token" doc:"Time to a target's first token. Duration, 10ms to 10m."`
-	Idle       time.Duration `yaml:"idle" doc:"Longest silence of a target after that. Duration, 10ms to 10m."`
-	Heartbeat  time.Duration `yaml:"heartbeat" doc:"Longest silence of a stream to its caller. Duration, 10ms to 1m."`
+	FirstToken time.Duration `yaml:"first_token" live:"true" doc:"Time to a target's first token. Duration, 10ms to 10m."`
+	Idle       time.Duration `yaml:"idle" live:"true" doc:"Longest silence of a target after that. Duration, 10ms to 10m."`
+	Heartbeat  time.Duration `yaml:"heartbeat" live:"true" doc:"Longest silence of a stream to its caller. Duration, 10ms to 1m."`
 	Concurrent int           `yaml:"concurrent" doc:"Answers under way; more are refused as overloaded. Count, 1 to 10000."`
 }
 
@@ -86,7 +86,7 @@ func Reference(w io.Writer) error {
 	}
 	_, _ = io.WriteString(w, "\n")
 	return config.ReferencePart(w, "prompts/*.yaml",
-		"One prompt per file, of llm-gateway; its id is the file's name without the ending. `default` replaces the built-in one.", prompt.File{}, false)
+		"One prompt per file, of llm-gateway; its id is the file's name without the ending. `default` replaces the built-in one.", prompt.File{}, true)
 }
 
 // defaultModel is the model for requests that name none.

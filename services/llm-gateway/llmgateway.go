@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -18,7 +19,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/meter"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
 )
@@ -33,66 +33,111 @@ type Deps struct {
 	Clock    func() time.Time
 }
 
-// Service is llm-gateway. The process around it calls Register, then Run.
+// Service is llm-gateway. The process around it calls Register, then Run, and Reload when the configuration has changed.
 type Service struct {
+	deps    Deps
+	meter   *meter.Meter
+	slots   route.Slots
 	handler *rpc.Handler
-	routes  *route.Router
-	closers []func()
+
+	mu        sync.Mutex
+	providers map[string]client // by name
+}
+
+// client speaks to a configured provider.
+type client struct {
+	*openai.Provider
+	cfg Provider
 }
 
 // New loads the prompts and makes the service. It speaks to no provider yet.
 func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
-	s := &Service{}
-	prompts, revision, err := loadPrompts(deps.ConfigDir, deps.Revision)
-	if err != nil {
-		return nil, err
-	}
-	ladders, err := s.ladders(cfg, deps.Clock)
-	if err != nil {
-		return nil, err
-	}
 	m, err := meter.New(deps.Telemetry)
 	if err != nil {
 		return nil, err
 	}
-	s.routes, err = route.New(ladders, route.Options{
-		Default: cfg.defaultModel(), FirstText: cfg.Limits.FirstToken, Idle: cfg.Limits.Idle, MaxConcurrent: cfg.Limits.Concurrent,
-	}, route.Deps{
-		Meter: m, Tracer: deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"),
-		Report: report(deps.Telemetry), Clock: deps.Clock,
-	})
+	s := &Service{deps: deps, meter: m, slots: route.NewSlots(cfg.Limits.Concurrent)}
+	serving, providers, err := s.serving(cfg, deps.Revision)
 	if err != nil {
 		return nil, err
 	}
-	answers, err := answer.New(prompts, s.routes, answer.Options{
-		Budget:    prompt.Budget{Context: cfg.Budget.Context, History: cfg.Budget.History, Total: cfg.Budget.Total},
-		MaxTokens: cfg.Budget.Answer,
-	})
-	if err != nil {
-		return nil, err
-	}
-	s.handler = rpc.New(answers, rpc.Options{Revision: revision, Heartbeat: cfg.Limits.Heartbeat, Clock: deps.Clock})
+	s.handler, s.providers = rpc.New(serving, deps.Clock), providers
 	return s, nil
 }
 
-// ladders makes the routes' targets, over one client per provider.
-func (s *Service) ladders(cfg Config, clock func() time.Time) (map[string][]route.Target, error) {
-	builtin := route.Target{Name: extractive.Name, Provider: extractive.Model{}, Model: extractive.Name}
-	providers := make(map[string]provider.Provider)
+// Reload answers from now on with cfg and the prompts as they are now. Answers under way keep their prompt and their route.
+func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	serving, providers, err := s.serving(cfg.Value, cfg.Revision)
+	if err != nil {
+		return err
+	}
+	s.handler.Use(serving)
+	for name, old := range s.providers {
+		if providers[name] != old {
+			old.Close() // idle connections only: answers under way keep theirs
+		}
+	}
+	s.providers = providers
+	return nil
+}
+
+// Revision returns the revision that answers carry.
+func (s *Service) Revision() string { return s.handler.Revision() }
+
+// serving makes what calls are answered with, and the clients that it uses.
+func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]client, error) {
+	prompts, revision, err := loadPrompts(s.deps.ConfigDir, revision)
+	if err != nil {
+		return rpc.Serving{}, nil, err
+	}
+	providers, err := s.clients(cfg)
+	if err != nil {
+		return rpc.Serving{}, nil, err
+	}
+	routes, err := route.New(ladders(cfg, providers), route.Options{
+		Default: cfg.defaultModel(), FirstText: cfg.Limits.FirstToken, Idle: cfg.Limits.Idle,
+	}, route.Deps{
+		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"),
+		Report: report(s.deps.Telemetry), Clock: s.deps.Clock, Slots: s.slots,
+	})
+	if err != nil {
+		return rpc.Serving{}, nil, err
+	}
+	answers, err := answer.New(prompts, routes, answer.Options{
+		Budget:    prompt.Budget{Context: cfg.Budget.Context, History: cfg.Budget.History, Total: cfg.Budget.Total},
+		MaxTokens: cfg.Budget.Answer,
+	})
+	return rpc.Serving{Answers: answers, Revision: revision, Heartbeat: cfg.Limits.Heartbeat}, providers, err
+}
+
+// clients returns a client for every provider: the one there is where nothing about it has changed.
+func (s *Service) clients(cfg Config) (map[string]client, error) {
+	out := make(map[string]client)
 	for name, p := range cfg.Providers {
+		if c, ok := s.providers[name]; ok && c.cfg == p {
+			out[name] = c
+			continue
+		}
 		connections := p.MaxConnections
 		if connections == 0 {
 			connections = defaultConnections
 		}
-		client, err := openai.New(openai.Config{
+		made, err := openai.New(openai.Config{
 			BaseURL: p.BaseURL, Key: p.Key, LegacyMaxTokens: p.LegacyMaxTokens, MaxConnections: connections,
-		}, clock)
+		}, s.deps.Clock)
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s.%w", name, err)
 		}
-		providers[name] = client
-		s.closers = append(s.closers, client.Close)
+		out[name] = client{Provider: made, cfg: p}
 	}
+	return out, nil
+}
+
+// ladders makes the routes' targets.
+func ladders(cfg Config, providers map[string]client) map[string][]route.Target {
+	builtin := route.Target{Name: extractive.Name, Provider: extractive.Model{}, Model: extractive.Name}
 	out := make(map[string][]route.Target)
 	for name, m := range cfg.Models {
 		ends := false
@@ -101,13 +146,13 @@ func (s *Service) ladders(cfg Config, clock func() time.Time) (map[string][]rout
 				out[name] = append(out[name], builtin)
 				break // it never fails: nothing below it is reached
 			}
-			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider], Model: t.Model})
+			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].Provider, Model: t.Model})
 		}
 		if !ends && !m.WithoutExtractive {
 			out[name] = append(out[name], builtin)
 		}
 	}
-	return out, nil
+	return out
 }
 
 // loadPrompts reads prompts/*.yaml. The revision it returns covers the configuration and the prompts.
@@ -143,15 +188,17 @@ func (s *Service) Register(mux *librpc.Mux) {
 // Run waits until ctx ends, then lets go of the providers' connections.
 func (s *Service) Run(ctx context.Context) error {
 	<-ctx.Done()
-	for _, c := range s.closers {
-		c()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.providers {
+		c.Close()
 	}
 	return nil
 }
 
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
-	row := health.Component{Name: "answers", Ready: !s.routes.Saturated()}
+	row := health.Component{Name: "answers", Ready: !s.slots.Full()}
 	if !row.Ready {
 		row.Detail = "as many answers are under way as limits.concurrent allows"
 	}

@@ -25,6 +25,12 @@ import (
 
 func serve(t *testing.T, cfg llmgateway.Config, dir string) llmv1connect.LLMServiceClient {
 	t.Helper()
+	client, _ := serveLive(t, cfg, dir)
+	return client
+}
+
+func serveLive(t *testing.T, cfg llmgateway.Config, dir string) (llmv1connect.LLMServiceClient, *llmgateway.Service) {
+	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatalf("Validate: %v", err)
 	}
@@ -35,7 +41,7 @@ func serve(t *testing.T, cfg llmgateway.Config, dir string) llmv1connect.LLMServ
 		t.Fatalf("New: %v", err)
 	}
 	conn := rpctest.Service(t, "llm-gateway", func(m *librpc.Mux) { s.Register(m) })
-	return llmv1connect.NewLLMServiceClient(conn.HTTP, conn.URL, conn.Options...)
+	return llmv1connect.NewLLMServiceClient(conn.HTTP, conn.URL, conn.Options...), s
 }
 
 // withProvider returns a configuration whose model default is a server at url, over the extractive model.

@@ -64,9 +64,16 @@ type Options struct {
 	FirstText time.Duration
 	// Idle is how long a target may be silent after that.
 	Idle time.Duration
-	// MaxConcurrent bounds answers under way.
-	MaxConcurrent int
 }
+
+// Slots bounds answers under way, over all the Routers that share it.
+type Slots chan struct{}
+
+// NewSlots returns n slots, at least one.
+func NewSlots(n int) Slots { return make(Slots, max(1, n)) }
+
+// Full says whether as many answers are under way as may be.
+func (s Slots) Full() bool { return len(s) == cap(s) }
 
 // Deps is what a Router works with. All fields are required.
 type Deps struct {
@@ -75,6 +82,7 @@ type Deps struct {
 	// Report gets what a skipped rung must not show to callers.
 	Report func(ctx context.Context, route, provider string, cause error)
 	Clock  func() time.Time
+	Slots  Slots
 }
 
 // Router knows the routes. Safe for concurrent use.
@@ -82,7 +90,6 @@ type Router struct {
 	routes map[string][]Target
 	opts   Options
 	deps   Deps
-	slots  chan struct{}
 }
 
 // New checks routes and returns their Router.
@@ -95,7 +102,7 @@ func New(routes map[string][]Target, o Options, deps Deps) (*Router, error) {
 			return nil, fmt.Errorf("models.%s: no targets", name)
 		}
 	}
-	return &Router{routes: routes, opts: o, deps: deps, slots: make(chan struct{}, max(1, o.MaxConcurrent))}, nil
+	return &Router{routes: routes, opts: o, deps: deps}, nil
 }
 
 // Names returns the routes in order.
@@ -103,9 +110,6 @@ func (r *Router) Names() []string { return slices.Sorted(maps.Keys(r.routes)) }
 
 // Default returns the name of the default route.
 func (r *Router) Default() string { return r.opts.Default }
-
-// Saturated says whether as many answers are under way as may be.
-func (r *Router) Saturated() bool { return len(r.slots) == cap(r.slots) }
 
 // Resolve returns a route's name, where empty is the default, and its first target.
 func (r *Router) Resolve(name string) (string, Target, error) {
@@ -131,10 +135,10 @@ func (r *Router) Generate(ctx context.Context, name string, request provider.Req
 		return Outcome{}, err
 	}
 	select {
-	case r.slots <- struct{}{}:
-		defer func() { <-r.slots }()
+	case r.deps.Slots <- struct{}{}:
+		defer func() { <-r.deps.Slots }()
 	default:
-		return Outcome{}, fault.New(fault.Exhausted, fault.Overloaded, "%d answers are under way already; try again shortly", cap(r.slots)).
+		return Outcome{}, fault.New(fault.Exhausted, fault.Overloaded, "%d answers are under way already; try again shortly", cap(r.deps.Slots)).
 			WithRetryAfter(time.Second)
 	}
 	began := r.deps.Clock()

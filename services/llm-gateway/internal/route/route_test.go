@@ -99,8 +99,8 @@ func (k *kept) report(context.Context, string, string, error) {}
 func router(t *testing.T, k *kept, targets ...Target) *Router {
 	t.Helper()
 	r, err := New(map[string][]Target{"default": targets}, Options{
-		Default: "default", FirstText: 15 * time.Second, Idle: 20 * time.Second, MaxConcurrent: 2,
-	}, Deps{Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now})
+		Default: "default", FirstText: 15 * time.Second, Idle: 20 * time.Second,
+	}, Deps{Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now, Slots: NewSlots(2)})
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -265,12 +265,12 @@ func TestGenerateRefuses(t *testing.T) {
 		}
 		synctest.Wait()
 		_, err := r.Generate(t.Context(), "", provider.Request{}, k)
-		if f := fault.As(err); f == nil || f.Reason != fault.Overloaded || f.RetryAfter == 0 || !r.Saturated() {
+		if f := fault.As(err); f == nil || f.Reason != fault.Overloaded || f.RetryAfter == 0 || !r.deps.Slots.Full() {
 			t.Errorf("a third answer of two: %v", err)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if r.Saturated() {
+		if r.deps.Slots.Full() {
 			t.Error("the slots were not given back")
 		}
 	})

@@ -3,6 +3,7 @@ package rpc
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"connectrpc.com/connect"
@@ -15,25 +16,35 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
 
-// Options is what a Handler needs besides the service.
-type Options struct {
+// Serving is what calls are answered with. It does not change; a configuration that does makes another one.
+type Serving struct {
+	Answers *answer.Service
 	// Revision is the configuration's.
 	Revision string
 	// Heartbeat is how long a stream may be silent.
 	Heartbeat time.Duration
-	Clock     func() time.Time
 }
 
-// Handler serves the RPCs.
+// Handler serves the RPCs. A call ends with the Serving it began with.
 type Handler struct {
-	answers *answer.Service
-	opts    Options
+	serving atomic.Pointer[Serving]
+	clock   func() time.Time
 }
 
 var _ llmv1connect.LLMServiceHandler = (*Handler)(nil)
 
-// New returns a Handler over answers.
-func New(answers *answer.Service, o Options) *Handler { return &Handler{answers: answers, opts: o} }
+// New returns a Handler that answers with s.
+func New(s Serving, clock func() time.Time) *Handler {
+	h := &Handler{clock: clock}
+	h.Use(s)
+	return h
+}
+
+// Use has calls from now on answered with s.
+func (h *Handler) Use(s Serving) { h.serving.Store(&s) }
+
+// Revision returns the revision that answers carry.
+func (h *Handler) Revision() string { return h.serving.Load().Revision }
 
 // Generate streams an answer.
 func (h *Handler) Generate(ctx context.Context, r *llmv1.GenerateRequest, out *connect.ServerStream[llmv1.GenerateResponse]) error {
@@ -41,47 +52,48 @@ func (h *Handler) Generate(ctx context.Context, r *llmv1.GenerateRequest, out *c
 }
 
 func (h *Handler) generate(ctx context.Context, r *llmv1.GenerateRequest, out sender) error {
-	began := h.opts.Clock()
-	asked, err := h.prepare(r)
+	began, serving := h.clock(), h.serving.Load()
+	asked, err := serving.prepare(r)
 	if err != nil {
 		return err
 	}
-	s := &stream{asked: asked, revision: h.opts.Revision, every: h.opts.Heartbeat, out: out}
-	outcome, err := h.answers.Generate(ctx, asked, s)
+	s := &stream{asked: asked, revision: serving.Revision, every: serving.Heartbeat, out: out}
+	outcome, err := serving.Answers.Generate(ctx, asked, s)
 	s.close()
 	if err != nil {
 		return err
 	}
 	return s.send(&llmv1.GenerateResponse{Event: &llmv1.GenerateResponse_Completed{Completed: &llmv1.Completed{
 		FinishReason: finishOf(outcome.Result.Finish), Usage: usageOf(outcome.Result.Usage),
-		TimeToFirstToken: durationpb.New(outcome.FirstText), Duration: durationpb.New(h.opts.Clock().Sub(began)),
+		TimeToFirstToken: durationpb.New(outcome.FirstText), Duration: durationpb.New(h.clock().Sub(began)),
 	}}})
 }
 
-func (h *Handler) prepare(r *llmv1.GenerateRequest) (answer.Asked, error) {
+func (s *Serving) prepare(r *llmv1.GenerateRequest) (answer.Asked, error) {
 	request, err := requestOf(r)
 	if err != nil {
 		return answer.Asked{}, err
 	}
-	return h.answers.Prepare(request)
+	return s.Answers.Prepare(request)
 }
 
 // RenderPrompt shows what Generate would ask.
 func (h *Handler) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
-	asked, err := h.prepare(r.GetGenerate())
+	serving := h.serving.Load()
+	asked, err := serving.prepare(r.GetGenerate())
 	if err != nil {
 		return nil, err
 	}
 	return &llmv1.RenderPromptResponse{
 		Messages:     messagesOf(asked.Rendered.Messages),
-		Started:      startedOf(asked, route.Started{Rung: 0, Name: asked.First.Name, Model: asked.First.Model, Skipped: nil}, h.opts.Revision),
+		Started:      startedOf(asked, route.Started{Rung: 0, Name: asked.First.Name, Model: asked.First.Model, Skipped: nil}, serving.Revision),
 		PromptTokens: count(asked.Rendered.Tokens),
 	}, nil
 }
 
 // ListModels lists the routes, each with its first target.
 func (h *Handler) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.ListModelsResponse, error) {
-	routes := h.answers.Routes()
+	routes := h.serving.Load().Answers.Routes()
 	out := &llmv1.ListModelsResponse{DefaultModel: routes.Default()}
 	for _, name := range routes.Names() {
 		_, first, err := routes.Resolve(name)
@@ -95,8 +107,9 @@ func (h *Handler) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.
 
 // ListPrompts lists the templates.
 func (h *Handler) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv1.ListPromptsResponse, error) {
-	out := &llmv1.ListPromptsResponse{ConfigRevision: h.opts.Revision}
-	for _, t := range h.answers.Prompts() {
+	serving := h.serving.Load()
+	out := &llmv1.ListPromptsResponse{ConfigRevision: serving.Revision}
+	for _, t := range serving.Answers.Prompts() {
 		out.Prompts = append(out.Prompts, &llmv1.Prompt{PromptId: t.ID, Revision: t.Revision, Description: t.Description})
 	}
 	return out, nil
