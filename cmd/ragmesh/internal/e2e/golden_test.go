@@ -48,9 +48,14 @@ func readGolden(t *testing.T, path string) (answerable, unanswerable []golden) {
 // ask asks through the public API and returns the finished turn.
 func ask(t *testing.T, s *e2e.System, question string) *dialogv1.Turn {
 	t.Helper()
+	return askIn(t, s, "default", question)
+}
+
+func askIn(t *testing.T, s *e2e.System, workspace, question string) *dialogv1.Turn {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	stream, err := dialogv1connect.NewDialogServiceClient(http.DefaultClient, s.Server).Chat(ctx, &dialogv1.ChatRequest{Workspace: "default", Question: question})
+	stream, err := dialogv1connect.NewDialogServiceClient(http.DefaultClient, s.Server).Chat(ctx, &dialogv1.ChatRequest{Workspace: workspace, Question: question})
 	if err != nil {
 		t.Fatal(err)
 	}
