@@ -3,6 +3,7 @@ module github.com/ragmesh/ragmesh/services/tools
 go 1.26.0
 
 require (
+	github.com/alecthomas/participle/v2 v2.1.4
 	github.com/cockroachdb/apd/v3 v3.2.3
 	github.com/google/go-cmp v0.7.0
 	github.com/ohler55/ojg v1.28.5

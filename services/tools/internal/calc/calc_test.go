@@ -43,6 +43,11 @@ func TestEval(t *testing.T) {
 		{"3x4", "3 * 4 = 12"},
 		{"10^50", "10 ^ 50 = 1E+50"},
 		{"1_000 + 1", "1000 + 1 = 1001"},
+		{"1加2。", "1 + 2 = 3"},
+		{"max(1、2)", "max(1, 2) = 2"},
+		{"200/10%", "200 / 10% = 2000"},
+		{"3.5% of 1200", "3.5% of 1200 = 42"},
+		{"1.5亿", "150000000 = 150000000"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.in, func(t *testing.T) {
@@ -67,9 +72,11 @@ func TestEvalRefuses(t *testing.T) {
 		{"remainder by zero", "5 mod 0", "division by zero"},
 		{"an open parenthesis", "(1+2", `")" is missing`},
 		{"a closing parenthesis too many", "1+2)", `unexpected ")"`},
-		{"a missing operand", "1+", "ends where a number"},
+		{"a missing operand", "1+", "number is missing"},
 		{"two operators", "2*/3", "number is missing"},
 		{"two numbers", "1 2", "unexpected"},
+		{"a list", "1_000、100", "unexpected"},
+		{"a percentage before a number", "百分之1 2", "unexpected"},
 		{"a huge exponent", "9^99999999", "exponent is larger"},
 		{"a tower", "9^9999^9999", "too large"},
 		{"an overflow", "10^9000", "too large"},
@@ -82,7 +89,7 @@ func TestEvalRefuses(t *testing.T) {
 		{"a long expression", strings.Repeat("1+", 300) + "1", "longer than 512"},
 		{"deep parentheses", strings.Repeat("(", 100) + "1" + strings.Repeat(")", 100), "nested"},
 		{"many signs", strings.Repeat("-", 400) + "1", "nested"},
-		{"wrong arguments", "sqrt(1, 2)", "takes 1 to 1"},
+		{"wrong arguments", "sqrt(1, 2)", "take 1 number"},
 		{"invalid UTF-8", "1+\xff", "UTF-8"},
 		{"a percentage of nothing", "百分之", "number is missing"},
 	}
