@@ -52,7 +52,7 @@ const maxTerm = 256
 // overlapping pairs, in the order of Start, a character before its pair.
 // Consumers that want only one CJK form filter by Kind.
 func Tokens(s string) []Token {
-	t := tokenizer{s: s, out: make([]Token, 0, expected(s)), terms: map[string]folded{}}
+	t := tokenizer{s: s, out: make([]Token, 0, expected(s))}
 	t.run()
 	return t.out
 }
@@ -70,11 +70,10 @@ func expected(s string) int {
 }
 
 type tokenizer struct {
-	s     string
-	out   []Token
-	terms map[string]folded // of the words met so far: stemming is the dear part
-	pos   int               // position of the next token
-	gap   bool              // a sentence end was passed since the last token
+	s   string
+	out []Token
+	pos int  // position of the next token
+	gap bool // a sentence end was passed since the last token
 }
 
 func (t *tokenizer) run() {
@@ -118,6 +117,10 @@ func (t *tokenizer) rune(i int) (rune, int) {
 func (t *tokenizer) word(i int, number bool) int {
 	start, ascii := i, true
 	for i < len(t.s) && i-start < maxTerm {
+		if c := rune(t.s[i]); isASCIILetter(c) || isASCIIDigit(c) { // nearly always
+			i++
+			continue
+		}
 		r, size := t.rune(i)
 		if isWordRune(r) && !isCJK(r) {
 			ascii = ascii && size == 1
@@ -137,25 +140,20 @@ func (t *tokenizer) word(i int, number bool) int {
 		i += size
 	}
 	raw := t.s[start:i]
-	kind := Word
-	if number {
-		kind = Number
+	k := Token{Start: start, End: i, Kind: Word}
+	switch {
+	case number:
+		k.Kind = Number
+		k.Term, k.Stop = fold(raw, ascii, number)
+	case ascii && len(raw) <= maxStem:
+		k.Term, k.Stop = stems.fold(raw)
+	default:
+		k.Term, k.Stop = fold(raw, ascii, number)
 	}
-	f, met := t.terms[raw]
-	if !met {
-		f.term, f.stop = fold(raw, ascii, number)
-		t.terms[raw] = f
-	}
-	if f.term != "" {
-		t.add(Token{Term: f.term, Start: start, End: i, Kind: kind, Stop: f.stop})
+	if k.Term != "" {
+		t.add(k)
 	}
 	return i
-}
-
-// folded is what fold made of a word.
-type folded struct {
-	term string
-	stop bool
 }
 
 // han adds the run of CJK characters that starts at i, singles and pairs, and

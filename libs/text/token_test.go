@@ -1,7 +1,9 @@
 package text_test
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -148,5 +150,29 @@ func BenchmarkTokens(b *testing.B) {
 				text.Tokens(s)
 			}
 		})
+	}
+}
+
+// TestRememberedWordsStaySeparate reads more words than are remembered, at the same time, and again.
+func TestRememberedWordsStaySeparate(t *testing.T) {
+	t.Parallel()
+	var page strings.Builder
+	for i := range 30_000 {
+		fmt.Fprintf(&page, "word%c%c%c ", 'a'+i%26, 'a'+i/26%26, 'a'+i/676%26)
+	}
+	want := text.Tokens(page.String())
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			if diff := cmp.Diff(want, text.Tokens(page.String())); diff != "" {
+				t.Errorf("another reading differs (-first +now):\n%s", diff)
+			}
+		})
+	}
+	group.Wait()
+	for i, token := range want[:100] {
+		if raw := page.String()[token.Start:token.End]; token.Term[:4] != raw[:4] {
+			t.Errorf("token %d: term %q of %q", i, token.Term, raw)
+		}
 	}
 }
