@@ -71,7 +71,8 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 	)
 	st.near = farAway
 	for i, t := range tokens {
-		hit := m.hits(t, s, tokens, i, st.own)
+		term := canonical(t.Term)
+		hit := m.hits(term, s, tokens, i, st.own)
 		for h := hit; h != 0; h &= h - 1 {
 			u := bits.TrailingZeros64(h)
 			last[u] = t.Position + 1
@@ -101,7 +102,6 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 			begin |= e[0]
 			end |= e[1]
 		}
-		term := canonical(t.Term)
 		opposed |= m.oppose[term]
 		if _, asked := m.q.terms[term]; asked {
 			if t.Kind != text.HanPair && !t.Stop {
@@ -132,9 +132,9 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 	}
 }
 
-// hits returns the units token i mentions and raises their credit.
-func (m *matcher) hits(t text.Token, s string, tokens []text.Token, i int, c credits) uint64 {
-	term := canonical(t.Term)
+// hits returns the units that token i, of a canonical term, mentions and raises their credit.
+func (m *matcher) hits(term, s string, tokens []text.Token, i int, c credits) uint64 {
+	t := tokens[i]
 	if u, ok := m.q.index[term]; ok {
 		c[u] = 1
 		return 1 << u

@@ -45,23 +45,41 @@ const maxVerify = 16 << 10
 // or more names that the quote lacks, a word that only one of them denies, and an
 // antonym in the place of a word make the claim Unsupported. Citation markers
 // such as [2] in the claim are ignored.
-func Verify(claim, quote string) (Support, float64) {
-	claim, quote = withoutMarkers(clip(claim, maxVerify)), clip(quote, maxVerify)
-	c := parse(claim, false)
-	if len(c.units) == 0 || !shareWords(text.Language(claim), text.Language(quote)) {
+func Verify(claim, quote string) (Support, float64) { return NewClaim(claim).Verify(quote) }
+
+// Claim is a sentence of an answer that is read once and held against many
+// quotes. It is safe for concurrent use.
+type Claim struct {
+	q        question
+	m        *matcher
+	language string
+	denied   map[string]bool // as deniedTerms
+}
+
+// NewClaim reads a claim.
+func NewClaim(claim string) *Claim {
+	claim = withoutMarkers(clip(claim, maxVerify))
+	c := &Claim{q: parse(claim, false), language: text.Language(claim), denied: deniedTerms(claim, text.Tokens(claim))}
+	c.m = newMatcher(&c.q)
+	return c
+}
+
+// Verify is [Verify] of the claim and quote.
+func (c *Claim) Verify(quote string) (Support, float64) {
+	quote = clip(quote, maxVerify)
+	if len(c.q.units) == 0 || !shareWords(c.language, text.Language(quote)) {
 		return Unverified, 0
 	}
-	m := newMatcher(&c)
-	got := make(credits, len(c.units))
+	got := make(credits, len(c.q.units))
 	st := sentence{own: got}
 	tokens := text.Tokens(quote)
-	m.measure(&st, quote, tokens)
-	m.matchNumbers(tokens, got)
+	c.m.measure(&st, quote, tokens)
+	c.m.matchNumbers(tokens, got)
 
-	share := c.coverage(got)
-	numbers, _ := c.share(got, isNumber)
+	share := c.q.coverage(got)
+	numbers, _ := c.q.share(got, isNumber)
 	names, lacking := 0, 0
-	for i, u := range c.units {
+	for i, u := range c.q.units {
 		if u.kind == name {
 			names++
 			if got[i] < mentioned {
@@ -70,11 +88,11 @@ func Verify(claim, quote string) (Support, float64) {
 		}
 	}
 	least := minSupport
-	if c.chinese {
+	if c.q.chinese {
 		least = minSupportChinese
 	}
 	switch {
-	case share < least, numbers < 1, lacking > 1, lacking == 1 && names == 1, st.clash, c.contradicts(claim, quote, tokens):
+	case share < least, numbers < 1, lacking > 1, lacking == 1 && names == 1, st.clash, c.contradicted(quote, tokens):
 		return Unsupported, share
 	}
 	return Supported, share
@@ -156,17 +174,16 @@ func numeral(term string) string {
 // reach is how many positions after a negation the word it denies may stand.
 const reach = 3
 
-// contradicts reports whether the quote denies a word the claim affirms, or the
+// contradicted reports whether the quote denies a word the claim affirms, or the
 // other way round.
-func (q *question) contradicts(claim, quote string, quoted []text.Token) bool {
-	said := deniedTerms(claim, text.Tokens(claim))
+func (c *Claim) contradicted(quote string, quoted []text.Token) bool {
 	cited := deniedTerms(quote, quoted)
-	inQuote := make(map[string]bool, len(quoted))
-	for _, t := range quoted {
-		inQuote[canonical(t.Term)] = true
+	if len(c.denied) == 0 && len(cited) == 0 {
+		return false
 	}
-	for term := range q.index {
-		if inQuote[term] && said[term] != cited[term] {
+	for _, t := range quoted {
+		term := canonical(t.Term)
+		if _, claimed := c.q.index[term]; claimed && c.denied[term] != cited[term] {
 			return true
 		}
 	}

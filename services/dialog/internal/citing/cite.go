@@ -1,6 +1,7 @@
 package citing
 
 import (
+	"regexp"
 	"strings"
 	"unicode/utf8"
 
@@ -31,8 +32,11 @@ const (
 	Supported
 )
 
-// Verify judges whether quote supports claim, and how much of the claim it covers, 0 to 1.
-type Verify func(claim, quote string) (Support, float64)
+// Verify reads a claim once, to judge whether each of many quotes supports it, and how much of the claim it covers, 0 to 1.
+type Verify func(claim string) Judge
+
+// Judge judges a quote.
+type Judge func(quote string) (Support, float64)
 
 // Source is something an answer may cite.
 type Source struct {
@@ -83,7 +87,7 @@ func (c *Citer) Cite(answer string, m Marker) Citation {
 	if !ok || len(s.sentences) == 0 {
 		return out
 	}
-	best := s.best(out.Claim, c.verify)
+	best := s.best(c.verify(out.Claim))
 	out.QuoteStart, out.QuoteEnd = best.Start, best.End
 	out.Quote = s.text[best.Start:best.End]
 	out.Support, out.Score = best.support, best.score
@@ -103,13 +107,13 @@ func (f finding) better(than finding) bool {
 	return f.score > than.score
 }
 
-// best returns the sentence that supports claim most and, when it does not do so alone, the shortest run of neighbours
+// best returns the sentence that supports the claim most and, when it does not do so alone, the shortest run of neighbours
 // around it that does.
-func (s source) best(claim string, verify Verify) finding {
+func (s source) best(judge Judge) finding {
 	var best finding
 	at := 0
 	for i, span := range s.sentences {
-		f := s.judge(claim, span, verify)
+		f := s.judge(span, judge)
 		if i == 0 || f.better(best) {
 			best, at = f, i
 		}
@@ -126,7 +130,7 @@ func (s source) best(claim string, verify Verify) finding {
 			if span.End-span.Start > MaxQuote {
 				continue
 			}
-			if f := s.judge(claim, span, verify); f.support == Supported && f.better(best) {
+			if f := s.judge(span, judge); f.support == Supported && f.better(best) {
 				best = f
 			}
 		}
@@ -137,8 +141,8 @@ func (s source) best(claim string, verify Verify) finding {
 	return best
 }
 
-func (s source) judge(claim string, span text.Span, verify Verify) finding {
-	support, score := verify(claim, s.text[span.Start:span.End])
+func (s source) judge(span text.Span, judge Judge) finding {
+	support, score := judge(s.text[span.Start:span.End])
 	return finding{Span: span, support: support, score: score}
 }
 
@@ -146,6 +150,7 @@ func (s source) judge(claim string, span text.Span, verify Verify) finding {
 func pieces(s string) []text.Span {
 	var out []text.Span
 	for _, span := range text.Sentences(s) {
+		span.Start += marked(s[:span.Start], s[span.Start:span.End])
 		for span.End-span.Start > MaxQuote {
 			end := cut(s, span.Start, span.Start+MaxQuote)
 			out = append(out, text.Span{Start: span.Start, End: end})
@@ -159,6 +164,18 @@ func pieces(s string) []text.Span {
 		}
 	}
 	return out
+}
+
+// listMarker is what a list item begins with: "- ", "1. ", "2、".
+var listMarker = regexp.MustCompile(`^(?:[-*+·][ \t]+|•[ \t]*|\d{1,3}(?:[.)][ \t]+|、))`)
+
+// marked returns how many bytes of sentence are a list's marker, which says nothing in a quote. It has to begin a line:
+// elsewhere "12. " is part of what is said.
+func marked(before, sentence string) int {
+	if line := strings.TrimRight(before, " \t"); line != "" && !strings.HasSuffix(line, "\n") {
+		return 0
+	}
+	return len(listMarker.FindString(sentence))
 }
 
 // cut returns where to end a piece of s[start:] so that it is at most end-start long.

@@ -39,8 +39,12 @@ func TestClaimIsBounded(t *testing.T) {
 	}
 }
 
-// overlap is a stand-in for evidence.Verify: the share of the claim's words that the quote holds.
-func overlap(claim, quote string) (Support, float64) {
+// overlap is a stand-in for evidence's: the share of the claim's words that the quote holds.
+func overlap(claim string) Judge {
+	return func(quote string) (Support, float64) { return share(claim, quote) }
+}
+
+func share(claim, quote string) (Support, float64) {
 	in := map[string]bool{}
 	for _, tok := range text.Tokens(quote) {
 		in[tok.Term] = true
@@ -68,6 +72,7 @@ func TestCite(t *testing.T) {
 	t.Parallel()
 	en := "Cards are sent by post. The daily limit is 50,000 dollars. It resets at midnight. Offices close at five."
 	zh := "银行卡由邮局寄送。每日转账限额为五万元。限额在午夜重置。"
+	list := "Limits:\n\n- The daily limit is 50,000 dollars. It resets at midnight.\n  * The weekly limit is 200,000 dollars.\n1. Cards are sent by post.\n2、每月限额为一百万元。\n"
 	tests := map[string]struct {
 		source, answer string
 		quote          string
@@ -76,6 +81,12 @@ func TestCite(t *testing.T) {
 		"one sentence":          {en, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", Supported},
 		"two neighbours":        {en, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", Supported},
 		"Chinese":               {zh, "每日转账限额为五万元[1]", "每日转账限额为五万元。", Supported},
+		"list item":             {list, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", Supported},
+		"nested list item":      {list, "The weekly limit is 200,000 dollars [1]", "The weekly limit is 200,000 dollars.", Supported},
+		"numbered list item":    {list, "Cards are sent by post [1]", "Cards are sent by post.", Supported},
+		"Chinese list item":     {list, "每月限额为一百万元[1]", "每月限额为一百万元。", Supported},
+		"item and neighbour":    {list, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", Supported},
+		"no list":               {"It was so. 12. of May is the day the offices close.", "12. of May is the day the offices close [1]", "12. of May is the day the offices close.", Supported},
 		"not what it says":      {en, "The monthly fee was abolished years ago [1]", "Cards are sent by post.", Unsupported},
 		"a source without text": {"", "The daily limit [1]", "", Unsupported},
 	}

@@ -36,16 +36,19 @@ func (r *run) newWriter() *writer {
 	return &writer{r: r, filter: citing.NewFilter(numbers), citer: citing.NewCiter(sources, verify)}
 }
 
-// verify is evidence.Verify in citing's terms.
-func verify(claim, quote string) (citing.Support, float64) {
-	support, score := evidence.Verify(claim, quote)
-	switch support {
-	case evidence.Supported:
-		return citing.Supported, score
-	case evidence.Unverified:
-		return citing.Unverified, score
-	default:
-		return citing.Unsupported, score
+// verify is evidence's verification in citing's terms.
+func verify(claim string) citing.Judge {
+	read := evidence.NewClaim(claim)
+	return func(quote string) (citing.Support, float64) {
+		support, score := read.Verify(quote)
+		switch support {
+		case evidence.Supported:
+			return citing.Supported, score
+		case evidence.Unverified:
+			return citing.Unverified, score
+		default:
+			return citing.Unsupported, score
+		}
 	}
 }
 
