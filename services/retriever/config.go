@@ -40,7 +40,7 @@ type Index struct {
 
 // Search chooses how passages are found.
 type Search struct {
-	Strategy string `yaml:"strategy" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
+	Strategy string `yaml:"strategy" live:"true" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
 }
 
 // port is the retriever's on a laptop.
@@ -64,7 +64,7 @@ func Reference(w io.Writer) error {
 	}
 	_, _ = io.WriteString(w, "\n")
 	return config.ReferencePart(w, "retrieval/*.yaml, retrieval/*.json",
-		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults(), false)
+		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults(), true)
 }
 
 // Validate says what in a configuration is not as it must be.

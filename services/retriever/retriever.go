@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
 	librpc "github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
@@ -44,22 +45,20 @@ type Deps struct {
 	Clock    func() time.Time
 }
 
-// Service is the retriever. The process around it calls Register, then Run.
+// Service is the retriever. The process around it calls Register, then Run, and Reload when the configuration has changed.
 type Service struct {
-	handler  *rpc.Handler
-	catalog  *catalog.Catalog
-	ingester *ingest.Ingester
-	index    *index.Store
-	live     *health.Liveness
-	maxStage time.Duration
+	handler   *rpc.Handler
+	searching search.Deps
+	configDir string
+	catalog   *catalog.Catalog
+	ingester  *ingest.Ingester
+	index     *index.Store
+	live      *health.Liveness
+	maxStage  time.Duration
 }
 
 // New opens the index and makes the service. It asks nothing of the bus yet.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
-	strategies, revision, err := loadStrategies(deps.ConfigDir, deps.Revision)
-	if err != nil {
-		return nil, err
-	}
 	m, err := meter.New(deps.Telemetry)
 	if err != nil {
 		return nil, err
@@ -75,11 +74,6 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	searcher, err := search.New(search.Config{Strategies: strategies, Default: cfg.Search.Strategy},
-		search.Deps{Store: chunks, Manifest: documents, Observer: m})
-	if err != nil {
-		return nil, errors.Join(err, chunks.Close())
-	}
 	ingester := ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
@@ -89,13 +83,33 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 			Catalog: documents, Store: chunks, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
 			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: m, Clock: deps.Clock,
 		})
-	return &Service{
-		handler: &rpc.Handler{
-			Searcher: searcher, Ingester: ingester, Catalog: documents, Texts: chunks, Revision: revision,
-		},
+	s := &Service{
+		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
+		searching: search.Deps{Store: chunks, Manifest: documents, Observer: m}, configDir: deps.ConfigDir,
 		catalog: documents, ingester: ingester, index: chunks, live: deps.Live, maxStage: cfg.Ingest.MaxStage,
-	}, nil
+	}
+	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
+		return nil, errors.Join(err, chunks.Close())
+	}
+	return s, nil
 }
+
+// Reload answers searches from now on with cfg and the strategies as they are now.
+func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
+	strategies, revision, err := loadStrategies(s.configDir, cfg.Revision)
+	if err != nil {
+		return err
+	}
+	searcher, err := search.New(search.Config{Strategies: strategies, Default: cfg.Value.Search.Strategy}, s.searching)
+	if err != nil {
+		return err
+	}
+	s.handler.Use(rpc.Serving{Searcher: searcher, Revision: revision})
+	return nil
+}
+
+// Revision returns the revision that answers carry.
+func (s *Service) Revision() string { return s.handler.Revision() }
 
 // Register adds the retriever's handlers.
 func (s *Service) Register(mux *librpc.Mux) {

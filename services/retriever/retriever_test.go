@@ -30,10 +30,12 @@ const workspace = "default"
 // fixture is a running retriever with a bus of its own, spoken to as dialog does.
 type fixture struct {
 	testing.TB
-	client retrieverv1connect.RetrieverServiceClient
-	bus    *bus.Bus
-	dir    string
-	stop   func()
+	service *retriever.Service
+	config  string // folder
+	client  retrieverv1connect.RetrieverServiceClient
+	bus     *bus.Bus
+	dir     string
+	stop    func()
 }
 
 func start(tb testing.TB) *fixture {
@@ -43,8 +45,9 @@ func start(tb testing.TB) *fixture {
 
 func restart(tb testing.TB, b *bus.Bus, dir string) *fixture {
 	tb.Helper()
+	configDir := tb.TempDir()
 	service, err := retriever.New(tb.Context(), retriever.Defaults(), retriever.Deps{
-		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, Revision: "r1", Clock: time.Now,
+		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, ConfigDir: configDir, Revision: "r1", Clock: time.Now,
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -65,7 +68,7 @@ func restart(tb testing.TB, b *bus.Bus, dir string) *fixture {
 	}
 	conn := rpctest.Service(tb, identity.Retriever, service.Register)
 	tb.Cleanup(stop)
-	f := &fixture{TB: tb, client: retrieverv1connect.NewRetrieverServiceClient(conn.HTTP, conn.URL, conn.Options...), bus: b, dir: dir, stop: stop}
+	f := &fixture{TB: tb, service: service, config: configDir, client: retrieverv1connect.NewRetrieverServiceClient(conn.HTTP, conn.URL, conn.Options...), bus: b, dir: dir, stop: stop}
 	f.until("the records have been read", func() bool { return service.Ready(ctx)[0].Ready })
 	return f
 }

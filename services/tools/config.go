@@ -17,7 +17,7 @@ const Port = 8082
 // Config is tools' configuration. Plugins are files of their own, tools/<name>.yaml.
 type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
-	EnabledPlugins []string `yaml:"enabled_plugins" doc:"Names of the tools that exist for callers: built-in (calculator, current_time) and declared in tools/*.yaml. Up to 128."`
+	EnabledPlugins []string `yaml:"enabled_plugins" live:"true" doc:"Names of the tools that exist for callers: built-in (calculator, current_time) and declared in tools/*.yaml. Up to 128."`
 	Limits         Limits   `yaml:"limits"`
 }
 
@@ -46,7 +46,7 @@ func Reference(w io.Writer) error {
 	}
 	_, _ = io.WriteString(w, "\n")
 	return config.ReferencePart(w, "tools/*.yaml",
-		"One HTTP tool per file, of tools; its name is the file's without the ending. It exists for callers once `enabled_plugins` names it.", httptool.Spec{}, false)
+		"One HTTP tool per file, of tools; its name is the file's without the ending. It exists for callers once `enabled_plugins` names it.", httptool.Spec{}, true)
 }
 
 // Validate checks the values against their bounds.

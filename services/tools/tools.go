@@ -33,45 +33,56 @@ type Deps struct {
 	Clock    func() time.Time
 }
 
-// Service is tools. The process around it calls Register, then Run.
+// Service is tools. The process around it calls Register, then Run, and Reload when the configuration has changed.
 type Service struct {
-	handler  *rpc.Handler
-	registry *registry.Registry
-	audit    *audit.Log
+	deps    Deps
+	meter   *meter.Meter
+	audit   *audit.Log
+	slots   registry.Slots
+	handler *rpc.Handler
 }
 
 // New loads the plugins and makes the service. It contacts nothing yet.
-func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
-	declared, revision, err := load(deps)
-	if err != nil {
-		return nil, err
-	}
+func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	m, err := meter.New(deps.Telemetry)
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{audit: audit.New(deps.Bus, audit.Options{
+	s := &Service{deps: deps, meter: m, slots: registry.NewSlots(cfg.Limits.Concurrent), handler: &rpc.Handler{}}
+	s.audit = audit.New(deps.Bus, audit.Options{
 		Subject: func(workspace string) string { return bus.EventSubject("audit", workspace) },
 		Queue:   cfg.Limits.AuditQueue, Timeout: cfg.Limits.AuditWait,
-	}, m, deps.Telemetry.Log)}
-	s.registry, err = registry.New(declared, registry.Options{
-		Enabled: cfg.EnabledPlugins, MaxConcurrent: cfg.Limits.Concurrent,
-	}, registry.Deps{
-		Auditor: s.audit, Meter: m, Tracer: deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/tools"),
-		Report: report(deps.Telemetry), Clock: deps.Clock,
-	})
-	if err != nil {
+	}, m, deps.Telemetry.Log)
+	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, err
 	}
-	s.handler, err = rpc.New(s.registry, revision)
-	return s, err
+	return s, nil
 }
 
+// Reload answers from now on with the tools of cfg and the plugins as they are now. Calls that run end as they began.
+func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
+	declared, revision, err := load(s.deps, cfg.Revision)
+	if err != nil {
+		return err
+	}
+	tools, err := registry.New(declared, cfg.Value.EnabledPlugins, registry.Deps{
+		Auditor: s.audit, Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/tools"),
+		Report: report(s.deps.Telemetry), Clock: s.deps.Clock, Slots: s.slots,
+	})
+	if err != nil {
+		return err
+	}
+	return s.handler.Use(tools, revision)
+}
+
+// Revision returns the revision that answers carry.
+func (s *Service) Revision() string { return s.handler.Revision() }
+
 // load returns the built-in tools and those of tools/*.yaml. The revision covers the configuration and the plugins.
-func load(deps Deps) ([]registry.Tool, string, error) {
+func load(deps Deps, revision string) ([]registry.Tool, string, error) {
 	declared := []registry.Tool{builtin.Calculator(), builtin.CurrentTime(deps.Clock)}
 	if deps.ConfigDir == "" {
-		return declared, deps.Revision, nil
+		return declared, revision, nil
 	}
 	plugins, err := config.LoadDir(filepath.Join(deps.ConfigDir, "tools"), httptool.Spec{})
 	if err != nil {
@@ -84,7 +95,7 @@ func load(deps Deps) ([]registry.Tool, string, error) {
 		}
 		declared = append(declared, t)
 	}
-	return declared, config.RevisionWith(deps.Revision, plugins), nil
+	return declared, config.RevisionWith(revision, plugins), nil
 }
 
 // report logs what callers are not shown of a failure.
@@ -105,7 +116,7 @@ func (s *Service) Run(ctx context.Context) error { return s.audit.Run(ctx) }
 
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
-	row := health.Component{Name: "calls", Ready: !s.registry.Saturated()}
+	row := health.Component{Name: "calls", Ready: !s.slots.Full()}
 	if !row.Ready {
 		row.Detail = "as many calls run as limits.concurrent allows"
 	}

@@ -33,6 +33,12 @@ func clock() time.Time { return time.Date(2026, 2, 28, 20, 30, 0, 0, time.UTC) }
 
 func start(t *testing.T, b *bus.Bus, dir string, enabled ...string) toolsv1connect.ToolsServiceClient {
 	t.Helper()
+	client, _ := startLive(t, b, dir, enabled...)
+	return client
+}
+
+func startLive(t *testing.T, b *bus.Bus, dir string, enabled ...string) (toolsv1connect.ToolsServiceClient, *tools.Service) {
+	t.Helper()
 	cfg := tools.Defaults()
 	cfg.EnabledPlugins = append(cfg.EnabledPlugins, enabled...)
 	s, err := tools.New(t.Context(), cfg, tools.Deps{
@@ -51,7 +57,7 @@ func start(t *testing.T, b *bus.Bus, dir string, enabled ...string) toolsv1conne
 		}
 	})
 	conn := rpctest.Service(t, "tools", s.Register)
-	return toolsv1connect.NewToolsServiceClient(conn.HTTP, conn.URL, conn.Options...)
+	return toolsv1connect.NewToolsServiceClient(conn.HTTP, conn.URL, conn.Options...), s
 }
 
 func arguments(t *testing.T, args map[string]any) *structpb.Struct {

@@ -5,6 +5,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"connectrpc.com/connect"
 
@@ -45,30 +46,43 @@ type Texts interface {
 	Text(ctx context.Context, workspace, documentID, hash string) (string, error)
 }
 
-// Handler implements RetrieverService.
+// Serving is what searches are answered with. It does not change; a configuration that does makes another one.
+type Serving struct {
+	Searcher Searcher
+	Revision string // of the configuration, for answers
+}
+
+// Handler implements RetrieverService. Use says what searches are answered with.
 type Handler struct {
 	// Later procedures answer Unimplemented until they are here.
 	retrieverv1connect.UnimplementedRetrieverServiceHandler
 
-	Searcher Searcher
 	Ingester Ingester
 	Catalog  Catalog
 	Texts    Texts
-	Revision string // of the configuration, for answers
+
+	serving atomic.Pointer[Serving]
 }
 
 var _ retrieverv1connect.RetrieverServiceHandler = (*Handler)(nil)
 
+// Use has searches from now on answered with s.
+func (h *Handler) Use(s Serving) { h.serving.Store(&s) }
+
+// Revision returns the revision that answers carry.
+func (h *Handler) Revision() string { return h.serving.Load().Revision }
+
 // Search answers a query.
 func (h *Handler) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {
-	result, err := h.Searcher.Search(ctx, search.Request{
+	serving := h.serving.Load()
+	result, err := serving.Searcher.Search(ctx, search.Request{
 		Workspace: r.GetWorkspace(), Query: r.GetQuery(), Strategy: r.GetStrategy(), TopK: int(r.GetTopK()), Filter: filter(r.GetFilter()),
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := &retrieverv1.SearchResponse{
-		Strategy: result.Strategy, IndexSequence: result.Sequence, ConfigRevision: h.Revision,
+		Strategy: result.Strategy, IndexSequence: result.Sequence, ConfigRevision: serving.Revision,
 		Candidates: uint32(result.Candidates),
 	}
 	for _, p := range result.Passages {

@@ -97,21 +97,22 @@ type Deps struct {
 	// Report gets what must not be shown to callers: the causes of failures.
 	Report func(ctx context.Context, tool string, cause error)
 	Clock  func() time.Time
+	Slots  Slots
 }
 
-// Options bounds a Registry.
-type Options struct {
-	// Enabled names the tools that exist for callers, each of which must be declared.
-	Enabled []string
-	// MaxConcurrent bounds calls that run at the same time, at least 1.
-	MaxConcurrent int
-}
+// Slots bounds calls that run at the same time, over all the Registries that share it.
+type Slots chan struct{}
+
+// NewSlots returns n slots, at least one.
+func NewSlots(n int) Slots { return make(Slots, max(1, n)) }
+
+// Full says whether every slot is taken.
+func (s Slots) Full() bool { return len(s) == cap(s) }
 
 // Registry runs tools. Safe for concurrent use.
 type Registry struct {
 	tools map[string]entry
 	names []string
-	slots chan struct{}
 	deps  Deps
 }
 
@@ -120,8 +121,8 @@ type entry struct {
 	schema arguments
 }
 
-// New checks the declared tools and keeps the enabled ones.
-func New(declared []Tool, o Options, deps Deps) (*Registry, error) {
+// New checks the declared tools and keeps the enabled ones, each of which must be declared.
+func New(declared []Tool, enabled []string, deps Deps) (*Registry, error) {
 	byName := make(map[string]Tool, len(declared))
 	for _, t := range declared {
 		if _, ok := byName[t.Name]; ok {
@@ -129,8 +130,8 @@ func New(declared []Tool, o Options, deps Deps) (*Registry, error) {
 		}
 		byName[t.Name] = t
 	}
-	r := &Registry{tools: make(map[string]entry), slots: make(chan struct{}, max(1, o.MaxConcurrent)), deps: deps}
-	for _, name := range o.Enabled {
+	r := &Registry{tools: make(map[string]entry), deps: deps}
+	for _, name := range enabled {
 		t, ok := byName[name]
 		if !ok {
 			declaredNames := slices.Sorted(maps.Keys(byName))
@@ -154,9 +155,6 @@ func (r *Registry) Tools() []Tool {
 	}
 	return tools
 }
-
-// Saturated says whether every slot is taken.
-func (r *Registry) Saturated() bool { return len(r.slots) == cap(r.slots) }
 
 // Call asks for one call.
 type Call struct {
@@ -189,9 +187,9 @@ func (r *Registry) Call(ctx context.Context, c Call) (Result, error) {
 		return Result{}, err
 	}
 	select {
-	case r.slots <- struct{}{}:
+	case r.deps.Slots <- struct{}{}:
 	default:
-		err := fault.New(fault.Exhausted, fault.Overloaded, "%d tool calls are running already; try again shortly", cap(r.slots)).
+		err := fault.New(fault.Exhausted, fault.Overloaded, "%d tool calls are running already; try again shortly", cap(r.deps.Slots)).
 			WithRetryAfter(time.Second)
 		r.audit(ctx, c, err)
 		return Result{}, err
@@ -249,7 +247,7 @@ func (r *Registry) run(ctx context.Context, tool Tool, args map[string]any) (Out
 	ctx, cancel := context.WithTimeout(ctx, tool.Timeout)
 	done := make(chan ended, 1)
 	go func() {
-		defer func() { <-r.slots }()
+		defer func() { <-r.deps.Slots }()
 		defer cancel()
 		defer func() {
 			if p := recover(); p != nil {

@@ -44,7 +44,7 @@ func (k *kept) report(_ context.Context, _ string, cause error) {
 }
 
 func (k *kept) deps() Deps {
-	return Deps{Auditor: k, Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now}
+	return Deps{Auditor: k, Meter: k, Tracer: noop.NewTracerProvider().Tracer(""), Report: k.report, Clock: time.Now, Slots: NewSlots(2)}
 }
 
 func schema() map[string]any {
@@ -73,7 +73,7 @@ func open(t *testing.T, k *kept, tools ...Tool) *Registry {
 	for i, tool := range tools {
 		names[i] = tool.Name
 	}
-	r, err := New(tools, Options{Enabled: names, MaxConcurrent: 2}, k.deps())
+	r, err := New(tools, names, k.deps())
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -187,8 +187,8 @@ func TestCallFailures(t *testing.T) {
 			if len(k.causes) != 1 {
 				t.Errorf("reported %d causes, want 1", len(k.causes))
 			}
-			if len(r.slots) != 0 {
-				t.Errorf("%d slots are still taken", len(r.slots))
+			if len(r.deps.Slots) != 0 {
+				t.Errorf("%d slots are still taken", len(r.deps.Slots))
 			}
 		})
 	}
@@ -217,13 +217,13 @@ func TestCallTimesOutAndBoundsWhatItLeavesBehind(t *testing.T) {
 		if fault.ReasonOf(err) != fault.Overloaded || fault.As(err).RetryAfter == 0 {
 			t.Errorf("with every slot held by a stuck call: %v, want overloaded and when to come back", err)
 		}
-		if !r.Saturated() {
-			t.Error("Saturated() = false with every slot taken")
+		if !r.deps.Slots.Full() {
+			t.Error("Full() = false with every slot taken")
 		}
 		close(release)
 		synctest.Wait()
-		if r.Saturated() {
-			t.Error("Saturated() = true after the stuck calls ended")
+		if r.deps.Slots.Full() {
+			t.Error("Full() = true after the stuck calls ended")
 		}
 	})
 }
@@ -265,7 +265,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			_, err := New(tt.tools, Options{Enabled: []string{tt.enabled}}, (&kept{}).deps())
+			_, err := New(tt.tools, []string{tt.enabled}, (&kept{}).deps())
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("New error = %v, want it to contain %q", err, tt.want)
 			}

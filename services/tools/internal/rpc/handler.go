@@ -4,6 +4,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -15,8 +16,13 @@ import (
 	"github.com/ragmesh/ragmesh/services/tools/internal/registry"
 )
 
-// Handler serves the RPCs.
+// Handler serves the RPCs; Use says with which tools. A call ends with the tools it began with.
 type Handler struct {
+	serving atomic.Pointer[serving]
+}
+
+// serving is what calls are answered with. It does not change; a configuration that does makes another one.
+type serving struct {
 	registry *registry.Registry
 	revision string
 	listed   []*toolsv1.Tool
@@ -24,28 +30,34 @@ type Handler struct {
 
 var _ toolsv1connect.ToolsServiceHandler = (*Handler)(nil)
 
-// New returns a Handler over r, whose tools do not change.
-func New(r *registry.Registry, revision string) (*Handler, error) {
-	h := &Handler{registry: r, revision: revision}
+// Use has calls from now on answered with r. An error leaves the handler as it is.
+func (h *Handler) Use(r *registry.Registry, revision string) error {
+	s := &serving{registry: r, revision: revision}
 	for _, t := range r.Tools() {
 		listed, err := toolOf(t)
 		if err != nil {
-			return nil, fmt.Errorf("describe tool %s: %w", t.Name, err)
+			return fmt.Errorf("describe tool %s: %w", t.Name, err)
 		}
-		h.listed = append(h.listed, listed)
+		s.listed = append(s.listed, listed)
 	}
-	return h, nil
+	h.serving.Store(s)
+	return nil
 }
+
+// Revision returns the revision that answers carry.
+func (h *Handler) Revision() string { return h.serving.Load().revision }
 
 // ListTools lists the enabled tools.
 func (h *Handler) ListTools(context.Context, *toolsv1.ListToolsRequest) (*toolsv1.ListToolsResponse, error) {
-	return &toolsv1.ListToolsResponse{Tools: h.listed, ConfigRevision: h.revision}, nil
+	s := h.serving.Load()
+	return &toolsv1.ListToolsResponse{Tools: s.listed, ConfigRevision: s.revision}, nil
 }
 
 // Call runs one tool.
 func (h *Handler) Call(ctx context.Context, r *toolsv1.CallRequest) (*toolsv1.CallResponse, error) {
 	caller, _ := identity.FromContext(ctx)
-	result, err := h.registry.Call(ctx, registry.Call{
+	s := h.serving.Load()
+	result, err := s.registry.Call(ctx, registry.Call{
 		Workspace: r.GetWorkspace(), Actor: caller.Subject, Tool: r.GetTool(), Arguments: r.GetArguments().AsMap(), Approval: r.GetApproval(),
 	})
 	if err != nil {
@@ -55,7 +67,7 @@ func (h *Handler) Call(ctx context.Context, r *toolsv1.CallRequest) (*toolsv1.Ca
 	if err != nil {
 		return nil, fmt.Errorf("encode result of %s: %w", r.GetTool(), err)
 	}
-	return &toolsv1.CallResponse{Result: out, ConfigRevision: h.revision}, nil
+	return &toolsv1.CallResponse{Result: out, ConfigRevision: s.revision}, nil
 }
 
 func toolOf(t registry.Tool) (*toolsv1.Tool, error) {
