@@ -114,7 +114,8 @@ func (r *run) call(ctx context.Context, call plan.Call) ToolResult {
 	r.revision(tools, got.revision)
 	if err != nil {
 		f := fault.As(err)
-		result.Error = &ToolError{Reason: fault.ReasonName(f.Reason), Message: clip(f.Message, maxFailure), Retryable: f.Kind == fault.Unavailable || f.Kind == fault.Timeout}
+		later := f.Kind == fault.Unavailable || f.Kind == fault.Timeout || f.Kind == fault.Exhausted
+		result.Error = &ToolError{Reason: fault.ReasonName(f.Reason), Message: clip(f.Message, maxFailure), Retryable: later}
 		st.end(StatusFailed, nil, err)
 		r.degrade(Degradation{Stage: tools, Reason: reasonOf(err), Message: fmt.Sprintf("The tool %s gave no result: %s", call.Tool, f.Message)})
 		return result

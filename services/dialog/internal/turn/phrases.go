@@ -1,6 +1,7 @@
 package turn
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -50,6 +51,10 @@ func abstention(t *Turn, searchFailed bool, failedTools []ToolResult) string {
 		b.WriteString("暂时无法检索文档，因此现在不能回答这个问题。请稍后再问一次。")
 	case searchFailed:
 		b.WriteString("The documents could not be searched just now, so I can't answer this yet. Please ask again in a moment.")
+	case !t.Plan.Retrieve && passing(failedTools) && zh:
+		b.WriteString("请稍后再问一次。")
+	case !t.Plan.Retrieve && passing(failedTools):
+		b.WriteString("Please ask again in a few minutes.")
 	case !t.Plan.Retrieve && zh:
 		b.WriteString("请检查问题中的数据后再试一次。")
 	case !t.Plan.Retrieve:
@@ -67,6 +72,11 @@ func abstention(t *Turn, searchFailed bool, failedTools []ToolResult) string {
 			"Could you put it another way, give more detail, or add a document that holds the answer?")
 	}
 	return b.String()
+}
+
+// passing reports whether a tool failed that may work later: nothing in the question has to change for it.
+func passing(failed []ToolResult) bool {
+	return slices.ContainsFunc(failed, func(r ToolResult) bool { return r.Error.Retryable })
 }
 
 // telling leaves out words whose absence tells nobody anything.

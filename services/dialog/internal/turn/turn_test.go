@@ -273,6 +273,48 @@ func TestPeersThatIgnoreTheirDeadline(t *testing.T) {
 	}
 }
 
+// TestFailedTool holds that who asked is told to change the question only when that can help.
+func TestFailedTool(t *testing.T) {
+	t.Parallel()
+	wrong := func(context.Context, plan.Call) (turn.ToolResult, error) {
+		return turn.ToolResult{Error: &turn.ToolError{Message: "division by zero"}}, nil
+	}
+	outage := func(context.Context, plan.Call) (turn.ToolResult, error) {
+		return turn.ToolResult{Error: &turn.ToolError{Message: "the service does not answer", Retryable: true}}, nil
+	}
+	away := func(context.Context, plan.Call) (turn.ToolResult, error) {
+		return turn.ToolResult{}, fault.New(fault.Unavailable, fault.ToolFailed, "tools does not answer")
+	}
+	slow := func(ctx context.Context, _ plan.Call) (turn.ToolResult, error) {
+		<-ctx.Done()
+		return turn.ToolResult{}, ctx.Err()
+	}
+	tests := map[string]struct {
+		call     func(context.Context, plan.Call) (turn.ToolResult, error)
+		question string
+		want     string
+	}{
+		"wrong values":          {wrong, "what is 1/0", "Please check the values in your question and try again."},
+		"wrong values, Chinese": {wrong, "一除以零等于多少", "请检查问题中的数据后再试一次。"},
+		"outage":                {outage, "where is order 7", "Please ask again in a few minutes."},
+		"outage, Chinese":       {outage, "订单七在哪里", "请稍后再问一次。"},
+		"tools away":            {away, "where is order 7", "Please ask again in a few minutes."},
+		"tools too slow":        {slow, "where is order 7", "Please ask again in a few minutes."},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := &peers{call: tc.call, plan: func() plan.Plan {
+				return plan.Plan{Calls: []plan.Call{{ID: "call-1", Tool: "tool", Arguments: "{}"}}}
+			}}
+			got, _ := ask(t, answerer(t, p), turn.Question{Workspace: "w", Text: tc.question})
+			if got.Outcome != turn.Abstained || !strings.HasSuffix(got.Answer, "\n\n"+tc.want) {
+				t.Errorf("outcome %v, answer %q, want it to end with %q", got.Outcome, got.Answer, tc.want)
+			}
+		})
+	}
+}
+
 func degraded(t turn.Turn) string {
 	var out []string
 	for _, d := range t.Degradations {
