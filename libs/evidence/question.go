@@ -133,6 +133,9 @@ func (q *question) unit(t text.Token, tokens []text.Token, i int) (unit, bool) {
 		if t.Stop || utf8.RuneCountInString(u.term) == 1 && !isUpper(q.text[t.Start:]) {
 			return u, false
 		}
+		if i > 0 && strings.EqualFold(q.text[tokens[i-1].Start:tokens[i-1].End], "how") && (q.expects.kind == duration || q.expects.kind == quantity) {
+			return u, false // "how long" asks for minutes, which no answer calls long
+		}
 		u.kind, u.weight = plain, plainWeight
 		switch {
 		case q.expects.head == t.Start, isFraming(u.term):

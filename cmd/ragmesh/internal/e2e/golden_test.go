@@ -164,7 +164,7 @@ func TestBankSupportExample(t *testing.T) {
 	s := e2e.StartAllInOne(t, e2e.WithConfig(filepath.Join(dir, "config")))
 	must(t, s, "config", "check", "--config", filepath.Join(dir, "config"))
 	must(t, s, "ingest", filepath.Join(dir, "documents"))
-	checkGolden(t, s, filepath.Join(dir, "golden.jsonl"), 10, 4)
+	checkGolden(t, s, filepath.Join(dir, "golden.jsonl"), 11, 4)
 	if turn := ask(t, s, "转人工"); !strings.Contains(turn.GetAnswer(), "+353 1 555 0100") {
 		t.Errorf("the fixed reply is %q", turn.GetAnswer())
 	}
