@@ -90,7 +90,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.handlers = rpc.Handlers{
-		Dialog:     rpc.NewDialog(s.answerer, s.store, deps.Clock),
+		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
 		Workspaces: rpc.NewWorkspaces(s.workspaces, s.trail),
 		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
 		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},

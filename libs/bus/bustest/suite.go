@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(tb testing.TB) *bus.Bus) {
 		"a message above the limit is refused":    tooLarge,
 		"last of a subject":                       last,
 		"last n of a session":                     lastN,
+		"tail and count":                          tail,
 		"purge counts":                            purge,
 		"consume acknowledges":                    consumeAcks,
 		"consume repeats what failed":             consumeRepeats,
@@ -127,6 +128,36 @@ func lastN(t *testing.T, b *bus.Bus) {
 	if _, err := b.LastN(ctx, bus.Turns, session("one"), 0, 0); err == nil {
 		t.Error("n = 0 is no error")
 	}
+}
+
+func tail(t *testing.T, b *bus.Bus) {
+	ctx := bound(t)
+	if got, start, err := b.Tail(ctx, bus.Turns, 3, 0); err != nil || len(got) != 0 || start != 0 {
+		t.Errorf("of an empty stream: %v from %d, %v", got, start, err)
+	}
+	for i := range 10 {
+		ok(t, b.Publish(ctx, bus.TurnSubject("w", fmt.Sprint("s", i%2), fmt.Sprint(i)), fmt.Sprint(i), fmt.Append(nil, i)))
+	}
+	_, err := b.Purge(ctx, bus.Turns, bus.TurnSubject("w", "*", "5"))
+	ok(t, err)
+	n, err := b.Count(ctx, bus.Turns, bus.TurnSubject("w", "s1", "*"))
+	ok(t, err)
+	same(t, "count", n, uint64(4))
+	none, err := b.Count(ctx, bus.Turns, bus.TurnSubject("w", "nobody", "*"))
+	ok(t, err)
+	same(t, "count of nothing", none, uint64(0))
+	var pages [][]string
+	var before uint64
+	for first := true; first || before > 0; first = false {
+		messages, start, err := b.Tail(ctx, bus.Turns, 4, before)
+		ok(t, err)
+		var page []string
+		for _, m := range messages {
+			page = append(page, string(m.Data))
+		}
+		pages, before = append(pages, page), start
+	}
+	same(t, "pages", pages, [][]string{{"6", "7", "8", "9"}, {"2", "3", "4"}, {"0", "1"}})
 }
 
 func purge(t *testing.T, b *bus.Bus) {

@@ -64,6 +64,15 @@ func (t *Trail) Note(e Event) {
 	}
 }
 
+// Write writes an event before it returns: for those that others act on, such as a deletion.
+func (t *Trail) Write(ctx context.Context, e Event) error {
+	e.At = t.now()
+	if err := t.publish(ctx, t.newID(), e); err != nil {
+		return fmt.Errorf("write audit event: %w", err)
+	}
+	return nil
+}
+
 // Run writes events until ctx ends, then those that still wait.
 func (t *Trail) Run(ctx context.Context) error {
 	for {

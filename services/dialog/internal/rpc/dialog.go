@@ -18,6 +18,7 @@ import (
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1/dialogv1connect"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
@@ -27,14 +28,15 @@ import (
 type Dialog struct {
 	answerer *turn.Answerer
 	store    *store.Store
+	trail    *audit.Trail
 	now      func() time.Time
 }
 
 var _ dialogv1connect.DialogServiceHandler = (*Dialog)(nil)
 
 // NewDialog returns the handler.
-func NewDialog(answerer *turn.Answerer, s *store.Store, now func() time.Time) *Dialog {
-	return &Dialog{answerer: answerer, store: s, now: now}
+func NewDialog(answerer *turn.Answerer, s *store.Store, trail *audit.Trail, now func() time.Time) *Dialog {
+	return &Dialog{answerer: answerer, store: s, trail: trail, now: now}
 }
 
 // Chat implements the contract.
@@ -157,7 +159,9 @@ func (d *Dialog) RenameSession(ctx context.Context, m *dialogv1.RenameSessionReq
 
 // DeleteSession implements the contract.
 func (d *Dialog) DeleteSession(ctx context.Context, m *dialogv1.DeleteSessionRequest) (*dialogv1.DeleteSessionResponse, error) {
-	removed, err := d.store.Delete(ctx, m.GetWorkspace(), m.GetSessionId())
+	removed, err := d.store.Delete(ctx, m.GetWorkspace(), m.GetSessionId(), func(ctx context.Context) error {
+		return d.trail.Write(ctx, audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "session.delete", Target: m.GetSessionId(), Allowed: true})
+	})
 	if err != nil {
 		return nil, err
 	}

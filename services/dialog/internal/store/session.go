@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -46,8 +47,13 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 		if err != nil && !errors.Is(err, bus.ErrNotFound) {
 			return Session{}, fmt.Errorf("read session: %w", err)
 		}
+		before := e
 		if err := fn(&e, known); err != nil {
 			return Session{}, err
+		}
+		if known && e == before {
+			e.ID, e.Workspace = session, workspace
+			return e, nil
 		}
 		value, err := json.Marshal(e)
 		if err != nil {
@@ -69,24 +75,91 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 	return Session{}, fault.New(fault.Conflict, fault.ReasonConflict, "the session is being changed by others; try again")
 }
 
-// noteSession brings a session up to date with a turn of it.
+// noteSession brings a session up to date with a turn of it. It may be repeated: turns are counted, not added up.
 func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
 	ctx, cancel := context.WithTimeout(ctx, s.saveFor)
 	defer cancel()
 	_, err := s.change(ctx, t.Workspace, t.Session, func(e *Session, known bool) error {
+		// Counted anew whenever the session is read anew: whoever writes last has then seen every turn that was there.
+		turns, err := s.bus.Count(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, "*"))
+		switch {
+		case err != nil:
+			return err
+		case turns == 0:
+			return errDeleted
+		}
 		if !known {
 			*e = Session{Title: Title(t.Question), User: t.User, CreatedAt: t.StartedAt}
 		}
-		if e.LastTurn != t.ID {
-			e.Turns++
-		}
+		e.Turns = uint32(min(turns, math.MaxUint32))
 		e.LastTurn = max(e.LastTurn, t.ID)
 		if t.CompletedAt.After(e.UpdatedAt) {
 			e.UpdatedAt = t.CompletedAt
 		}
 		return nil
 	})
+	if errors.Is(err, errDeleted) {
+		return nil
+	}
 	return err
+}
+
+// errDeleted leaves a session alone whose turns were deleted since the one that is noted was saved.
+var errDeleted = errors.New("session was deleted")
+
+const (
+	// recoverPage is how many turns are read at once to find sessions that a crash has left behind, recoverMost how many in
+	// all. What a crash can leave behind are the turns that were being saved then, so the first page is nearly always enough.
+	recoverPage = 32
+	recoverMost = 4096
+)
+
+// recoverSessions brings up to date the sessions whose turns were saved right before the process ended, or another one.
+func (s *Store) recoverSessions(ctx context.Context, beat func()) error {
+	var before uint64
+	for read := 0; read < recoverMost; read += recoverPage {
+		beat()
+		messages, start, err := s.bus.Tail(ctx, bus.Turns, recoverPage, before)
+		if err != nil {
+			return err
+		}
+		latest := map[string]turn.Turn{}
+		for _, t := range s.decode(messages) {
+			latest[sessionKey(t.Workspace, t.Session)] = t
+		}
+		stale := false
+		for _, t := range latest {
+			fresh, err := s.fresh(ctx, t)
+			if err != nil {
+				return err
+			}
+			if fresh {
+				continue
+			}
+			stale = true
+			if err := s.noteSession(ctx, t); err != nil {
+				return err
+			}
+		}
+		if start == 0 || !stale && len(messages) > 0 {
+			return nil
+		}
+		before = start
+	}
+	return nil
+}
+
+// fresh reports whether a session knows of a turn and of all others.
+func (s *Store) fresh(ctx context.Context, t turn.Turn) (bool, error) {
+	turns, err := s.bus.Count(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, "*"))
+	if err != nil || turns == 0 { // deleted meanwhile
+		return err == nil, err
+	}
+	e, err := s.Session(ctx, t.Workspace, t.Session)
+	if fault.KindOf(err) == fault.NotFound {
+		return false, nil
+	}
+	return err == nil && uint64(e.Turns) == turns && e.LastTurn >= t.ID, err
 }
 
 // catchUp brings up to date the sessions that could not be when their turns were saved.
@@ -185,8 +258,17 @@ func (s *Store) Rename(ctx context.Context, workspace, session, title string) (S
 	})
 }
 
-// Delete removes a session and its turns, and says how many there were.
-func (s *Store) Delete(ctx context.Context, workspace, session string) (uint64, error) {
+// Delete removes a session and its turns, and says how many there were. announce tells the others who hold copies, before
+// anything is gone here: when that fails, or the process dies in the middle, the session is still there to be deleted again.
+func (s *Store) Delete(ctx context.Context, workspace, session string, announce func(context.Context) error) (uint64, error) {
+	if _, known, err := s.History(ctx, workspace, session, 1); err != nil {
+		return 0, err
+	} else if !known {
+		return 0, noSession(session)
+	}
+	if err := announce(ctx); err != nil {
+		return 0, err
+	}
 	spooled, err := s.spool.remove(workspace, session)
 	if err != nil {
 		return 0, err
@@ -194,11 +276,6 @@ func (s *Store) Delete(ctx context.Context, workspace, session string) (uint64, 
 	purged, err := s.bus.Purge(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"))
 	if err != nil {
 		return 0, err
-	}
-	if purged+spooled == 0 {
-		if _, err := s.Session(ctx, workspace, session); err != nil {
-			return 0, err
-		}
 	}
 	if err := s.sessions.Delete(ctx, sessionKey(workspace, session)); err != nil {
 		return 0, err

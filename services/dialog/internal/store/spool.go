@@ -190,13 +190,22 @@ func (s *spool) drop(name string) error {
 	return nil
 }
 
-// Drain moves spooled turns to the stream whenever NATS is there, until ctx ends. beat is called on every round.
+// Drain moves spooled turns to the stream whenever NATS is there, until ctx ends. Before the first it brings up to date the
+// sessions that a crash has left behind. beat is called on every round.
 func (s *Store) Drain(ctx context.Context, beat func()) error {
 	ticker := time.NewTicker(drainEvery)
 	defer ticker.Stop()
+	recovered := false
 	for {
 		beat()
 		if ok, _ := s.bus.Healthy(); ok {
+			if !recovered {
+				err := s.recoverSessions(ctx, beat)
+				if err != nil && ctx.Err() == nil {
+					s.log.Warn().Err(err).Msg("sessions could not be brought up to date yet")
+				}
+				recovered = err == nil
+			}
 			s.drain(ctx, beat)
 			s.catchUp(ctx, beat)
 		}

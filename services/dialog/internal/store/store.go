@@ -5,11 +5,14 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +59,8 @@ type Store struct {
 	turnFor  time.Duration
 	saveFor  time.Duration
 	log      zerolog.Logger
+	// home names the folder, life this process: only one process at a time has the folder.
+	home, life string
 
 	mu      sync.Mutex
 	pending []turn.Turn // whose sessions are not up to date; only what a session shows of them
@@ -86,7 +91,24 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
 		return nil, err
 	}
+	s.life = rand.Text()
+	if s.home, err = home(deps.Dir); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+// home returns the name of a folder, which is in it and made when it is first used.
+func home(dir string) (string, error) {
+	path := filepath.Join(dir, "home")
+	if name, err := os.ReadFile(path); err == nil && len(name) > 0 && len(name) <= 64 {
+		return string(name), nil
+	}
+	name := rand.Text()
+	if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+		return "", fmt.Errorf("name spool: %w", err)
+	}
+	return name, nil
 }
 
 // Save implements [turn.Store]. A turn that is there already counts as stored. The stream's time is bounded; that of the
@@ -233,12 +255,15 @@ type claim struct {
 	Session  string    `json:"session"`
 	Question string    `json:"question"` // SHA-256
 	Until    time.Time `json:"until"`    // by when the turn has ended, or its process has
+	// Home and Life say whose it is. Another life of the same home has ended: a home has one process at a time.
+	Home string `json:"home,omitempty"`
+	Life string `json:"life,omitempty"`
 }
 
 // Claim implements [turn.Store].
 func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session string) (*turn.Turn, error) {
 	sum := sha256.Sum256([]byte(q.Text + "\x00" + q.Session))
-	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(s.turnFor)}
+	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(s.turnFor), Home: s.home, Life: s.life}
 	value, err := json.Marshal(mine)
 	if err != nil {
 		return nil, fmt.Errorf("claim request: %w", err)
@@ -262,19 +287,26 @@ func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session stri
 			WithField("request_id", "must not have been used for another question within 24 hours")
 	}
 	found, err := s.Turn(ctx, q.Workspace, theirs.Turn)
+	ended := theirs.Home == s.home && theirs.Life != s.life || !s.now().Before(theirs.Until)
 	switch {
 	case err == nil:
 		return &found, nil
 	case fault.KindOf(err) != fault.NotFound:
 		return nil, err
-	case s.now().Before(theirs.Until):
-		return nil, fault.New(fault.Conflict, fault.RequestInProgress, "this request is being answered; send it again later to get its turn").WithRetryAfter(time.Second)
+	case !ended:
+		return nil, inProgress()
 	}
-	// Its process ended without a word: the request is ours.
-	if _, err := s.requests.Update(ctx, key, value, entry.Revision); err != nil {
+	// Its process ended without a word: the request is ours, unless somebody was faster.
+	if _, err := s.requests.Update(ctx, key, value, entry.Revision); errors.Is(err, bus.ErrConflict) {
+		return nil, inProgress()
+	} else if err != nil {
 		return nil, err
 	}
 	return nil, nil // no earlier turn, no error
+}
+
+func inProgress() error {
+	return fault.New(fault.Conflict, fault.RequestInProgress, "this request is being answered; send it again later to get its turn").WithRetryAfter(time.Second)
 }
 
 // Publish sends an event about a workspace. Events with the same id within minutes count once.

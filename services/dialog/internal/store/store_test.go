@@ -159,6 +159,53 @@ func TestClaimOfATurnThatNeverEnded(t *testing.T) {
 	}
 }
 
+// A client that repeats its request after a crash gets its answer at once; a turn that runs elsewhere keeps its request.
+func TestClaimOfACrashedProcess(t *testing.T) {
+	t.Parallel()
+	b, dir := bustest.New(t), t.TempDir()
+	q := turn.Question{Workspace: "w", RequestID: "r", Text: "one"}
+	if _, err := open(t, b, dir).Claim(t.Context(), q, id1, "s"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, b, t.TempDir()).Claim(t.Context(), q, id2, "s"); fault.ReasonOf(err) != fault.RequestInProgress {
+		t.Errorf("another replica: %v", err)
+	}
+	again := open(t, b, dir)
+	if earlier, err := again.Claim(t.Context(), q, id2, "s"); err != nil || earlier != nil {
+		t.Errorf("the next process: %v %v", earlier, err)
+	}
+	if _, err := again.Claim(t.Context(), q, id3, "s"); fault.ReasonOf(err) != fault.RequestInProgress {
+		t.Errorf("while that runs: %v", err)
+	}
+}
+
+// Of several that repeat a request whose process has ended, one runs it.
+func TestClaimTakenOverOnce(t *testing.T) {
+	t.Parallel()
+	b, dir := bustest.New(t), t.TempDir()
+	q := turn.Question{Workspace: "w", RequestID: "r", Text: "one"}
+	if _, err := open(t, b, dir).Claim(t.Context(), q, id1, "s"); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, b, dir)
+	results := make(chan error, 8)
+	for range cap(results) {
+		go func() { results <- second(s.Claim(t.Context(), q, id2, "s")) }()
+	}
+	got := 0
+	for range cap(results) {
+		switch err := <-results; {
+		case err == nil:
+			got++
+		case fault.ReasonOf(err) != fault.RequestInProgress:
+			t.Errorf("%v", err)
+		}
+	}
+	if got != 1 {
+		t.Errorf("%d took it over", got)
+	}
+}
+
 func TestSpool(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -256,18 +303,101 @@ func TestDeleteAndRename(t *testing.T) {
 	if _, err := s.Rename(ctx, "w", "s", "New"); err != nil {
 		t.Error(err)
 	}
-	if n, err := s.Delete(ctx, "w", "s"); err != nil || n != 2 {
-		t.Errorf("delete: %d %v", n, err)
+	away := errors.New("away")
+	if _, err := s.Delete(ctx, "w", "s", func(context.Context) error { return away }); !errors.Is(err, away) {
+		t.Errorf("delete that nobody can be told of: %v", err)
+	}
+	announced := 0
+	announce := func(context.Context) error {
+		announced++
+		if _, err := s.Turn(ctx, "w", id1); err != nil {
+			t.Errorf("gone before it is announced: %v", err)
+		}
+		return nil
+	}
+	if n, err := s.Delete(ctx, "w", "s", announce); err != nil || n != 2 || announced != 1 {
+		t.Errorf("delete: %d %v, announced %d times", n, err, announced)
 	}
 	if _, err := s.Turn(ctx, "w", id1); fault.ReasonOf(err) != fault.TurnNotFound {
 		t.Errorf("a deleted turn: %v", err)
 	}
 	for what, err := range map[string]error{
-		"delete again": second(s.Delete(ctx, "w", "s")), "rename": second(s.Rename(ctx, "w", "s", "x")), "session": second(s.Session(ctx, "w", "s")),
+		"delete again": second(s.Delete(ctx, "w", "s", announce)), "rename": second(s.Rename(ctx, "w", "s", "x")), "session": second(s.Session(ctx, "w", "s")),
 	} {
 		if fault.ReasonOf(err) != fault.SessionNotFound {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// A crash between a turn's record and its session's: the next start finishes it, and repeating it changes nothing.
+func TestSessionsAreRecovered(t *testing.T) {
+	t.Parallel()
+	b := bustest.New(t)
+	s := open(t, b, t.TempDir())
+	save(t, s, sample("known", id1, "one"))
+	for _, tu := range []turn.Turn{sample("known", id2, "two"), sample("new", id3, "three")} {
+		payload, err := record.Codec{}.Encode(tu)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Publish(t.Context(), bus.TurnSubject("w", tu.Session, tu.ID), tu.ID, payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for round := range 2 {
+		s = open(t, b, t.TempDir())
+		ctx, cancel := context.WithCancel(t.Context())
+		rounds := 0
+		if err := s.Drain(ctx, func() {
+			if rounds++; rounds > 2 { // the first beats of the next round come after the recovery
+				cancel()
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		for session, want := range map[string]uint32{"known": 2, "new": 1} {
+			if got, err := s.Session(t.Context(), "w", session); err != nil || got.Turns != want {
+				t.Errorf("round %d, session %s: %+v %v, want %d turns", round, session, got, err, want)
+			}
+		}
+	}
+}
+
+// A crash amid the drain, after the stream took a turn and before its file was dropped: it is moved again, and is there once.
+func TestDrainIsRepeatable(t *testing.T) {
+	t.Parallel()
+	b, dir := bustest.New(t), t.TempDir()
+	s := open(t, b, dir)
+	for i, id := range []string{id1, id2, id3} {
+		tu := sample("s", id, "one")
+		payload, err := record.Codec{}.Encode(tu)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "w.s."+id+".turn"), payload, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if i < 2 { // these two had got through
+			save(t, s, tu)
+		}
+	}
+	s = open(t, b, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.Drain(ctx, func() {
+		if s.Spooled() == 0 {
+			cancel()
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	turns, _, err := s.Turns(t.Context(), "w", "s", "", 10)
+	if diff := cmp.Diff([]string{id1, id2, id3}, ids(turns)); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if session, err := s.Session(t.Context(), "w", "s"); err != nil || session.Turns != 3 {
+		t.Errorf("session %+v %v", session, err)
 	}
 }
 

@@ -52,6 +52,8 @@ const (
 	turnDeliveries = 500
 	spanDeliveries = 10
 	maxRetry       = time.Minute
+	// lease is how long a message stays with a process that has died. Storing one takes milliseconds, and twice does no harm.
+	lease = 5 * time.Second
 )
 
 // Run consumes until ctx ends.
@@ -66,6 +68,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries, Backoff: backoff}, c.spans},
 		{bus.Consumer{Stream: bus.Events, Durable: "eval-deletions", Subject: bus.EventSubject("audit", "*"), MaxDeliver: turnDeliveries, Backoff: backoff}, c.audit},
 	} {
+		part.consumer.AckWait = lease
 		group.Go(func() error { return c.stream.Consume(ctx, part.consumer, part.handle) })
 	}
 	return group.Wait()
