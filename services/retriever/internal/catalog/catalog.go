@@ -266,5 +266,15 @@ func (c *Catalog) Remove(ctx context.Context, workspace, id string) error {
 	if err := c.records.Delete(ctx, workspace, id); err != nil {
 		return fmt.Errorf("delete document record: %w", err)
 	}
+	// News of it comes later; until then it must not look like being there still.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.workspace(workspace)
+	if e := w.documents[id]; e.Deleting {
+		w.documents[id] = entry{revision: e.revision}
+		for watcher := range w.watchers {
+			watcher.note(id)
+		}
+	}
 	return nil
 }

@@ -94,8 +94,10 @@ type Document struct {
 	Stage     Stage    `json:"stage"`
 	Failure   *Failure `json:"failure,omitempty"`
 	Attempts  int      `json:"attempts"` // made at the newest version
-	// Replaced are versions whose originals may still be stored; a worker removes them.
+	// Replaced are versions whose originals may still be stored. When a newer version goes live they are Removing: a worker
+	// removes their bytes, and nobody may bring the same content back until it has.
 	Replaced []Original `json:"replaced,omitempty"`
+	Removing []Original `json:"removing,omitempty"`
 	// Deleting marks a document that is gone for everyone; the record stays until its bytes are gone too.
 	Deleting bool `json:"deleting,omitempty"`
 

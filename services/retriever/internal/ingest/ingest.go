@@ -126,11 +126,12 @@ type Ingester struct {
 	deps   Deps
 	memory *memory
 	stages stages
+	desk   desk
 }
 
 // New returns an ingester. Run makes it work on jobs.
 func New(c Config, d Deps) *Ingester {
-	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}}
+	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}}
 }
 
 // blobName names a part of an original, from 1.
@@ -146,6 +147,11 @@ func (in *Ingester) removeOriginal(ctx context.Context, d document.Document, o d
 		}
 	}
 	return nil
+}
+
+// busy is the error for content whose earlier copy is being removed.
+func busy() error {
+	return fault.New(fault.Conflict, fault.ReasonConflict, "an earlier version with this content is being removed; commit again shortly").WithRetryAfter(time.Second)
 }
 
 // sequence returns the sequence of the next version of d: the time, so that sequences ascend in a workspace, and more than the

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -127,6 +128,11 @@ func (w *world) work() {
 	}
 }
 
+func (w *world) there(id string) bool {
+	_, err := w.catalog.Get("w", id)
+	return err == nil
+}
+
 func (w *world) document() document.Document {
 	w.Helper()
 	d, err := w.catalog.Get("w", document.ID("w", "a.md"))
@@ -240,19 +246,133 @@ func TestDeletedWhileWorking(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	d := w.upload("One walrus.")
+	deleted := make(chan error, 1)
 	w.fail = func(s string) error {
 		if s == "put index" {
 			w.fail = nil
-			if _, err := w.ingester.Delete(t.Context(), "w", d.ID); err != nil {
-				t.Error(err)
+			go func() { // it waits for the job it has stopped
+				_, err := w.ingester.Delete(t.Context(), "w", d.ID)
+				deleted <- err
+			}()
+			for w.there(d.ID) {
+				runtime.Gosched()
 			}
 		}
 		return nil
 	}
 	w.work()
+	if err := <-deleted; err != nil {
+		t.Error(err)
+	}
 	if len(w.index)+len(w.blobs)+len(w.records) != 0 {
 		t.Errorf("left: index %v, %d originals, records %v", w.index, len(w.blobs), w.records)
 	}
+}
+
+// A version that is taken in at the same time as the one before must not lose its chunks to that one's tidying up, and every
+// version's bytes go in the end.
+func TestVersionsTakenInTogether(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("One walrus.")
+	w.work()
+	w.upload("Two walruses.")
+	second := make(chan error, 1)
+	w.fail = func(s string) error {
+		if s == "prune" {
+			w.fail = nil
+			w.upload("Three walruses.")
+			j := w.jobs[len(w.jobs)-1]
+			go func() { second <- w.handle(t.Context(), j, 1) }()
+		}
+		return nil
+	}
+	jobs := w.jobs
+	w.jobs = nil
+	if err := w.handle(t.Context(), jobs[0], 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-second; err != nil {
+		t.Fatal(err)
+	}
+	w.clean("Three walruses.")
+	if d := w.document(); len(d.Replaced)+len(d.Removing) != 0 {
+		t.Errorf("the record still names %v and %v", d.Replaced, d.Removing)
+	}
+}
+
+// Content that comes back while its earlier copy is being removed is refused until that is done, and then is whole.
+func TestContentThatComesBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("One walrus.")
+	w.work()
+	w.upload("Two walruses.")
+	w.fail = func(s string) error {
+		if s != "delete blob" {
+			return nil
+		}
+		w.fail = nil
+		sum := sha256.Sum256([]byte("One walrus."))
+		created, err := w.ingester.Create(t.Context(), ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: 11, Hash: hex.EncodeToString(sum[:])})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := w.ingester.Commit(t.Context(), "w", created.Upload.ID); fault.KindOf(err) != fault.Conflict {
+			t.Errorf("commit while it is being removed: %v", err)
+		}
+		return nil
+	}
+	w.work()
+	w.clean("Two walruses.")
+	w.upload("One walrus.")
+	w.work()
+	w.clean("One walrus.")
+}
+
+func TestCancel(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.upload("One walrus.")
+	w.work()
+	d := w.upload("Two walruses.")
+	cancel := func(want document.State) {
+		t.Helper()
+		got, err := w.ingester.Cancel(t.Context(), "w", d.ID)
+		if err != nil || got.State != want {
+			t.Errorf("cancel = %+v, %v", got, err)
+		}
+	}
+	for name, at := range map[string]string{"parse": "get blob", "index": "put index", "queue": ""} {
+		w.outcomes = nil
+		w.fail = func(s string) error {
+			if s == at {
+				w.fail = nil
+				cancel(document.Failed)
+			}
+			return nil
+		}
+		if at == "" {
+			cancel(document.Failed)
+		}
+		w.work()
+		got := w.document()
+		if got.State != document.Failed || got.Failure == nil || got.Failure.Reason != "CANCELED" || got.Live.Hash == got.Newest.Hash {
+			t.Errorf("canceled in %s: %+v", name, got)
+		}
+		if diff := cmp.Diff(map[string]string{d.ID + "/" + got.Live.Hash: "One walrus."}, w.index); diff != "" {
+			t.Errorf("canceled in %s: index (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff([]string{"superseded"}, w.outcomes); diff != "" {
+			t.Errorf("canceled in %s: outcomes (-want +got):\n%s", name, diff)
+		}
+		if _, err := w.ingester.Retry(t.Context(), "w", d.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.work()
+	w.clean("Two walruses.")
+	cancel(document.Ready) // nothing to cancel
 }
 
 func TestWorkerThatDies(t *testing.T) {

@@ -150,7 +150,6 @@ func (in *Ingester) Commit(ctx context.Context, workspace, uploadID string) (doc
 	if err != nil {
 		return document.Document{}, false, err
 	}
-	verified := false
 	d, err := in.deps.Catalog.Change(ctx, u.Workspace, u.DocumentID, func(d *document.Document) error {
 		switch {
 		case d.Deleting:
@@ -159,11 +158,12 @@ func (in *Ingester) Commit(ctx context.Context, workspace, uploadID string) (doc
 			return errUnchanged
 		case d.Newest.Hash == u.Hash && d.Newest.Title == u.Title && d.State != document.Failed && d.ID != "":
 			return errQueued
-		case !verified:
-			if err := in.verify(ctx, u); err != nil {
-				return err
-			}
-			verified = true
+		case hasHash(d.Removing, u.Hash):
+			return busy()
+		}
+		// Anew for every try: what made another try necessary may have been the removal of these parts.
+		if err := in.verify(ctx, u); err != nil {
+			return err
 		}
 		in.record(d, u)
 		return nil
@@ -199,6 +199,10 @@ func (in *Ingester) record(d *document.Document, u Upload) {
 		d.Newest.ContentType = t
 	}
 	d.State, d.Stage, d.Failure, d.Attempts, d.UpdatedAt = document.Queued, document.Stored, nil, 0, now
+}
+
+func hasHash(list []document.Original, hash string) bool {
+	return slices.ContainsFunc(list, func(o document.Original) bool { return o.Hash == hash })
 }
 
 func appendOriginal(list []document.Original, o document.Original) []document.Original {
@@ -257,4 +261,35 @@ func (in *Ingester) Retry(ctx context.Context, workspace, id string) (document.D
 		return document.Document{}, err
 	}
 	return d, in.enqueue(ctx, d)
+}
+
+// Cancel stops a document's job. The version it was about is given up, an earlier one stays live. A document that no job
+// waits for is left as it is.
+func (in *Ingester) Cancel(ctx context.Context, workspace, id string) (document.Document, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+		return document.Document{}, err
+	}
+	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
+		switch {
+		case d.Deleting:
+			return errDeleting
+		case d.State != document.Queued && d.State != document.Processing:
+			return errUnchanged
+		}
+		// The record decides: a worker that does not hear of it finds out when it wants to switch the manifest.
+		d.Failure = &document.Failure{Stage: d.Stage, Reason: fault.ReasonName(fault.ReasonCanceled), Message: "Taking in this version was canceled."}
+		d.State, d.UpdatedAt = document.Failed, in.deps.Clock().UTC()
+		return nil
+	})
+	if errors.Is(err, errUnchanged) {
+		return d, nil
+	}
+	if err != nil {
+		return document.Document{}, err
+	}
+	in.desk.stop(workspace, id, errCanceled)
+	if err := in.deps.Events.Changed(ctx, d); err != nil {
+		in.deps.Observer.Warn(ctx, "tell of canceled document "+d.ID, err)
+	}
+	return d, nil
 }

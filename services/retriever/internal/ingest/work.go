@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/chunk"
@@ -35,7 +36,7 @@ func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
 	at := in.stages.begin()
 	defer in.stages.end(at)
 	began := in.deps.Clock()
-	outcome, err := in.take(ctx, j, attempt, at)
+	outcome, err := in.atDesk(ctx, j, attempt, at)
 	if outcome == outcomeReady && err != nil {
 		outcome = outcomeRetry
 	}
@@ -60,11 +61,26 @@ type stageError struct {
 func (e *stageError) Error() string { return string(e.stage) + ": " + e.err.Error() }
 func (e *stageError) Unwrap() error { return e.err }
 
+// atDesk takes a job through once the document is free. A job that is stopped because its version is not wanted any more
+// leaves nothing behind.
+func (in *Ingester) atDesk(ctx context.Context, j Job, attempt int, at *stage) (outcome string, err error) {
+	work, leave, err := in.desk.sit(ctx, j.Workspace, j.DocumentID)
+	if err != nil {
+		return outcomeRetry, err
+	}
+	defer leave()
+	outcome, err = in.take(work, j, attempt, at)
+	if stopped := context.Cause(work); errors.Is(stopped, errCanceled) || errors.Is(stopped, errDeleted) {
+		return in.abandon(ctx, j)
+	}
+	return outcome, err
+}
+
 func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (outcome string, err error) {
 	d, err := in.deps.Catalog.Current(ctx, j.Workspace, j.DocumentID, j.Sequence)
 	switch {
 	case fault.KindOf(err) == fault.NotFound && err != nil || err == nil && d.Deleting:
-		return in.abandon(ctx, j, "")
+		return in.abandon(ctx, j)
 	case err != nil:
 		return outcomeRetry, err
 	case d.Newest.Sequence != j.Sequence || d.State == document.Failed:
@@ -87,12 +103,15 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 	}
 	replaces := d.Live.Hash != ""
 	d, err = in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(d *document.Document) error {
-		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence {
+		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence || d.State == document.Failed {
 			return errSuperseded
 		}
-		if old := d.Live.Original(); old.Hash != "" && old.Hash != live.Hash {
-			d.Replaced = appendOriginal(d.Replaced, old)
+		for _, old := range append(slices.Clone(d.Replaced), d.Live.Original()) {
+			if old.Hash != "" && old.Hash != live.Hash {
+				d.Removing = appendOriginal(d.Removing, old)
+			}
 		}
+		d.Replaced = nil
 		d.Live, d.State, d.Stage, d.Failure = live, document.Ready, document.Index, nil
 		d.Newest.ContentType = contentType
 		d.Attempts, d.UpdatedAt = attempt, in.deps.Clock().UTC()
@@ -100,7 +119,7 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 	})
 	switch {
 	case errors.Is(err, errSuperseded):
-		return in.abandon(ctx, j, d.Live.Hash)
+		return in.abandon(ctx, j)
 	case err != nil:
 		return outcomeRetry, err
 	}
@@ -179,7 +198,7 @@ func (in *Ingester) enter(ctx context.Context, d document.Document, at *stage, n
 		return nil
 	}
 	_, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {
-		if current.ID == "" || current.Deleting || current.Newest.Sequence != d.Newest.Sequence {
+		if current.ID == "" || current.Deleting || current.Newest.Sequence != d.Newest.Sequence || current.State == document.Failed {
 			return errSuperseded
 		}
 		current.State, current.Stage, current.Attempts, current.UpdatedAt = document.Processing, next, attempt, in.deps.Clock().UTC()
@@ -191,8 +210,16 @@ func (in *Ingester) enter(ctx context.Context, d document.Document, at *stage, n
 	return err
 }
 
-// abandon removes what a needless job may have put into the index.
-func (in *Ingester) abandon(ctx context.Context, j Job, live string) (string, error) {
+// abandon removes what a needless job may have put into the index: everything but what is live.
+func (in *Ingester) abandon(ctx context.Context, j Job) (string, error) {
+	d, err := in.deps.Catalog.Current(ctx, j.Workspace, j.DocumentID, j.Sequence)
+	if err != nil && fault.KindOf(err) != fault.NotFound {
+		return outcomeRetry, err
+	}
+	live := d.Live.Hash
+	if d.Deleting {
+		live = ""
+	}
 	if _, err := in.deps.Store.Prune(ctx, j.Workspace, j.DocumentID, live); err != nil {
 		return outcomeRetry, err
 	}
@@ -207,22 +234,40 @@ func (in *Ingester) finish(ctx context.Context, d document.Document, chunks bool
 			return err
 		}
 	}
-	for _, o := range d.Replaced {
-		if o.Hash == d.Live.Hash || o.Hash == d.Newest.Hash {
-			continue
-		}
+	if err := in.removeReplaced(ctx, d); err != nil {
+		return err
+	}
+	return in.deps.Events.Changed(ctx, d)
+}
+
+// removeReplaced removes originals that nobody may commit until their names are off the record.
+func (in *Ingester) removeReplaced(ctx context.Context, d document.Document) error {
+	if len(d.Removing) == 0 {
+		return nil
+	}
+	for _, o := range d.Removing {
 		if err := in.removeOriginal(ctx, d, o); err != nil {
 			return err
 		}
 	}
-	return in.deps.Events.Changed(ctx, d)
+	_, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {
+		if current.ID == "" {
+			return errSuperseded
+		}
+		current.Removing = slices.DeleteFunc(slices.Clone(current.Removing), func(o document.Original) bool { return slices.Contains(d.Removing, o) })
+		return nil
+	})
+	if errors.Is(err, errSuperseded) {
+		return nil
+	}
+	return err
 }
 
 // fail records that a version could not be taken in.
 func (in *Ingester) fail(ctx context.Context, j Job, at document.Stage, attempt int, cause error) error {
 	shown := fault.As(cause)
 	d, err := in.deps.Catalog.Change(ctx, j.Workspace, j.DocumentID, func(d *document.Document) error {
-		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence || d.State == document.Ready {
+		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence || d.State == document.Ready || d.State == document.Failed {
 			return errSuperseded
 		}
 		d.State, d.Stage, d.UpdatedAt = document.Failed, at, in.deps.Clock().UTC()
@@ -282,20 +327,39 @@ func (in *Ingester) Delete(ctx context.Context, workspace, id string) (int, erro
 	case err != nil:
 		return 0, err
 	}
-	chunks, err := in.erase(ctx, d)
+	in.desk.stop(workspace, id, errDeleted)
+	bounded, cancel := context.WithTimeout(ctx, maxErase)
+	defer cancel()
+	chunks, err := in.erase(bounded, d)
 	if err != nil {
 		in.deps.Observer.Warn(ctx, "erase document "+d.ID, err)
 	}
 	return chunks, nil
 }
 
+// maxErase is how long a deletion waits for the document's bytes to go: a job that can't be stopped may hold them.
+const maxErase = 10 * time.Second
+
 // erase removes a deleted document's bytes, and its record last.
 func (in *Ingester) erase(ctx context.Context, d document.Document) (int, error) {
+	ctx, leave, err := in.desk.sit(ctx, d.Workspace, d.ID)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	// As it is now: somebody may have erased it meanwhile, and another document stand in its place.
+	d, err = in.deps.Catalog.Current(ctx, d.Workspace, d.ID, d.Newest.Sequence)
+	if err == nil && !d.Deleting || fault.KindOf(err) == fault.NotFound {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
 	chunks, err := in.deps.Store.Prune(ctx, d.Workspace, d.ID, "")
 	if err != nil {
 		return 0, err
 	}
-	for _, o := range append(slices.Clone(d.Replaced), d.Newest.Original(), d.Live.Original()) {
+	for _, o := range slices.Concat(d.Replaced, d.Removing, []document.Original{d.Newest.Original(), d.Live.Original()}) {
 		if err := in.removeOriginal(ctx, d, o); err != nil {
 			return chunks, err
 		}

@@ -31,6 +31,7 @@ type Ingester interface {
 	PutPart(ctx context.Context, workspace, uploadID string, part int, data []byte) (stored int, err error)
 	Commit(ctx context.Context, workspace, uploadID string) (d document.Document, unchanged bool, err error)
 	Retry(ctx context.Context, workspace, id string) (document.Document, error)
+	Cancel(ctx context.Context, workspace, id string) (document.Document, error)
 	Delete(ctx context.Context, workspace, id string) (chunks int, err error)
 }
 
@@ -176,9 +177,13 @@ func (h *Handler) DeleteDocument(ctx context.Context, r *retrieverv1.DeleteDocum
 	return &retrieverv1.DeleteDocumentResponse{RemovedChunks: uint32(chunks)}, nil
 }
 
-// CancelIngestion is not there yet.
-func (h *Handler) CancelIngestion(context.Context, *retrieverv1.CancelIngestionRequest) (*retrieverv1.CancelIngestionResponse, error) {
-	return nil, unimplemented("ingestion cannot be canceled yet; delete the document instead")
+// CancelIngestion stops a document's job.
+func (h *Handler) CancelIngestion(ctx context.Context, r *retrieverv1.CancelIngestionRequest) (*retrieverv1.CancelIngestionResponse, error) {
+	d, err := h.Ingester.Cancel(ctx, r.GetWorkspace(), r.GetDocumentId())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.CancelIngestionResponse{Document: message.Document(d)}, nil
 }
 
 // RetryIngestion queues a failed document again.
