@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Victim is a `ragmesh up` that a test ends as a crash does. Others on the same folder may follow.
+type Victim struct {
+	System
+	process *process
+}
+
+// StartVictim runs `ragmesh up` on a folder, without waiting until it is ready. One that still runs when the test ends is
+// killed.
+func StartVictim(tb testing.TB, data string, args ...string) *Victim {
+	tb.Helper()
+	ports := freePorts(tb, 2)
+	binary := filepath.Join(Binaries(tb), "ragmesh")
+	p := &process{tb: tb, name: "ragmesh", log: &tail{}, begun: time.Now(), ended: make(chan struct{})}
+	args = append([]string{"up", "--data", data, "--addr", ports[0], "--admin-addr", ports[1]}, args...)
+	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...) //nolint:gosec // our own binary
+	p.cmd.Dir = tb.TempDir()
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		tb.Fatalf("start ragmesh: %v", err)
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	v := &Victim{System: System{Server: "http://" + ports[0], Admin: "http://" + ports[1], Binary: binary, Data: data}, process: p}
+	tb.Cleanup(v.Kill)
+	return v
+}
+
+// Await waits until it is ready and returns how long that took since its start.
+func (v *Victim) Await() time.Duration {
+	v.process.tb.Helper()
+	v.Startup = v.process.await(v.Admin + "/health/ready")
+	return v.Startup
+}
+
+// Kill ends the process with SIGKILL: nothing of it runs any more, and nothing is written.
+func (v *Victim) Kill() {
+	_ = v.process.cmd.Process.Signal(syscall.SIGKILL) // it may have ended by itself
+	<-v.process.ended
+}
+
+// Stop ends it with SIGTERM and checks that it ends well.
+func (v *Victim) Stop() { v.process.stop() }
+
+// Log is the last part of what it has written to its output.
+func (v *Victim) Log() string { return v.process.log.String() }
