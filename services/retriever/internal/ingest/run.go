@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,9 @@ const (
 	// forgotten is how long a queued document may be without news before its job is queued once more. A second job for the
 	// same version does no harm.
 	forgotten = 15 * time.Minute
+	// unsure is how many documents are queued once more when the process starts: those that were recorded last, since a crash
+	// may have come between their record and their job. It is more than commits run at once.
+	unsure = 512
 )
 
 // Pulse is told that the work goes on.
@@ -37,6 +41,7 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 		return in.deps.Queue.Consume(ctx, in.work, func(ctx context.Context, j Job, cause error) { in.dead(ctx, j, 0, cause) })
 	})
 	group.Go(func() error {
+		in.requeue(ctx)
 		in.every(ctx, sweepEvery, in.sweep)
 		return nil
 	})
@@ -61,6 +66,21 @@ func (in *Ingester) every(ctx context.Context, interval time.Duration, do func(c
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+	}
+}
+
+// requeue queues the documents that were recorded last and are not ready. Most have their job: this one is then dropped as a
+// repetition, or finds nothing to do.
+func (in *Ingester) requeue(ctx context.Context) {
+	waiting := in.deps.Catalog.Select(func(d document.Document) bool {
+		return !d.Deleting && (d.State == document.Queued || d.State == document.Processing)
+	})
+	slices.SortFunc(waiting, func(a, b document.Document) int { return b.UpdatedAt.Compare(a.UpdatedAt) })
+	for _, d := range waiting[:min(unsure, len(waiting))] {
+		if err := in.enqueue(ctx, d); err != nil {
+			in.deps.Observer.Warn(ctx, "queue document "+d.ID+" again", err)
+			return // the sweep does it later
 		}
 	}
 }
