@@ -20,8 +20,8 @@ type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
 	Auth           access.Config `yaml:"auth"`
 	Peers          Peers         `yaml:"peers" revision:"-"`
-	Turn           turn.Config   `yaml:"turn"`
-	Plan           plan.Config   `yaml:",inline"`
+	Turn           turn.Config   `yaml:"turn" live:"true"`
+	Plan           plan.Config   `yaml:",inline" live:"true"`
 }
 
 // Peers says where the other services are. In the all-in-one they are in the same process.

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
 	"github.com/ragmesh/ragmesh/libs/identity"
 	librpc "github.com/ragmesh/ragmesh/libs/rpc"
@@ -47,7 +48,8 @@ type Deps struct {
 	Retriever, Tools, LLM, Eval librpc.Conn
 }
 
-// Service is dialog. The process around it calls ConfigureMux and Register, then Run.
+// Service is dialog. The process around it calls ConfigureMux and Register, then Run, and Reload when the configuration has
+// changed.
 type Service struct {
 	answerer   *turn.Answerer
 	store      *store.Store
@@ -57,18 +59,17 @@ type Service struct {
 	edge       *rpc.Edge
 	handlers   rpc.Handlers
 	live       *health.Liveness
-	drainFor   time.Duration
 	configured bool
 }
 
 // New makes the service. It calls nobody yet.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	t := deps.Telemetry
-	s := &Service{live: deps.Live, drainFor: cfg.Turn.Budget.Save + 5*time.Second, configured: cfg.Auth.Configured()}
+	s := &Service{live: deps.Live, configured: cfg.Auth.Configured()}
 	var err error
 	if s.store, err = store.Open(ctx, store.Deps{
 		Bus: deps.Bus, Codec: record.Codec{}, Dir: filepath.Join(deps.DataDir, "spool"), Now: deps.Clock,
-		SaveFor: cfg.Turn.Budget.Save, TurnFor: cfg.Turn.Budget.Turn + 10*time.Second, Registry: t.Registry, Log: t.Log,
+		SaveFor: cfg.Turn.Budget.Save, TurnFor: turnFor(cfg), Registry: t.Registry, Log: t.Log,
 	}); err != nil {
 		return nil, err
 	}
@@ -97,6 +98,23 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	return s, nil
 }
+
+// turnFor is how long a request id is its turn's: a turn's budget, and time to write it.
+func turnFor(cfg Config) time.Duration { return cfg.Turn.Budget.Turn + 10*time.Second }
+
+// Reload answers turns that begin from now on with cfg. Turns under way end as they began.
+func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
+	planner, err := plan.New(cfg.Value.Plan)
+	if err != nil {
+		return fmt.Errorf("read intents: %w", err)
+	}
+	s.store.Bound(cfg.Value.Turn.Budget.Save, turnFor(cfg.Value))
+	s.answerer.Use(cfg.Value.Turn, planner, cfg.Revision)
+	return nil
+}
+
+// Revision returns the revision that turns carry.
+func (s *Service) Revision() string { return s.answerer.Revision() }
 
 // admission makes what decides who may do what.
 func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
@@ -154,7 +172,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.store.Drain(groupCtx, pulse.Beat) })
 	err := group.Wait()
 	// The server has drained before ctx ended; what is left are the last writes of turns whose callers it cut off.
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.drainFor)
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.answerer.SaveFor()+5*time.Second)
 	defer cancel()
 	if drainErr := s.answerer.Drain(end); drainErr != nil {
 		err = errors.Join(err, fmt.Errorf("wait for running turns: %w", drainErr))

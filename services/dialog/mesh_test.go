@@ -33,6 +33,7 @@ import (
 
 // mesh is dialog with the other services played by functions, over the real protocol and a real bus.
 type mesh struct {
+	service    *dialog.Service
 	conn       rpc.Conn
 	chat       dialogv1connect.DialogServiceClient
 	workspaces dialogv1connect.WorkspaceServiceClient
@@ -85,6 +86,7 @@ func newMesh(t *testing.T, change ...func(*dialog.Config)) *mesh {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.service = service
 	ctx, cancel := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- service.Run(ctx) }()

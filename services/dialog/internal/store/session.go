@@ -77,7 +77,7 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 
 // noteSession brings a session up to date with a turn of it. It may be repeated: turns are counted, not added up.
 func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
-	ctx, cancel := context.WithTimeout(ctx, s.saveFor)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.saveFor.Load()))
 	defer cancel()
 	_, err := s.change(ctx, t.Workspace, t.Session, func(e *Session, known bool) error {
 		// Counted anew whenever the session is read anew: whoever writes last has then seen every turn that was there.

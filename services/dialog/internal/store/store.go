@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,8 +57,8 @@ type Store struct {
 	requests *bus.KV
 	spool    *spool
 	now      func() time.Time
-	turnFor  time.Duration
-	saveFor  time.Duration
+	turnFor  atomic.Int64 // a time.Duration, as is saveFor
+	saveFor  atomic.Int64
 	log      zerolog.Logger
 	// home names the folder, life this process: only one process at a time has the folder.
 	home, life string
@@ -83,11 +84,9 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	}
 	s := &Store{
 		bus: deps.Bus, codec: deps.Codec, sessions: sessions, requests: requests,
-		now: deps.Now, turnFor: deps.TurnFor, saveFor: deps.SaveFor, log: deps.Log,
+		now: deps.Now, log: deps.Log,
 	}
-	if s.saveFor <= 0 {
-		s.saveFor = 500 * time.Millisecond
-	}
+	s.Bound(deps.SaveFor, deps.TurnFor)
 	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
 		return nil, err
 	}
@@ -96,6 +95,15 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// Bound sets SaveFor and TurnFor of [Deps] anew.
+func (s *Store) Bound(saveFor, turnFor time.Duration) {
+	if saveFor <= 0 {
+		saveFor = 500 * time.Millisecond
+	}
+	s.saveFor.Store(int64(saveFor))
+	s.turnFor.Store(int64(turnFor))
 }
 
 // home returns the name of a folder, which is in it and made when it is first used.
@@ -143,7 +151,7 @@ func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 }
 
 func (s *Store) publish(ctx context.Context, t turn.Turn, payload []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, s.saveFor)
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.saveFor.Load()))
 	defer cancel()
 	err := s.bus.Publish(ctx, bus.TurnSubject(t.Workspace, t.Session, t.ID), t.ID, payload)
 	if errors.Is(err, bus.ErrExists) {
@@ -263,7 +271,7 @@ type claim struct {
 // Claim implements [turn.Store].
 func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session string) (*turn.Turn, error) {
 	sum := sha256.Sum256([]byte(q.Text + "\x00" + q.Session))
-	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(s.turnFor), Home: s.home, Life: s.life}
+	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(time.Duration(s.turnFor.Load())), Home: s.home, Life: s.life}
 	value, err := json.Marshal(mine)
 	if err != nil {
 		return nil, fmt.Errorf("claim request: %w", err)

@@ -14,7 +14,7 @@ func (a *Answerer) enter(q Question) (leave func(), err error) {
 	switch {
 	case a.draining:
 		return nil, fault.New(fault.Unavailable, fault.Draining, "this process is stopping; ask again, another one will answer").WithRetryAfter(time.Second)
-	case a.running >= a.cfg.Limit:
+	case a.running >= a.terms.Load().cfg.Limit:
 		return nil, fault.New(fault.Exhausted, fault.Overloaded, "too many questions at once; ask again in a few seconds").WithRetryAfter(2 * time.Second)
 	}
 	a.running++
@@ -38,7 +38,7 @@ func (a *Answerer) enter(q Question) (leave func(), err error) {
 func (a *Answerer) Load() (running, limit int, draining bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.running, a.cfg.Limit, a.draining
+	return a.running, a.terms.Load().cfg.Limit, a.draining
 }
 
 // Refuse turns new questions away from now on.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,15 +37,13 @@ type Deps struct {
 
 // Answerer answers questions. It is safe for concurrent use.
 type Answerer struct {
-	cfg       Config
+	terms     atomic.Pointer[terms]
 	retriever Retriever
 	tools     Tools
 	model     Model
 	store     Store
-	planner   Planner
 	newID     func() string
 	now       func() time.Time
-	revision  string
 	tracer    trace.Tracer
 	metrics   *metrics
 	log       func(context.Context) zerolog.Logger
@@ -63,12 +62,33 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Answerer{
-		cfg: cfg, retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store, planner: deps.Planner,
-		newID: deps.NewID, now: deps.Now, revision: deps.Revision, tracer: deps.Tracer, metrics: m, log: deps.Log,
+	a := &Answerer{
+		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store,
+		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
 		sessions: map[string]int{},
-	}, nil
+	}
+	a.Use(cfg, deps.Planner, deps.Revision)
+	return a, nil
 }
+
+// terms are what a turn is answered on from its beginning to its end. They do not change; a configuration that does makes
+// others.
+type terms struct {
+	cfg      Config
+	planner  Planner
+	revision string
+}
+
+// Use has turns that begin from now on answered on other terms. Turns under way keep theirs.
+func (a *Answerer) Use(cfg Config, planner Planner, revision string) {
+	a.terms.Store(&terms{cfg: cfg, planner: planner, revision: revision})
+}
+
+// Revision returns the revision that turns beginning now carry.
+func (a *Answerer) Revision() string { return a.terms.Load().revision }
+
+// SaveFor is how long writing a turn that begins now may take.
+func (a *Answerer) SaveFor() time.Duration { return a.terms.Load().cfg.Budget.Save }
 
 // Ask answers q and sends the turn's events to sink, started first, completed or failed last. It returns an error only
 // when no turn came about: the question was refused, or its request id leads elsewhere. A caller that goes away ends ctx;
@@ -86,7 +106,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 		attribute.String("gen_ai.operation.name", "invoke_agent"), attribute.String("ragmesh.workspace", q.Workspace)))
 	defer span.End()
 
-	r := &run{a: a, q: q, started: a.now()}
+	r := &run{a: a, terms: a.terms.Load(), q: q, started: a.now()}
 	r.turn = Turn{
 		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User,
 		Question: q.Text, Standalone: q.Text, Language: languageOf(q.Text, ""), StartedAt: r.started,
@@ -95,7 +115,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	if !span.SpanContext().HasTraceID() {
 		r.turn.TraceID = ""
 	}
-	r.revision(self, a.revision)
+	r.revision(self, r.terms.revision)
 	if q.Session == "" {
 		r.turn.Session = a.newID()
 	}
@@ -108,7 +128,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	}
 	span.SetAttributes(attribute.String("gen_ai.conversation.id", r.turn.Session), attribute.String("ragmesh.turn.id", r.turn.ID))
 
-	budget := a.cfg.Budget.Turn
+	budget := r.terms.cfg.Budget.Turn
 	if deadline, ok := ctx.Deadline(); ok { // leave time to save and to say how it ended
 		budget = min(budget, time.Until(deadline)*9/10)
 	}
@@ -116,7 +136,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	defer cancel()
 	r.emit = newEmitter(sink, cancel)
 	var beats sync.WaitGroup
-	beats.Go(func() { r.emit.beat(work, a.cfg.Budget.Heartbeat) })
+	beats.Go(func() { r.emit.beat(work, r.terms.cfg.Budget.Heartbeat) })
 	r.answer(work, history)
 	cancel()
 	beats.Wait()
@@ -232,12 +252,12 @@ func (r *run) rewrite(ctx context.Context, history []Turn) {
 // plan decides what to do. Tools that can't be listed are not called.
 func (r *run) plan(ctx context.Context) {
 	ctx, st := r.stage(ctx, "plan", self, map[string]string{"question": r.turn.Standalone})
-	names, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Plan, func(ctx context.Context) ([]string, error) { return r.a.tools.Enabled(ctx, r.q.Workspace) })
+	names, err := within(ctx, &r.a.calls, r.terms.cfg.Budget.Plan, func(ctx context.Context) ([]string, error) { return r.a.tools.Enabled(ctx, r.q.Workspace) })
 	enabled := make(map[string]bool, len(names))
 	for _, name := range names {
 		enabled[name] = true
 	}
-	p := r.a.planner.Plan(r.turn.Standalone, func(tool string) bool { return enabled[tool] })
+	p := r.terms.planner.Plan(r.turn.Standalone, func(tool string) bool { return enabled[tool] })
 	if r.q.PromptID != "" {
 		p.PromptID = r.q.PromptID
 	}
@@ -249,7 +269,7 @@ func (r *run) plan(ctx context.Context) {
 	if err != nil {
 		status = StatusDegraded
 		// Only worth a word when a tool would have been called: most questions need none.
-		if wanted := r.a.planner.Plan(r.turn.Standalone, func(string) bool { return true }); len(wanted.Calls) > 0 {
+		if wanted := r.terms.planner.Plan(r.turn.Standalone, func(string) bool { return true }); len(wanted.Calls) > 0 {
 			r.degrade(Degradation{Stage: tools, Reason: reasonOf(err), Message: "The tools service does not answer; the question was answered without it."})
 		}
 	}
@@ -280,7 +300,7 @@ func (r *run) finish(ctx context.Context) {
 	t.CompletedAt = r.a.now()
 	t.bound()
 	_, span := r.a.tracer.Start(ctx, "turn.save")
-	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.a.cfg.Budget.Save+patience, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
+	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.terms.cfg.Budget.Save+patience, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
 	span.End()
 	// What became of the record is not in the record: it is in the last event.
 	log := r.a.log(ctx)

@@ -52,9 +52,9 @@ func (r *run) gather(ctx context.Context) gathered {
 }
 
 func (r *run) search(ctx context.Context) (passages []Passage, refused *fault.Error, failed bool) {
-	s := Search{Workspace: r.q.Workspace, Query: clip(r.turn.Standalone, maxQuery), Strategy: r.turn.Plan.Strategy, TopK: r.a.cfg.TopK, Filter: r.q.Filter}
+	s := Search{Workspace: r.q.Workspace, Query: clip(r.turn.Standalone, maxQuery), Strategy: r.turn.Plan.Strategy, TopK: r.terms.cfg.TopK, Filter: r.q.Filter}
 	ctx, st := r.stage(ctx, "retrieve", retriever, map[string]any{"query": s.Query, "strategy": s.Strategy, "top_k": s.TopK, "filter": s.Filter})
-	found, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Retrieve, func(ctx context.Context) (Found, error) { return r.a.retriever.Search(ctx, s) })
+	found, err := within(ctx, &r.a.calls, r.terms.cfg.Budget.Retrieve, func(ctx context.Context) (Found, error) { return r.a.retriever.Search(ctx, s) })
 	if err != nil {
 		st.end(StatusFailed, nil, err)
 		if r.q.Strategy != "" && fault.ReasonOf(err) == fault.StrategyNotFound {
@@ -102,7 +102,7 @@ func (r *run) call(ctx context.Context, call plan.Call) ToolResult {
 		result   ToolResult
 		revision string
 	}
-	got, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Tools, func(ctx context.Context) (answer, error) {
+	got, err := within(ctx, &r.a.calls, r.terms.cfg.Budget.Tools, func(ctx context.Context) (answer, error) {
 		result, revision, err := r.a.tools.Call(ctx, r.q.Workspace, call)
 		return answer{result, revision}, err
 	})
@@ -148,7 +148,7 @@ func (r *run) weigh(ctx context.Context, g gathered) []evidence.Sentence {
 		passages = append(passages, evidence.Passage{Title: s.Passage.Title, Headings: s.Passage.Headings, Text: s.Passage.Text, Score: s.Passage.Score})
 	}
 	verdict := evidence.Judge(t.Standalone, passages)
-	threshold := r.a.cfg.threshold()
+	threshold := r.terms.cfg.threshold()
 	t.Evidence = Evidence{Score: verdict.Score, Threshold: threshold, Missing: verdict.Missing}
 	asked := t.Plan.Retrieve || len(t.Plan.Calls) > 0
 	t.Evidence.Sufficient = first > 0 || !asked || len(passages) > 0 && verdict.Score >= threshold

@@ -152,7 +152,7 @@ func supportName(s citing.Support) string {
 func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	t := &r.turn
 	g := Generate{
-		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.a.cfg.Tokens),
+		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.Tokens),
 		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language,
 	}
 	ctx, st := r.stage(ctx, "generate", llmGateway,
@@ -181,7 +181,7 @@ func (r *run) stream(parent context.Context, w *writer, g Generate) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	parts := r.read(ctx, g)
-	budget := r.a.cfg.Budget.FirstToken
+	budget := r.terms.cfg.Budget.FirstToken
 	watch := time.NewTimer(budget)
 	defer watch.Stop()
 	for {
@@ -198,7 +198,7 @@ func (r *run) stream(parent context.Context, w *writer, g Generate) error {
 				return nil
 			}
 			if p.Text != "" { // counted from here: taking it may have waited for a slow reader
-				budget = r.a.cfg.Budget.Idle
+				budget = r.terms.cfg.Budget.Idle
 				watch.Reset(budget)
 			}
 		}
@@ -222,7 +222,7 @@ func (r *run) read(ctx context.Context, g Generate) <-chan read {
 				return false
 			}
 		}
-		_, err := within(ctx, &r.a.calls, r.a.cfg.Budget.Turn, func(ctx context.Context) (struct{}, error) {
+		_, err := within(ctx, &r.a.calls, r.terms.cfg.Budget.Turn, func(ctx context.Context) (struct{}, error) {
 			s, err := r.a.model.Generate(ctx, g)
 			if err != nil {
 				return struct{}{}, err

@@ -17,7 +17,7 @@ func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err erro
 	if r.q.RequestID == "" {
 		return history, nil, ctx.Err()
 	}
-	earlier, err = within(ctx, &r.a.calls, r.a.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
+	earlier, err = within(ctx, &r.a.calls, r.terms.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
 		return r.a.store.Claim(ctx, r.q, r.turn.ID, r.turn.Session)
 	})
 	switch {
@@ -36,9 +36,9 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 		turns []Turn
 		known bool
 	}
-	a := r.a
-	got, err := within(ctx, &a.calls, a.cfg.Budget.Plan, func(ctx context.Context) (session, error) {
-		turns, known, err := a.store.History(ctx, r.q.Workspace, r.q.Session, max(a.cfg.History, 1))
+	a, cfg := r.a, r.terms.cfg
+	got, err := within(ctx, &a.calls, cfg.Budget.Plan, func(ctx context.Context) (session, error) {
+		turns, known, err := a.store.History(ctx, r.q.Workspace, r.q.Session, max(cfg.History, 1))
 		return session{turns, known}, err
 	})
 	switch {
@@ -51,7 +51,7 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 		return nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(r.q.Session, 64)).
 			WithField("session_id", "must be a session of this workspace")
 	}
-	return got.turns[max(0, len(got.turns)-a.cfg.History):], nil
+	return got.turns[max(0, len(got.turns)-cfg.History):], nil
 }
 
 // isRunning reports whether another turn of the same session runs in this process: its session is not written yet.

@@ -26,6 +26,7 @@ const (
 // run is one turn under way. Its stages may run at the same time: what they write is behind mu.
 type run struct {
 	a       *Answerer
+	terms   *terms
 	q       Question
 	emit    *emitter
 	started time.Time
