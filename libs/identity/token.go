@@ -23,7 +23,7 @@ const (
 	reuse = lifetime / 2
 	// skew is by how much two machines' clocks may differ.
 	skew = 5 * time.Second
-	// maxCached bounds a signer's cache.
+	// maxCached bounds a signer's cache, and a verifier's.
 	maxCached = 256
 	// maxToken bounds what a verifier looks at; ours have about 400 bytes.
 	maxToken = 4 << 10
@@ -112,11 +112,25 @@ func (s *Signer) evict(now time.Time) {
 type Verifier struct {
 	keys  KeySet
 	clock func() time.Time
+
+	// known are tokens whose signature was good. A signer hands the same one out for half a minute, and checking a signature
+	// costs more than all the rest of a call's start. Everything that may change is looked at each time: whether the key is
+	// still trusted, the time, the audience.
+	mu    sync.Mutex
+	known map[string]signed
+}
+
+// signed is what a token says, and whose signature proved it.
+type signed struct {
+	kid        string
+	key        PublicKey
+	registered jwt.Claims
+	own        claims
 }
 
 // NewVerifier returns a verifier that trusts keys. A nil clock is the system's.
 func NewVerifier(keys KeySet, clock func() time.Time) *Verifier {
-	return &Verifier{keys: keys, clock: orSystem(clock)}
+	return &Verifier{keys: keys, clock: orSystem(clock), known: map[string]signed{}}
 }
 
 // Verify returns who a token shows, if it was made for audience by a service whose key is trusted. What is wrong with one
@@ -136,27 +150,13 @@ func (v *Verifier) verify(token, audience string) (Principal, error) {
 	case len(token) > maxToken:
 		return Principal{}, fmt.Errorf("verify token: longer than %d bytes", maxToken)
 	}
-	// EdDSA only: the header's alg never chooses how the signature is checked.
-	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.EdDSA})
+	said, err := v.read(token)
 	if err != nil {
-		return Principal{}, fmt.Errorf("verify token: %w", err)
+		return Principal{}, err
 	}
-	if len(parsed.Headers) != 1 {
-		return Principal{}, fmt.Errorf("verify token: %d signatures", len(parsed.Headers))
-	}
-	key, ok := v.keys.Key(parsed.Headers[0].KeyID)
-	if !ok {
-		return Principal{}, fmt.Errorf("verify token: unknown key %q", parsed.Headers[0].KeyID)
-	}
-	var (
-		registered jwt.Claims
-		own        claims
-	)
-	if err := parsed.Claims(key.Key, &registered, &own); err != nil {
-		return Principal{}, fmt.Errorf("verify token: %w", err)
-	}
-	if registered.Issuer != key.Service {
-		return Principal{}, fmt.Errorf("verify token: issued by %q with the key of %s", registered.Issuer, key.Service)
+	registered, own := said.registered, said.own
+	if registered.Issuer != said.key.Service {
+		return Principal{}, fmt.Errorf("verify token: issued by %q with the key of %s", registered.Issuer, said.key.Service)
 	}
 	if err := v.checkTimes(registered); err != nil {
 		return Principal{}, err
@@ -169,7 +169,51 @@ func (v *Verifier) verify(token, audience string) (Principal, error) {
 	if err != nil {
 		return Principal{}, fmt.Errorf("verify token: %w", err)
 	}
-	return Principal{Service: registered.Issuer, Subject: registered.Subject, Workspace: own.Workspace, Role: role, Scopes: own.Scopes}, nil
+	return Principal{Service: registered.Issuer, Subject: registered.Subject, Workspace: own.Workspace, Role: role, Scopes: slices.Clone(own.Scopes)}, nil
+}
+
+// read returns what a token with a good signature says.
+func (v *Verifier) read(token string) (signed, error) {
+	v.mu.Lock()
+	said, ok := v.known[token]
+	v.mu.Unlock()
+	if ok {
+		if key, trusted := v.keys.Key(said.kid); trusted && key.Service == said.key.Service && key.Key.Equal(said.key.Key) {
+			return said, nil
+		}
+	}
+	said, err := v.check(token)
+	if err != nil {
+		return signed{}, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.known) >= maxCached {
+		clear(v.known) // costs each caller one more check
+	}
+	v.known[strings.Clone(token)] = said
+	return said, nil
+}
+
+// check checks a token's signature.
+func (v *Verifier) check(token string) (signed, error) {
+	// EdDSA only: the header's alg never chooses how the signature is checked.
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.EdDSA})
+	if err != nil {
+		return signed{}, fmt.Errorf("verify token: %w", err)
+	}
+	if len(parsed.Headers) != 1 {
+		return signed{}, fmt.Errorf("verify token: %d signatures", len(parsed.Headers))
+	}
+	said := signed{kid: parsed.Headers[0].KeyID}
+	var ok bool
+	if said.key, ok = v.keys.Key(said.kid); !ok {
+		return signed{}, fmt.Errorf("verify token: unknown key %q", said.kid)
+	}
+	if err := parsed.Claims(said.key.Key, &said.registered, &said.own); err != nil {
+		return signed{}, fmt.Errorf("verify token: %w", err)
+	}
+	return said, nil
 }
 
 func (v *Verifier) checkTimes(c jwt.Claims) error {

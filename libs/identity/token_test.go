@@ -217,6 +217,67 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+// keysThatChange is a key set whose keys can be taken away.
+type keysThatChange struct{ now KeySet }
+
+func (k *keysThatChange) Key(kid string) (PublicKey, bool) { return k.now.Key(kid) }
+
+func TestAKnownTokenIsStillChecked(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	trusted := &keysThatChange{keys.Set()}
+	now := epoch()
+	v := NewVerifier(trusted, func() time.Time { return now })
+	token, err := newSigner(t, keys, Dialog, epoch).Token(t.Context(), alice(), Retriever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := v.Verify(token, Retriever)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Scopes[0] = "changed by who asked first"
+	again, err := v.Verify(token, Retriever)
+	if diff := cmp.Diff(alice(), again); err != nil || diff != "" {
+		t.Errorf("again: %v (-want +got):\n%s", err, diff)
+	}
+	if _, err := v.Verify(token, Gateway); err == nil {
+		t.Error("a known token is good for another service")
+	}
+	if _, err := v.Verify(token[:len(token)-4]+"AAAA", Retriever); err == nil {
+		t.Error("a known token is good with another signature")
+	}
+	trusted.now = newKeys(t).Set()
+	if _, err := v.Verify(token, Retriever); err == nil {
+		t.Error("a known token is good though its key is no longer trusted")
+	}
+	trusted.now = keys.Set()
+	now = now.Add(lifetime + skew)
+	if _, err := v.Verify(token, Retriever); err == nil {
+		t.Error("a known token is good after its time")
+	}
+}
+
+func TestVerifiersRememberAFewTokens(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	v, s := NewVerifier(keys.Set(), epoch), newSigner(t, keys, Dialog, epoch)
+	for i := range maxCached + 10 {
+		p := alice()
+		p.Subject = fmt.Sprint(i)
+		token, err := s.Token(t.Context(), p, Retriever)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := v.Verify(token, Retriever); err != nil || got.Subject != p.Subject {
+			t.Fatalf("token %d shows %q, %v", i, got.Subject, err)
+		}
+	}
+	if len(v.known) > maxCached {
+		t.Errorf("%d tokens are remembered", len(v.known))
+	}
+}
+
 func TestNewSignerRefuses(t *testing.T) {
 	t.Parallel()
 	if _, err := NewSigner("stranger", newKeys(t).Private[Dialog], nil); err == nil {
