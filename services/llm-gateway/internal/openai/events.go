@@ -44,12 +44,27 @@ type usage struct {
 	Completion int `json:"completion_tokens"`
 }
 
+// plain says whether a chunk is a piece of text and nothing else.
+func (c *chunk) plain() bool {
+	if len(c.Choices) != 1 {
+		return false
+	}
+	d := c.Choices[0].Delta
+	return d.Content != "" && c.Choices[0].FinishReason == "" && d.ReasoningContent == "" && d.Reasoning == "" && len(d.ToolCalls) == 0 &&
+		(len(d.FunctionCall) == 0 || string(d.FunctionCall) == "null")
+}
+
 // events reads a response body line by line, hands on what langchaingo can read, and tells the tap what it would hide. An
 // error ends the stream after what came before it.
+//
+// Pieces of text that have come in together go on as one: every piece costs each process between here and the reader its
+// share, and whoever is slower than the model catches up this way. Nothing waits for a piece that has not come.
 type events struct {
 	src   *bufio.Reader
 	body  io.Closer
 	tap   *tap
+	text  string // of the pieces that go on as one, before ready
+	piece []byte // the event that text came in, when it is a single one
 	ready []byte // to be handed on
 	err   error  // after ready
 	fails bool   // the next data line is an error: "event: error" came
@@ -65,14 +80,44 @@ func (e *events) Close() error { return e.body.Close() }
 // Read hands on checked events.
 func (e *events) Read(p []byte) (int, error) {
 	for len(e.ready) == 0 {
-		if e.err != nil {
+		switch {
+		case e.text != "" && (e.err != nil || len(e.text) >= pieceBytes || !e.come()):
+			e.put(nil)
+		case e.err != nil:
 			return 0, e.err
+		default:
+			e.advance()
 		}
-		e.advance()
 	}
 	n := copy(p, e.ready)
 	e.ready = e.ready[n:]
 	return n, nil
+}
+
+// come says whether there is a whole line that can be read without waiting.
+func (e *events) come() bool {
+	waiting, _ := e.src.Peek(e.src.Buffered())
+	return bytes.IndexByte(waiting, '\n') >= 0
+}
+
+// put hands on the text that was kept, and an event after it.
+func (e *events) put(event []byte) {
+	switch {
+	case e.piece != nil:
+		e.ready = append(e.ready, e.piece...)
+	case e.text != "":
+		e.ready = appendText(e.ready, e.text)
+	}
+	e.ready = append(e.ready, event...)
+	e.text, e.piece = "", nil
+}
+
+// keep adds a piece of text to what goes on as one.
+func (e *events) keep(text string, event []byte) {
+	if e.piece = nil; e.text == "" {
+		e.piece = event
+	}
+	e.text += text
 }
 
 var errLongLine = errors.New("a line of the stream is longer than 1 MiB")
@@ -138,7 +183,8 @@ func (e *events) data(data []byte) {
 		e.tap.mu.Lock()
 		e.tap.done = true
 		e.tap.mu.Unlock()
-		e.ready, e.err = []byte("data: [DONE]\n\n"), io.EOF
+		e.put([]byte("data: [DONE]\n\n"))
+		e.err = io.EOF
 		return
 	}
 	var c chunk
@@ -154,7 +200,11 @@ func (e *events) data(data []byte) {
 		return
 	}
 	e.tap.see(&c)
-	e.ready = handOn(data, c)
+	if event := handOn(data, c); c.plain() {
+		e.keep(c.Choices[0].Delta.Content, event)
+	} else {
+		e.put(event)
+	}
 }
 
 // handOn returns an event as langchaingo reads it: as it came, unless it would trip over it.
@@ -170,16 +220,22 @@ func handOn(data []byte, c chunk) []byte {
 	if d.ReasoningContent+d.Reasoning != "" {
 		out = appendEvent(out, choice{Delta: delta{ReasoningContent: "…"}}) // that it reasons counts, not what
 	}
-	for text := d.Content; text != ""; {
+	out = appendText(out, d.Content)
+	if f := c.Choices[0].FinishReason; f != "" {
+		out = appendEvent(out, choice{FinishReason: f})
+	}
+	return out
+}
+
+// appendText appends events of a bounded size.
+func appendText(out []byte, text string) []byte {
+	for text != "" {
 		n := min(len(text), pieceBytes)
 		for n < len(text) && !utf8.RuneStart(text[n]) {
 			n--
 		}
 		out = appendEvent(out, choice{Delta: delta{Content: text[:n]}})
 		text = text[n:]
-	}
-	if f := c.Choices[0].FinishReason; f != "" {
-		out = appendEvent(out, choice{FinishReason: f})
 	}
 	return out
 }

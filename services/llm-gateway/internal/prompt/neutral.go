@@ -31,7 +31,7 @@ func neutralise(s string) string {
 // invisible says whether r has no shape and no meaning in plain text. Joiners stay: scripts and emoji need them.
 func invisible(r rune) bool {
 	switch {
-	case r == '\n' || r == '\t' || r == '\u200c' || r == '\u200d':
+	case r >= ' ' && r <= '~', r == '\n' || r == '\t' || r == '\u200c' || r == '\u200d':
 		return false
 	default:
 		return unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Cf, r)
@@ -67,13 +67,16 @@ func opensTag(rest string) bool {
 // opensInstruction looks at what follows an opening square bracket.
 func opensInstruction(rest string) bool { return strings.HasPrefix(rest, "inst]") }
 
+// unquotable is what would end an attribute, or begin a delimiter, and what stands for it.
+var unquotable = strings.NewReplacer(`"`, "'", "<", "‹", ">", "›", "＜", "‹", "＞", "›")
+
 // maxAttribute bounds a title in a delimiter.
 const maxAttribute = 200
 
 // attribute makes s safe between quotes in a delimiter.
 func attribute(s string) string {
 	s = strings.Join(strings.Fields(neutralise(s)), " ")
-	s = strings.NewReplacer(`"`, "'", "<", "‹", ">", "›", "＜", "‹", "＞", "›").Replace(s)
+	s = unquotable.Replace(s)
 	if r := []rune(s); len(r) > maxAttribute {
 		s = string(r[:maxAttribute])
 	}
