@@ -32,7 +32,7 @@ func (a *app) configCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := wire.Check(cmd.Context(), loaded, dir); err != nil {
+			if err := wire.Check(cmd.Context(), loaded); err != nil {
 				return err
 			}
 			checked, err := loaded.Documents()

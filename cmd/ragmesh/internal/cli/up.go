@@ -27,7 +27,7 @@ func (a *app) up() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
-		src := settings.Source{Dir: configDir, Environ: a.Environ, Set: map[string]map[string]string{}, FlagNames: map[string]map[string]string{}}
+		src := settings.Source{LogLevel: "warn", Dir: configDir, Environ: a.Environ, Set: map[string]map[string]string{}, FlagNames: map[string]map[string]string{}}
 		if err := parseSet(set, src); err != nil {
 			return err
 		}
@@ -37,19 +37,27 @@ func (a *app) up() *cobra.Command {
 				put(src.FlagNames, identity.Dialog, flag.key, "--"+name)
 			}
 		}
+		if level != "" {
+			for _, service := range identity.Services() {
+				if _, given := src.Set[service]["log.level"]; !given {
+					put(src.Set, service, "log.level", level)
+					put(src.FlagNames, service, "log.level", "--log-level")
+				}
+			}
+		}
 		loaded, err := settings.Load(src)
 		if err != nil {
 			return err
 		}
 		ctx, stop := a.Interruptible(cmd.Context())
 		defer stop()
-		return a.runUp(ctx, wire.Options{Settings: loaded, ConfigDir: configDir, Data: data, Log: telemetry.Logger(a.err.w, level, a.err.terminal)})
+		return a.runUp(ctx, wire.Options{Settings: loaded, Data: data, Log: telemetry.Unleveled(a.err.w, a.err.terminal)})
 	}
 	addData(c, &data)
 	c.Flags().StringVar(&configDir, "config", "", "folder with the configuration (default: built-in defaults)")
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:8080", "address people and programs reach")
 	c.Flags().StringVar(&adminAddr, "admin-addr", "", "address of health and metrics (default: port of --addr + 1000)")
-	c.Flags().StringVar(&level, "log-level", "warn", "least level that is logged to standard error: debug, info, warn or error")
+	c.Flags().StringVar(&level, "log-level", "", "least level that every service logs to standard error: debug, info, warn or error (default: its log.level, else warn)")
 	c.Flags().StringArrayVar(&set, "set", nil, "set one configuration key, SERVICE.KEY=VALUE; may be repeated")
 	return c
 }

@@ -26,6 +26,12 @@ A key that is not listed here is refused, with its file and line and what is all
 takes an entry of a table away. A duration has its unit (` + "`500ms`, `2s`, `1h30m`, `7d`" + `), a size too (` + "`64KiB`, `100MiB`" + `). A secret is a reference,
 ` + "`{env: NAME}` or `{file: /path}`" + `, never a value. ` + "`ragmesh config check --config DIR`" + ` says what is wrong, ` + "`config show`" + ` what is in effect, ` + "`config diff`" + ` what
 changed.
+
+Keys whose change is *live*, and everything in ` + "`prompts/`, `retrieval/` and `tools/`" + `, take effect within seconds of a change of the files: a request under way ends with
+what it began with, and the revision in answers follows. Mounted ConfigMaps work (not with ` + "`subPath`" + `, which Kubernetes never updates). A change that is not good
+changes nothing: the last good configuration stays in use, and the log, the metric ` + "`ragmesh_<service>_config_reload_failures_total`" + ` and the row ` + "`config`" + ` of
+` + "`/health/ready`" + ` (still 200) say what is wrong with it. Changed keys that need a *restart* are named in the same row and wait. Environment and flags are read at the
+start.
 `
 
 // Reference writes the page with every key of every file, docs/config.md.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/services/dialog"
 	"github.com/ragmesh/ragmesh/services/eval"
 	llmgateway "github.com/ragmesh/ragmesh/services/llm-gateway"
@@ -27,10 +28,16 @@ type Source struct {
 	Set map[string]map[string]string
 	// FlagNames says which flag a key of Set came from, where that is not --set.
 	FlagNames map[string]map[string]string
+	// LogLevel is every service's log.level where nothing sets it; empty for the services' own default.
+	LogLevel string
 }
 
 // Settings is every service's configuration.
 type Settings struct {
+	// Source is where it came from, and Fingerprint the folder's before it was read; empty for no folder.
+	Source      Source
+	Fingerprint string
+
 	Dialog    config.Loaded[dialog.Config]
 	Retriever config.Loaded[retriever.Config]
 	Tools     config.Loaded[tools.Config]
@@ -40,7 +47,11 @@ type Settings struct {
 
 // Load reads every service's configuration. The error joins the problems of all.
 func Load(src Source) (*Settings, error) {
-	s := &Settings{}
+	s := &Settings{Source: src}
+	var err error
+	if s.Fingerprint, err = process.Fingerprint(src.Dir); err != nil {
+		return s, err
+	}
 	errs := []error{config.CheckEnviron(src.Environ, identity.Services()), config.CheckDir(src.Dir, identity.Services())}
 	for service := range src.Set {
 		if !slices.Contains(identity.Services(), service) {
@@ -48,17 +59,13 @@ func Load(src Source) (*Settings, error) {
 				service, strings.Join(identity.Services(), ", ")))
 		}
 	}
-	errs = append(errs,
-		load(src, identity.Dialog, dialog.Defaults(), &s.Dialog), load(src, identity.Retriever, retriever.Defaults(), &s.Retriever),
-		load(src, identity.Tools, tools.Defaults(), &s.Tools), load(src, identity.Gateway, llmgateway.Defaults(), &s.Gateway),
-		load(src, identity.Eval, eval.Defaults(), &s.Eval))
+	errs = append(errs, load(src, Dialog(), &s.Dialog), load(src, Retriever(), &s.Retriever), load(src, Tools(), &s.Tools),
+		load(src, Gateway(), &s.Gateway), load(src, Eval(), &s.Eval))
 	return s, errors.Join(errs...)
 }
 
-func load[C any](src Source, service string, defaults C, into *config.Loaded[C]) (err error) {
-	*into, err = config.Load(service, defaults, config.Source{
-		Dir: src.Dir, Environ: src.Environ, Flags: src.Set[service], FlagNames: src.FlagNames[service],
-	})
+func load[C any](src Source, k Kind[C], into *config.Loaded[C]) (err error) {
+	*into, err = k.Load(src)
 	return err
 }
 

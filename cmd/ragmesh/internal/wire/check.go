@@ -22,7 +22,7 @@ import (
 // Check makes every service as [Up] would, in a temporary folder, so that whatever Up refuses is refused here: prompts,
 // strategies, tools and intents included. Nothing is served or called, and no secret is asked for: those are where the
 // services run. The error joins the problems of all services.
-func Check(ctx context.Context, s *settings.Settings, configDir string) (err error) {
+func Check(ctx context.Context, s *settings.Settings) (err error) {
 	dir, err := os.MkdirTemp("", "ragmesh-check-")
 	if err != nil {
 		return fmt.Errorf("make a folder to check in: %w", err)
@@ -39,7 +39,7 @@ func Check(ctx context.Context, s *settings.Settings, configDir string) (err err
 	}
 	var errs []error
 	for _, p := range services(withoutSecrets(s)) {
-		errs = append(errs, check(ctx, p, server, keys, configDir, filepath.Join(dir, p.name)))
+		errs = append(errs, check(ctx, p, server, keys, s.Source.Dir, filepath.Join(dir, p.name)))
 	}
 	return errors.Join(errs...)
 }

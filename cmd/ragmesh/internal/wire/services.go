@@ -17,15 +17,15 @@ import (
 
 // services returns the services, each after those it calls; dialog, the edge that people reach, comes last.
 func services(s *settings.Settings) []*part {
-	gateway := newPart(identity.Gateway, s.Gateway, s.Gateway.Value.Config, buildGateway)
-	plugins := newPart(identity.Tools, s.Tools, s.Tools.Value.Config, buildTools)
+	gateway := newPart(s, settings.Gateway(), s.Gateway, buildGateway)
+	plugins := newPart(s, settings.Tools(), s.Tools, buildTools)
 	gateway.stateless, plugins.stateless = true, true
 	return []*part{
-		newPart(identity.Eval, s.Eval, s.Eval.Value.Config, buildEval),
+		newPart(s, settings.Eval(), s.Eval, buildEval),
 		gateway,
 		plugins,
-		newPart(identity.Retriever, s.Retriever, s.Retriever.Value.Config, buildRetriever),
-		newPart(identity.Dialog, s.Dialog, s.Dialog.Value.Config, buildDialog),
+		newPart(s, settings.Retriever(), s.Retriever, buildRetriever),
+		newPart(s, settings.Dialog(), s.Dialog, buildDialog),
 	}
 }
 

@@ -28,12 +28,14 @@ import (
 
 // Options says how to run everything.
 type Options struct {
-	// Settings is the configuration, and ConfigDir where prompts, strategies and tools are; empty for none.
-	Settings  *settings.Settings
-	ConfigDir string
+	// Settings is the configuration. Its folder is followed: live keys take effect when they change.
+	Settings *settings.Settings
+	// LookEvery is how often the folder is looked at for changes; 1 s when zero.
+	LookEvery time.Duration
 	// Data is the folder that everything is kept in.
 	Data string
-	Log  zerolog.Logger
+	// Log has no level: each service's log.level decides, dialog's for what is nobody's.
+	Log zerolog.Logger
 	// Ready is called as each part becomes ready, with what there is to say about it.
 	Ready func(part, detail string)
 	// Started is called once everything serves, with the edge's and the admin port's address.
@@ -47,21 +49,23 @@ func Up(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	w, err := newWiring(o, o.Settings.Dialog.Value.Config)
+	all := services(o.Settings)
+	edge := all[len(all)-1]
+	w, err := newWiring(o, o.Settings.Dialog.Value.Config, telemetry.Threshold(o.Log, edge.level))
 	if err != nil {
 		return err
 	}
-	all := services(o.Settings)
 	for _, p := range all {
 		w.add(p)
 	}
-	w.listen(o.Settings.Dialog.Value.RPC.Addr, all[len(all)-1])
+	w.listen(o.Settings.Dialog.Value.RPC.Addr, edge)
 	return w.group.Run(ctx)
 }
 
 // wiring is everything in this process while it comes to be.
 type wiring struct {
 	o                   Options
+	log                 zerolog.Logger
 	keys                *identity.Keys
 	verifier            *identity.Verifier
 	registry            *prometheus.Registry
@@ -73,21 +77,22 @@ type wiring struct {
 	edgeAddr, adminAddr net.Addr
 }
 
-// newWiring makes what all services share. host is the configuration of the one process that there is: dialog's.
-func newWiring(o Options, host process.Config) (*wiring, error) {
+// newWiring makes what all services share. host is the configuration of the one process that there is, dialog's, and log the
+// logger of what is no service's.
+func newWiring(o Options, host process.Config, log zerolog.Logger) (*wiring, error) {
 	keys, err := identity.GenerateKeys()
 	if err != nil {
 		return nil, err
 	}
 	w := &wiring{
-		o: o, keys: keys, verifier: identity.NewVerifier(keys.Set(), time.Now), registry: telemetry.NewRegistry(),
+		o: o, log: log, keys: keys, verifier: identity.NewVerifier(keys.Set(), time.Now), registry: telemetry.NewRegistry(),
 		state: health.NewState(health.StateOptions{}), live: health.NewLiveness(nil), pipes: map[string]*rpc.Pipe{},
 	}
 	for _, service := range identity.Services() {
 		w.pipes[service] = rpc.NewPipe()
 	}
 	w.group = lifecycle.New(lifecycle.Options{
-		Log: o.Log, StopTimeout: host.Shutdown.Timeout, DrainDelay: host.Shutdown.Delay, OnDrain: w.state.Drain,
+		Log: log, StopTimeout: host.Shutdown.Timeout, DrainDelay: host.Shutdown.Delay, OnDrain: w.state.Drain,
 		OnStarted: func() {
 			w.state.Started()
 			o.Started(w.edgeAddr, w.adminAddr)
@@ -116,7 +121,7 @@ func (w *wiring) addShared(host process.Config) error {
 			if lock, err = process.LockDir(dir); err != nil {
 				return err
 			}
-			w.nats, err = natsserver.Start(ctx, natsserver.Options{Dir: dir, Log: w.o.Log})
+			w.nats, err = natsserver.Start(ctx, natsserver.Options{Dir: dir, Log: w.log})
 			if err == nil {
 				w.o.Ready("nats", "in process, data in "+dir)
 			}
@@ -137,6 +142,9 @@ type part struct {
 	revision  string
 	// build makes the service.
 	build func(context.Context, *process.Env) (process.Service, error)
+	// follow returns what has the service follow its configuration.
+	follow func(process.Service, *telemetry.Telemetry, time.Duration) (follower, error)
+	level  *telemetry.Level
 	// maxInFlight is how many calls its server takes.
 	maxInFlight int
 	sampleRatio float64
@@ -144,18 +152,42 @@ type part struct {
 	env     *process.Env
 	lock    *process.Lock
 	service process.Service
+	live    follower // nil without a configuration folder
 	server  *rpc.Server
 }
 
-// newPart returns the part of a service with its loaded configuration.
-func newPart[C any](name string, cfg config.Loaded[C], host process.Config, build func(context.Context, *process.Env, config.Loaded[C]) (process.Service, error)) *part {
+// follower is a *process.Live of some configuration.
+type follower interface {
+	Run(ctx context.Context) error
+	Ready(ctx context.Context) []health.Component
+}
+
+// newPart returns the part of a service with its configuration as loaded.
+func newPart[C any](s *settings.Settings, kind settings.Kind[C], cfg config.Loaded[C], build func(context.Context, *process.Env, config.Loaded[C]) (process.Service, error)) *part {
+	host := kind.Host(&cfg.Value)
+	level := telemetry.NewLevel(host.Log.Level)
 	return &part{
-		name: name, revision: cfg.Revision, maxInFlight: host.RPC.MaxInFlight, sampleRatio: host.Telemetry.SampleRatio,
+		name: kind.Service, revision: cfg.Revision, level: level, maxInFlight: host.RPC.MaxInFlight, sampleRatio: host.Telemetry.SampleRatio,
 		build: func(ctx context.Context, env *process.Env) (process.Service, error) { return build(ctx, env, cfg) },
+		follow: func(service process.Service, t *telemetry.Telemetry, every time.Duration) (follower, error) {
+			return process.NewLive(process.LiveOptions[C]{
+				Dir: s.Source.Dir, Fingerprint: s.Fingerprint, Running: cfg, Revision: process.RevisionOf(service, cfg.Revision), Every: every, Telemetry: t,
+				Load: func() (config.Loaded[C], error) {
+					if err := config.CheckDir(s.Source.Dir, identity.Services()); err != nil {
+						return config.Loaded[C]{}, err
+					}
+					return kind.Load(s.Source)
+				},
+				Apply: func(ctx context.Context, changed config.Loaded[C]) (string, error) {
+					return process.Apply(ctx, service, changed, kind.Host(&changed.Value), level)
+				},
+			})
+		},
 	}
 }
 
-// add makes a service three components: what it reports and stores with, the service itself, and its server in memory.
+// add makes a service components: what it reports and stores with, the service itself, what follows its configuration, and
+// its server in memory.
 func (w *wiring) add(p *part) {
 	w.group.Add(lifecycle.Component{
 		Name:  p.name + "'s connections",
@@ -169,6 +201,12 @@ func (w *wiring) add(p *part) {
 		Start: func(ctx context.Context) error { return w.host(ctx, p) },
 		Run:   func(ctx context.Context) error { return p.service.Run(ctx) },
 	})
+	if w.o.Settings.Source.Dir != "" {
+		w.group.Add(lifecycle.Component{
+			Name: p.name + "'s configuration",
+			Run:  func(ctx context.Context) error { return p.live.Run(ctx) },
+		})
+	}
 	w.group.Add(lifecycle.Component{
 		Name: p.name + "'s server",
 		Run:  func(context.Context) error { return p.server.Serve(w.pipes[p.name]) },
@@ -178,7 +216,8 @@ func (w *wiring) add(p *part) {
 
 // connect gives a service its connection to NATS, its telemetry and its clients of the others.
 func (w *wiring) connect(ctx context.Context, p *part) (err error) {
-	env := &process.Env{Live: w.live, Verifier: w.verifier, ConfigDir: w.o.ConfigDir, Version: telemetry.Version}
+	log := telemetry.Threshold(w.o.Log, p.level)
+	env := &process.Env{Live: w.live, Verifier: w.verifier, ConfigDir: w.o.Settings.Source.Dir, Version: telemetry.Version}
 	p.env = env
 	defer func() {
 		if err != nil { // nobody stops what has not started
@@ -195,7 +234,7 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 		return err
 	}
 	if env.Bus, err = bus.Connect(ctx, bus.Options{
-		Name: p.name, InProcess: w.nats, Log: w.o.Log.With().Str("service", p.name).Logger(), Registry: telemetry.Registerer(w.registry, p.name),
+		Name: p.name, InProcess: w.nats, Log: log.With().Str("service", p.name).Logger(), Registry: telemetry.Registerer(w.registry, p.name),
 	}); err != nil {
 		return err
 	}
@@ -203,7 +242,7 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 		return err
 	}
 	env.Telemetry, err = telemetry.New(ctx, telemetry.Options{
-		Service: p.name, Version: telemetry.Version, Log: w.o.Log, Registry: w.registry, Spans: env.Bus.Spans(p.name), SampleRatio: p.sampleRatio,
+		Service: p.name, Version: telemetry.Version, Log: log, Registry: w.registry, Spans: env.Bus.Spans(p.name), SampleRatio: p.sampleRatio,
 	})
 	if err != nil {
 		return err
@@ -230,6 +269,11 @@ func (w *wiring) host(ctx context.Context, p *part) (err error) {
 	if p.service, err = p.build(ctx, p.env); err != nil {
 		return fmt.Errorf("%s: %w", p.name, err)
 	}
+	if w.o.Settings.Source.Dir != "" {
+		if p.live, err = p.follow(p.service, p.env.Telemetry, w.o.LookEvery); err != nil {
+			return fmt.Errorf("%s: %w", p.name, err)
+		}
+	}
 	o := rpc.MuxOptions{Telemetry: p.env.Telemetry, Verifier: w.verifier}
 	if c, ok := p.service.(process.MuxConfigurer); ok {
 		c.ConfigureMux(&o)
@@ -241,12 +285,15 @@ func (w *wiring) host(ctx context.Context, p *part) (err error) {
 		connection := health.Component{Name: "nats"}
 		connection.Ready, connection.Detail = p.env.Bus.Healthy()
 		rows := append(slices.Clone(p.service.Ready(ctx)), connection)
+		if p.live != nil {
+			rows = append(rows, p.live.Ready(ctx)...)
+		}
 		for i := range rows {
 			rows[i].Name = p.name + "/" + rows[i].Name
 		}
 		return rows
 	})
-	w.o.Ready(p.name, "revision "+p.revision)
+	w.o.Ready(p.name, "revision "+process.RevisionOf(p.service, p.revision))
 	return nil
 }
 

@@ -160,7 +160,7 @@ func TestCheckFindsWhatUpWouldRefuse(t *testing.T) {
 			for file, text := range tt.files {
 				write(t, dir, file, text)
 			}
-			err := wire.Check(t.Context(), load(t, settings.Source{Dir: dir}), dir)
+			err := wire.Check(t.Context(), load(t, settings.Source{Dir: dir}))
 			if (err == nil) != (tt.want == nil) {
 				t.Errorf("Check = %v", err)
 			}

@@ -17,7 +17,7 @@ func check(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return wire.Check(ctx, loaded, dir)
+	return wire.Check(ctx, loaded)
 }
 
 func examples(t *testing.T) []string {
