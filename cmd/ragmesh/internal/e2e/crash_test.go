@@ -47,8 +47,14 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	dir := t.TempDir()
 	data, j := filepath.Join(dir, "data"), openJournal(t, filepath.Join(dir, "journal"))
 	checked, slowest := 0, time.Duration(0)
+	var v *e2e.Victim
+	defer func() {
+		if t.Failed() {
+			t.Logf("seed %d; the last process wrote:\n%s", seed, v.Log())
+		}
+	}()
 	begin := func() (*e2e.Victim, *ledger) {
-		v := e2e.StartVictim(t, data)
+		v = e2e.StartVictim(t, data)
 		slowest = max(slowest, v.Await())
 		if v.Startup > maxStart {
 			t.Errorf("ready after %s, want at most %s", v.Startup, maxStart)
@@ -57,7 +63,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	}
 	for life := range kills {
 		if r.IntN(6) == 0 { // amid the start
-			v := e2e.StartVictim(t, data)
+			v = e2e.StartVictim(t, data)
 			<-time.After(time.Duration(r.IntN(600)) * time.Millisecond)
 			v.Kill()
 			checkLog(t, v)
@@ -73,7 +79,7 @@ func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 		w.stop()
 		checkLog(t, v)
 		if t.Failed() {
-			t.Fatalf("after %d kills, seed %d; the last one wrote:\n%s", life+1, seed, v.Log())
+			t.Fatalf("after %d kills", life+1)
 		}
 	}
 	v, l := begin()

@@ -34,7 +34,7 @@ func StartVictim(tb testing.TB, data string, args ...string) *Victim {
 		close(p.ended)
 	}()
 	v := &Victim{System: System{Server: "http://" + ports[0], Admin: "http://" + ports[1], Binary: binary, Data: data}, process: p}
-	tb.Cleanup(v.Kill)
+	tb.Cleanup(v.end)
 	return v
 }
 
@@ -45,9 +45,19 @@ func (v *Victim) Await() time.Duration {
 	return v.Startup
 }
 
-// Kill ends the process with SIGKILL: nothing of it runs any more, and nothing is written.
+// Kill ends the process with SIGKILL: nothing of it runs any more, and nothing is written. It must not have ended before.
 func (v *Victim) Kill() {
-	_ = v.process.cmd.Process.Signal(syscall.SIGKILL) // it may have ended by itself
+	v.process.tb.Helper()
+	select {
+	case <-v.process.ended:
+		v.process.tb.Errorf("ragmesh ended by itself: %v\n%s", v.process.err, v.Log())
+	default:
+		v.end()
+	}
+}
+
+func (v *Victim) end() {
+	_ = v.process.cmd.Process.Signal(syscall.SIGKILL) // it may have ended just now
 	<-v.process.ended
 }
 
