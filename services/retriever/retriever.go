@@ -9,6 +9,7 @@ package retriever
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -70,11 +71,15 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	documents := catalog.New(records)
-	chunks, err := index.Open(index.Config{Dir: filepath.Join(deps.DataDir, "index"), MaxOpen: cfg.Index.MaxOpen})
+	var ingester *ingest.Ingester // set before anybody uses the index
+	chunks, err := index.Open(index.Config{Dir: filepath.Join(deps.DataDir, "index"), MaxOpen: cfg.Index.MaxOpen, Renewed: func(workspace string, err error) {
+		m.Warn(ctx, "the index of workspace "+workspace+" was damaged, it is moved aside and built anew", err)
+		ingester.Recheck()
+	}})
 	if err != nil {
 		return nil, err
 	}
-	ingester := ingest.New(
+	ingester = ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
 			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage,
@@ -135,5 +140,9 @@ func (s *Service) Ready(context.Context) []health.Component {
 	default:
 		row.Detail = "reading the documents' records"
 	}
-	return []health.Component{row}
+	index := health.Component{Name: "index", Ready: true}
+	if n := s.ingester.Missing(); n > 0 {
+		index.Ready, index.Detail = false, fmt.Sprintf("%d documents are being restored from their originals", n)
+	}
+	return []health.Component{row, index}
 }

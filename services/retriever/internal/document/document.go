@@ -80,6 +80,8 @@ type Live struct {
 	Chunks    int    `json:"chunks"`
 	TextBytes int    `json:"text_bytes"`
 	Language  string `json:"language,omitempty"`
+
+	ContentType string `json:"content_type,omitempty"`
 }
 
 // Document is one document of a workspace. The record of all documents is the manifest: search serves a chunk only while

@@ -45,6 +45,9 @@ func (q *Queue) Add(ctx context.Context, j ingest.Job) error {
 		return fmt.Errorf("encode job: %w", err)
 	}
 	id := "ingest-" + j.DocumentID + "-" + strconv.FormatUint(j.Sequence, 10)
+	if j.Again != "" {
+		id += "-" + j.Again
+	}
 	return q.bus.Publish(ctx, bus.JobSubject("ingest", j.Workspace), id, payload)
 }
 

@@ -3,7 +3,8 @@
 // candidates are scored exactly.
 //
 // What [Store.Put] acknowledged has been synced to disk. A crash loses nothing of it and leaves no half of anything else,
-// since every change is one bleve batch. One process at a time may have a directory open.
+// since every change is one bleve batch. One process at a time may have a directory open. An index that a failing disk has
+// damaged is moved aside and a new one begun: everything in it is derived, and can be derived again.
 package index
 
 import (
@@ -27,6 +28,8 @@ import (
 type Config struct {
 	Dir     string
 	MaxOpen int // workspaces open at once; the least recently used idle one is closed for another
+	// Renewed, when set, is told of a workspace whose index was damaged: it is empty now.
+	Renewed func(workspace string, cause error)
 }
 
 // Store is the embedded store.
@@ -45,6 +48,7 @@ var _ store.Store = (*Store)(nil)
 
 // shard is a workspace's index while it is open.
 type shard struct {
+	dir    string
 	index  bleve.Index
 	writer writer
 	opened chan struct{} // closed when index or err is there
@@ -73,7 +77,7 @@ func (s *Store) Close() error {
 	s.running.Wait()
 	var errs []error
 	for name, sh := range s.shards {
-		errs = append(errs, sh.index.Close())
+		errs = append(errs, shut(sh.index, sh.dir))
 		delete(s.shards, name)
 	}
 	return errors.Join(errs...)
@@ -115,7 +119,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 			return nil, fault.New(fault.Exhausted, fault.Overloaded,
 				"too many workspaces are in use at once; try again shortly").WithRetryAfter(time.Second)
 		}
-		sh = &shard{opened: make(chan struct{})}
+		sh = &shard{dir: dir, opened: make(chan struct{})}
 		s.shards[workspace] = sh
 	}
 	s.running.Add(1)
@@ -123,7 +127,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 	sh.used = s.clock
 	s.mu.Unlock()
 	if !ok {
-		if sh.index, sh.err = openIndex(dir); sh.err != nil {
+		if sh.index, sh.err = s.open(workspace, dir); sh.err != nil {
 			s.mu.Lock()
 			delete(s.shards, workspace) // the next call tries again
 			s.mu.Unlock()
@@ -158,20 +162,41 @@ func (s *Store) closeIdle() bool {
 	}
 	sh := s.shards[name]
 	delete(s.shards, name)
-	_ = sh.index.Close() // everything acknowledged is on disk already
+	_ = shut(sh.index, sh.dir) // everything acknowledged is on disk already
 	return true
 }
 
-// openIndex opens the index in dir or makes one. It is made aside and moved into place, so that a crash leaves either a whole
-// index or none.
-func openIndex(dir string) (bleve.Index, error) {
-	if exists(dir) {
-		index, err := bleve.Open(dir)
-		if err != nil {
-			return nil, fmt.Errorf("open %s: %w", dir, err)
+// lockWait bounds waiting for an index that another process still has open.
+const lockWait = 2 * time.Second
+
+// open opens the index in dir or makes one. A damaged one is moved aside, so that there is one to look at.
+func (s *Store) open(workspace, dir string) (bleve.Index, error) {
+	if !exists(dir) {
+		return create(dir)
+	}
+	index, err := load(dir)
+	if err == nil {
+		return index, nil
+	}
+	err = fmt.Errorf("open %s: %w", dir, err)
+	if !errors.Is(err, errDamaged) {
+		return nil, err
+	}
+	aside := dir + ".damaged"
+	if moved := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); moved != nil {
+		return nil, errors.Join(err, moved)
+	}
+	if index, made := create(dir); made == nil {
+		if s.config.Renewed != nil {
+			s.config.Renewed(workspace, err)
 		}
 		return index, nil
 	}
+	return nil, err
+}
+
+// create makes an index. It is made aside and moved into place, so that a crash leaves either a whole index or none.
+func create(dir string) (bleve.Index, error) {
 	fresh := dir + ".new"
 	if err := os.RemoveAll(fresh); err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)

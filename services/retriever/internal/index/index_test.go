@@ -124,21 +124,114 @@ func TestCrashWhileMaking(t *testing.T) {
 	}
 }
 
-func TestDamagedIndexIsUnavailable(t *testing.T) {
+// Whatever part of an index is damaged, it is noticed when the index is opened after a crash, the index is begun anew and
+// its owner told. An index that is whole stays, also beside what a crash has cut off.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	segment := func(dir string) string {
+		found, err := filepath.Glob(filepath.Join(dir, "store", "*.zap"))
+		if err != nil || len(found) == 0 {
+			t.Fatal(found, err)
+		}
+		return found[len(found)-1]
+	}
+	edit := func(path string, change func([]byte) []byte) {
+		data, err := os.ReadFile(path)
+		if err == nil {
+			err = os.WriteFile(path, change(data), 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	half := func(b []byte) []byte { return b[:len(b)/2] }
+	tests := map[string]struct {
+		damage  func(dir string)
+		renewed bool
+	}{
+		"none": {func(string) {}, false},
+		"a write that was cut off": {func(dir string) {
+			edit(segment(dir), func(b []byte) []byte { return b })
+			_ = os.WriteFile(filepath.Join(dir, "store", "0000000000ff.zap"), []byte("half"), 0o600)
+		}, false},
+		"a segment cut in half":  {func(dir string) { edit(segment(dir), half) }, true},
+		"a segment's end":        {func(dir string) { edit(segment(dir), func(b []byte) []byte { b[len(b)-10] ^= 0xff; return b }) }, true},
+		"a segment's middle":     {func(dir string) { edit(segment(dir), func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b }) }, true},
+		"an empty segment":       {func(dir string) { edit(segment(dir), func([]byte) []byte { return nil }) }, true},
+		"a segment that is gone": {func(dir string) { _ = os.Remove(segment(dir)) }, true},
+		"the list of segments": {func(dir string) {
+			edit(filepath.Join(dir, "store", "root.bolt"), func(b []byte) []byte { return make([]byte, len(b)) })
+		}, true},
+		"the list cut off": {func(dir string) {
+			edit(filepath.Join(dir, "store", "root.bolt"), func(b []byte) []byte { return b[:100] })
+		}, true},
+		"no list":                  {func(dir string) { _ = os.Remove(filepath.Join(dir, "store", "root.bolt")) }, true},
+		"what kind of index it is": {func(dir string) { edit(filepath.Join(dir, "index_meta.json"), half) }, true},
+		"an empty folder":          {func(dir string) { _ = os.RemoveAll(dir); _ = os.Mkdir(dir, 0o700) }, true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			first, err := index.Open(index.Config{Dir: dir, MaxOpen: 2})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range []string{"d1", "d2"} {
+				if err := first.Put(t.Context(), "w", version(d)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := first.Close(); err != nil {
+				t.Fatal(err)
+			}
+			// The mark of a proper end goes: this one crashed.
+			if err := os.Remove(filepath.Join(dir, "w", "closed")); err != nil {
+				t.Fatal(err)
+			}
+			tc.damage(filepath.Join(dir, "w"))
+			var renewed []string
+			s, err := index.Open(index.Config{Dir: dir, MaxOpen: 2, Renewed: func(w string, err error) { renewed = append(renewed, w+": "+err.Error()) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			want := 2
+			if tc.renewed {
+				want = 0
+			}
+			if n := count(t, s, "w"); n != want || (len(renewed) == 1) != tc.renewed {
+				t.Errorf("%d chunks, want %d; renewed %q", n, want, renewed)
+			}
+			if err := s.Put(t.Context(), "w", version("d3")); err != nil {
+				t.Errorf("put: %v", err)
+			}
+		})
+	}
+}
+
+// An index that can't be opened for another reason is left alone.
+func TestIndexInUseIsUnavailable(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "w"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s, err := index.Open(index.Config{Dir: dir, MaxOpen: 2})
+	first, err := index.Open(index.Config{Dir: dir, MaxOpen: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	for range 2 {
-		if err := s.Put(t.Context(), "w", version("d")); fault.KindOf(err) != fault.Unavailable {
-			t.Errorf("put into a damaged index: %v", err)
-		}
+	defer first.Close()
+	if err := first.Put(t.Context(), "w", version("d")); err != nil {
+		t.Fatal(err)
+	}
+	second, err := index.Open(index.Config{Dir: dir, MaxOpen: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := second.Put(t.Context(), "w", version("d")); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("put into an index that another process has open: %v", err)
+	}
+	if n := count(t, first, "w"); n != 1 {
+		t.Errorf("%d chunks", n)
 	}
 }
 

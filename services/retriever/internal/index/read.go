@@ -39,6 +39,61 @@ func (s *Store) Text(ctx context.Context, workspace, documentID, hash string) (s
 	return body, err
 }
 
+// Lacks returns those of the versions that are not there as they were put with a revision.
+func (s *Store) Lacks(ctx context.Context, workspace, revision string, versions []store.Key) ([]store.Key, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	opened, lacking := false, []store.Key(nil)
+	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
+		opened = true
+		advanced, err := sh.index.Advanced()
+		if err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		reader, err := advanced.Reader()
+		if err != nil {
+			return fmt.Errorf("read index: %w", err)
+		}
+		defer func() { err = errors.Join(err, reader.Close()) }()
+		for _, v := range versions {
+			has, err := hasTerm(ctx, reader, versionKey(v.DocumentID, v.Hash), fieldKind, kindVersion(revision))
+			if err != nil {
+				return err
+			}
+			if !has {
+				lacking = append(lacking, v)
+			}
+		}
+		return nil
+	})
+	if err == nil && !opened { // no index at all
+		return versions, nil
+	}
+	return lacking, err
+}
+
+// hasTerm reports whether what is stored under a key has a term.
+func hasTerm(ctx context.Context, reader bleveindex.IndexReader, key, field, term string) (has bool, err error) {
+	id, err := reader.InternalID(key)
+	if err != nil {
+		return false, fmt.Errorf("look up %s: %w", key, err)
+	}
+	if id == nil {
+		return false, nil
+	}
+	postings, err := reader.TermFieldReader(ctx, []byte(term), field, false, false, false)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", field, err)
+	}
+	defer func() { err = errors.Join(err, postings.Close()) }()
+	at, err := postings.Advance(id, nil)
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", field, err)
+	}
+	return at != nil && at.ID.Equals(id), nil
+}
+
 // Candidates returns chunks that hold a query's terms.
 func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query) (store.Candidates, error) {
 	var out store.Candidates
@@ -59,18 +114,21 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 		if out.Stats, err = stats(ctx, reader, q.Rank); err != nil {
 			return err
 		}
-		keys, err := liveKeys(ctx, sh.index, bleveQuery, q)
+		keys, passed, err := liveKeys(ctx, sh.index, bleveQuery, q)
 		if err != nil {
 			return err
 		}
+		out.Passed = passed
 		for _, key := range keys {
 			c, ok, err := candidate(sh.index, key)
 			if err != nil {
 				return err
 			}
-			if ok {
-				out.Found = append(out.Found, c)
+			if !ok {
+				out.Passed = true
+				continue
 			}
+			out.Found = append(out.Found, c)
 		}
 		return nil
 	})
@@ -138,26 +196,27 @@ func prefix(value string) query.Query {
 	return p
 }
 
-// liveKeys returns the keys of the best live hits.
-func liveKeys(ctx context.Context, index bleve.Index, bleveQuery query.Query, q store.Query) ([]string, error) {
+// liveKeys returns the keys of the best live hits, and whether it passed over others.
+func liveKeys(ctx context.Context, index bleve.Index, bleveQuery query.Query, q store.Query) (keys []string, passed bool, err error) {
 	for size := q.Limit; ; size *= 4 {
 		request := bleve.NewSearchRequestOptions(bleveQuery, min(size, maxScan), 0, false)
 		result, err := index.SearchInContext(ctx, request)
 		if err != nil {
-			return nil, fmt.Errorf("search index: %w", err)
+			return nil, false, fmt.Errorf("search index: %w", err)
 		}
-		keys := make([]string, 0, q.Limit)
+		keys, passed = make([]string, 0, q.Limit), false
 		for _, hit := range result.Hits {
 			documentID, hash, _ := splitKey(hit.ID)
 			if q.Live(documentID) != hash {
+				passed = true
 				continue
 			}
 			if keys = append(keys, hit.ID); len(keys) == q.Limit {
-				return keys, nil
+				return keys, passed, nil
 			}
 		}
 		if len(result.Hits) < request.Size || request.Size == maxScan {
-			return keys, nil
+			return keys, passed, nil
 		}
 	}
 }

@@ -23,10 +23,10 @@ import (
 )
 
 // The fields of the index. A chunk has all of them but fieldText holding its own text; a version's record, under the version's
-// key, has fieldDocument, fieldMeta and the canonical text.
+// key, has fieldDocument, fieldKind, fieldMeta and the canonical text.
 const (
 	fieldDocument = "document" // the document's id
-	fieldKind     = "kind"     // chunk
+	fieldKind     = "kind"     // chunk, or version with its revision
 	fieldSource   = "source"
 	fieldLanguage = "language"
 	fieldTerms    = "terms" // words, numbers and CJK pairs; those of the head twice
@@ -37,6 +37,12 @@ const (
 
 	kindChunk = "c"
 )
+
+// layout changes whenever the fields or the tokens in them do: what was put with another one counts as not being there.
+const layout = "1"
+
+// kindVersion is the kind of the records of versions put with a revision.
+func kindVersion(revision string) string { return "v/" + layout + "/" + revision }
 
 // lengthKey holds the sum of all chunks' lengths, written in the same batch as the chunks.
 const lengthKey = "total-length"
@@ -155,6 +161,7 @@ func documents(v store.Version) ([]*document.Document, float64, error) {
 	}
 	docs[0] = document.NewDocument(key)
 	docs[0].AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
+	docs[0].AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindVersion(v.Revision)), indexed, nil))
 	docs[0].AddField(document.NewTextFieldCustom(fieldMeta, nil, r, stored, nil))
 	docs[0].AddField(document.NewTextFieldCustom(fieldText, nil, []byte(v.Text), stored, nil))
 	return docs, total, nil

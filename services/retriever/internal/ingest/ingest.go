@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -50,6 +51,8 @@ type Job struct {
 	DocumentID string
 	Hash       string
 	Sequence   uint64
+	// Again tells a job for a version apart from an earlier one for the same; it is not handed to workers.
+	Again string
 }
 
 // Queue hands every job to one worker until that acknowledges it.
@@ -83,6 +86,7 @@ var _ Catalog = (*catalog.Catalog)(nil)
 type Store interface {
 	Put(ctx context.Context, workspace string, v store.Version) error
 	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+	Lacks(ctx context.Context, workspace, revision string, versions []store.Key) ([]store.Key, error)
 }
 
 // Parser turns originals into text.
@@ -127,11 +131,14 @@ type Ingester struct {
 	memory *memory
 	stages stages
 	desk   desk
+
+	recheck chan struct{} // capacity 1
+	missing atomic.Int64
 }
 
 // New returns an ingester. Run makes it work on jobs.
 func New(c Config, d Deps) *Ingester {
-	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}}
+	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}, recheck: make(chan struct{}, 1)}
 }
 
 // blobName names a part of an original, from 1.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -538,6 +539,13 @@ func (i index) Prune(_ context.Context, _, documentID, keep string) (int, error)
 		}
 	}
 	return n, nil
+}
+
+func (i index) Lacks(_ context.Context, _, _ string, versions []store.Key) ([]store.Key, error) {
+	if err := i.step("lacks"); err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(slices.Clone(versions), func(v store.Key) bool { _, ok := i.index[v.DocumentID+"/"+v.Hash]; return ok }), nil
 }
 
 type events struct{ *world }

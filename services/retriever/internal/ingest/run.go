@@ -41,6 +41,10 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 		return in.deps.Queue.Consume(ctx, in.work, func(ctx context.Context, j Job, cause error) { in.dead(ctx, j, 0, cause) })
 	})
 	group.Go(func() error {
+		in.restore(ctx)
+		return nil
+	})
+	group.Go(func() error {
 		in.requeue(ctx)
 		in.every(ctx, sweepEvery, in.sweep)
 		return nil
@@ -158,6 +162,8 @@ type stage struct {
 	mu    sync.Mutex
 	at    document.Stage
 	since time.Time
+
+	quiet bool // the stages don't show on the record
 }
 
 func (s *stage) name() document.Stage {

@@ -83,12 +83,12 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 		return in.abandon(ctx, j)
 	case err != nil:
 		return outcomeRetry, err
+	case d.Live.Hash != "" && d.Live.Sequence == j.Sequence:
+		return in.revive(ctx, d, attempt, at)
 	case d.Newest.Sequence != j.Sequence || d.State == document.Failed:
 		return outcomeSuperseded, nil
-	case d.Live.Sequence == j.Sequence: // done before, but perhaps not to the end
-		return outcomeReady, in.finish(ctx, d, true)
 	}
-	v, live, contentType, err := in.derive(ctx, d, attempt, at)
+	v, live, contentType, err := in.derive(ctx, d, d.Newest, attempt, at)
 	if err != nil {
 		if fault.KindOf(err) == fault.Invalid {
 			return outcomeFailed, err
@@ -126,9 +126,11 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 	return outcomeReady, in.finish(ctx, d, replaces || attempt > 1)
 }
 
-// derive makes text and chunks of a document's newest version.
-func (in *Ingester) derive(ctx context.Context, d document.Document, attempt int, at *stage) (v store.Version, live document.Live, contentType string, err error) {
-	release, err := in.memory.acquire(ctx, d.Newest.Size)
+// derive makes text and chunks of one of a document's versions.
+func (in *Ingester) derive(
+	ctx context.Context, d document.Document, from document.Version, attempt int, at *stage,
+) (v store.Version, live document.Live, contentType string, err error) {
+	release, err := in.memory.acquire(ctx, from.Size)
 	if err != nil {
 		return v, live, "", err
 	}
@@ -136,21 +138,23 @@ func (in *Ingester) derive(ctx context.Context, d document.Document, attempt int
 	if err := in.enter(ctx, d, at, document.Parse, attempt); err != nil {
 		return v, live, "", err
 	}
-	data, err := in.original(ctx, d)
+	data, err := in.original(ctx, d, from)
 	if err != nil {
 		return v, live, "", err
 	}
-	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: d.Newest.ContentType, Data: data})
+	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: from.ContentType, Data: data})
 	if err != nil {
 		return v, live, "", err
 	}
-	if d.Newest.Title != "" {
-		parsed.Title = d.Newest.Title
+	if from.Title != "" {
+		parsed.Title = from.Title
 	}
 	if err := in.enter(ctx, d, at, document.Chunk, attempt); err != nil {
 		return v, live, "", err
 	}
-	v = store.Version{DocumentID: d.ID, Hash: d.Newest.Hash, SourceURI: d.SourceURI, Title: parsed.Title, Text: parsed.Text}
+	v = store.Version{
+		DocumentID: d.ID, Hash: from.Hash, SourceURI: d.SourceURI, Title: parsed.Title, Text: parsed.Text, Revision: revision(),
+	}
 	for _, c := range chunk.Split(parsed) {
 		v.Chunks = append(v.Chunks, store.Chunk{
 			ID: chunk.ID(d.ID, v.Hash, c.Ordinal), Ordinal: c.Ordinal, Start: c.Start, End: c.End,
@@ -158,7 +162,7 @@ func (in *Ingester) derive(ctx context.Context, d document.Document, attempt int
 		})
 	}
 	live = document.Live{
-		Hash: v.Hash, Sequence: d.Newest.Sequence, Parts: d.Newest.Parts,
+		Hash: v.Hash, Sequence: from.Sequence, Parts: from.Parts, ContentType: parsed.ContentType,
 		Title: v.Title, Chunks: len(v.Chunks), TextBytes: len(v.Text), Language: parsed.Language,
 	}
 	return v, live, parsed.ContentType, nil
@@ -174,12 +178,12 @@ func (in *Ingester) parse(ctx context.Context, s parse.Source) (doc parse.Docume
 	return in.deps.Parser.Parse(ctx, s)
 }
 
-// original reads a document's newest version.
-func (in *Ingester) original(ctx context.Context, d document.Document) ([]byte, error) {
+// original reads one of a document's versions.
+func (in *Ingester) original(ctx context.Context, d document.Document, v document.Version) ([]byte, error) {
 	var out bytes.Buffer
-	out.Grow(int(min(d.Newest.Size, in.config.MaxDocument)))
-	for part := 1; part <= d.Newest.Parts; part++ {
-		data, err := in.deps.Blobs.Get(ctx, blobName(d.Workspace, d.ID, d.Newest.Hash, part))
+	out.Grow(int(min(v.Size, in.config.MaxDocument)))
+	for part := 1; part <= v.Parts; part++ {
+		data, err := in.deps.Blobs.Get(ctx, blobName(d.Workspace, d.ID, v.Hash, part))
 		if errors.Is(err, ErrNotFound) {
 			return nil, fault.New(fault.Invalid, fault.UploadIncomplete, "the stored original is not whole; upload it again")
 		}
@@ -194,7 +198,7 @@ func (in *Ingester) original(ctx context.Context, d document.Document) ([]byte, 
 // enter moves a job to its next stage and records that where somebody may be waiting to see it.
 func (in *Ingester) enter(ctx context.Context, d document.Document, at *stage, next document.Stage, attempt int) error {
 	in.stages.enter(at, next)
-	if d.Newest.Size < showStages && attempt == 1 {
+	if at.quiet || d.Newest.Size < showStages && attempt == 1 {
 		return nil
 	}
 	_, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {

@@ -125,11 +125,8 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	defer cancel()
 
 	query := rank.NewQuery(r.Query)
-	live, sequence := s.manifest.Live(r.Workspace)
+	found, sequence, err := s.candidates(bounded, r.Workspace, store.Query{Rank: query, Filter: r.Filter, Limit: strategy.Candidates})
 	out.Sequence = sequence
-	found, err := s.store.Candidates(bounded, r.Workspace, store.Query{
-		Rank: query, Filter: r.Filter, Live: live, Limit: strategy.Candidates,
-	})
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
 			out.Degradations = append(out.Degradations, late("the index did not answer in time"))
@@ -167,6 +164,35 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 // leadWeight is what the opening of a document gains, as a share of its score, when the query names all that the document is
 // about: "what is a DaemonSet" is answered where the page on DaemonSets begins, in words that the rest of the page repeats.
 const leadWeight = 0.25
+
+// maxLooks bounds how often a search looks again because documents were replaced while it looked.
+const maxLooks = 4
+
+// candidates asks the store by one state of the manifest: of a document that is replaced meanwhile, one version counts, and not
+// both. When that may have left out a document altogether, its old version gone and its new one not looked for, it looks again.
+func (s *Searcher) candidates(ctx context.Context, workspace string, q store.Query) (found store.Candidates, sequence uint64, err error) {
+	for range maxLooks {
+		var live store.Manifest
+		live, sequence = s.manifest.Live(workspace)
+		known := map[string]string{}
+		q.Live = func(documentID string) string {
+			hash, ok := known[documentID]
+			if !ok {
+				hash = live(documentID)
+				known[documentID] = hash
+			}
+			return hash
+		}
+		found, err = s.store.Candidates(ctx, workspace, q)
+		if err != nil || !found.Passed {
+			break
+		}
+		if _, now := s.manifest.Live(workspace); now == sequence {
+			break
+		}
+	}
+	return found, sequence, err
+}
 
 func late(message string) Degradation {
 	return Degradation{Stage: "retriever", Reason: "timeout", Message: message}

@@ -33,7 +33,12 @@ type Version struct {
 	Title      string
 	Text       string // canonical
 	Chunks     []Chunk
+	// Revision names the code that derived it; see Store.Lacks.
+	Revision string
 }
+
+// Key names a version.
+type Key struct{ DocumentID, Hash string }
 
 // Filter narrows a search: AND between its fields, OR within one. Empty fields don't narrow.
 type Filter struct {
@@ -49,8 +54,8 @@ type Manifest func(documentID string) (hash string)
 type Query struct {
 	Rank   rank.Query
 	Filter Filter
-	Live   Manifest
-	Limit  int // most candidates wanted
+	Live   Manifest // called by one goroutine at a time
+	Limit  int      // most candidates wanted
 }
 
 // Candidate is a chunk that may answer a query, with all that scoring and showing it takes.
@@ -68,6 +73,8 @@ type Candidate struct {
 type Candidates struct {
 	Found []Candidate
 	Stats rank.Stats
+	// Passed is set when chunks were passed over because they were not live, or gone by the time they were read.
+	Passed bool
 }
 
 // Store keeps versions and finds chunks. It is safe for concurrent use; workspaces don't see each other.
@@ -76,6 +83,8 @@ type Store interface {
 	Put(ctx context.Context, workspace string, v Version) error
 	// Prune removes all versions of a document but one and returns how many chunks that were; an empty keep removes all.
 	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+	// Lacks returns those of the versions that are not there as they were put with a revision, in the store's present form.
+	Lacks(ctx context.Context, workspace, revision string, versions []Key) ([]Key, error)
 	// Text returns a version's canonical text, or ErrNotFound.
 	Text(ctx context.Context, workspace, documentID, hash string) (string, error)
 	// Candidates returns live chunks that hold at least one of the query's terms.

@@ -38,6 +38,7 @@ func Run(t *testing.T, h Harness) {
 		"PutIsIdempotent":          putIsIdempotent,
 		"PruneRemovesTheBytes":     pruneRemoves,
 		"WorkspacesAreApart":       workspacesAreApart,
+		"KnowsWhatItLacks":         knowsWhatItLacks,
 		"SurvivesReopening":        survivesReopening,
 		"ConcurrentPutsAndQueries": concurrent,
 		"RefusesBadChunks":         refusesBadChunks,
@@ -355,5 +356,52 @@ func emptyQueries(t *testing.T, h Harness) {
 	_, err := f.store.Candidates(ctx, workspace, store.Query{Rank: rank.NewQuery("walrus"), Limit: 1, Live: func(string) string { return "1" }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("a canceled query gives %v", err)
+	}
+}
+
+func knowsWhatItLacks(t *testing.T, h Harness) {
+	s := h.Store(t)
+	holds := func(workspace, revision, source, hash string) bool {
+		t.Helper()
+		lacking, err := s.Lacks(t.Context(), workspace, revision, []store.Key{{DocumentID: version(source, hash).DocumentID, Hash: hash}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(lacking) == 0
+	}
+	if holds(workspace, "r1", "a", "1") {
+		t.Error("an empty store holds something")
+	}
+	old, current := version("a", "1", "A walrus."), version("b", "1", "Another walrus.")
+	old.Revision, current.Revision = "r1", "r2"
+	for _, v := range []store.Version{old, current} {
+		if err := s.Put(t.Context(), workspace, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = h.Reopen(t, s)
+	for _, tc := range []struct {
+		workspace, revision, source, hash string
+		want                              bool
+	}{
+		{workspace, "r1", "a", "1", true}, {workspace, "r2", "a", "1", false}, {workspace, "r2", "b", "1", true},
+		{workspace, "r1", "a", "2", false}, {"other", "r1", "a", "1", false},
+	} {
+		if got := holds(tc.workspace, tc.revision, tc.source, tc.hash); got != tc.want {
+			t.Errorf("%+v: %t", tc, got)
+		}
+	}
+	old.Revision = "r2" // derived anew
+	if err := s.Put(t.Context(), workspace, old); err != nil {
+		t.Fatal(err)
+	}
+	if holds(workspace, "r1", "a", "1") || !holds(workspace, "r2", "a", "1") {
+		t.Error("a version put again is held with its old revision")
+	}
+	if _, err := s.Prune(t.Context(), workspace, old.DocumentID, ""); err != nil {
+		t.Fatal(err)
+	}
+	if holds(workspace, "r2", "a", "1") {
+		t.Error("a removed version is held")
 	}
 }

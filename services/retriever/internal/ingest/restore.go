@@ -1,0 +1,173 @@
+package ingest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/chunk"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+)
+
+// revision names the code that derives text and chunks.
+func revision() string { return parse.Revision + "." + chunk.Revision }
+
+// recheckEvery is how long after a check that failed the next one is.
+const recheckEvery = time.Minute
+
+// Recheck has the store checked against the manifest soon: something may be missing from it.
+func (in *Ingester) Recheck() {
+	select {
+	case in.recheck <- struct{}{}:
+	default:
+	}
+}
+
+// Missing is how many live versions the store lacked when it was checked last and are not restored yet.
+func (in *Ingester) Missing() int { return int(in.missing.Load()) }
+
+// restore keeps the store as the manifest says: what is live but not in it, because the index was lost, was damaged, or was made
+// by another parser or chunker, is queued to be derived from its original again. It ends with ctx.
+func (in *Ingester) restore(ctx context.Context) {
+	for round := 0; ; round++ {
+		var again <-chan time.Time
+		if err := in.check(ctx, round); err != nil && ctx.Err() == nil {
+			in.deps.Observer.Warn(ctx, "compare the index with the manifest", err)
+			again = time.After(recheckEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+		case <-in.recheck:
+		}
+	}
+}
+
+// check queues what the store lacks.
+func (in *Ingester) check(ctx context.Context, round int) error {
+	live := in.deps.Catalog.Select(func(d document.Document) bool { return !d.Deleting && d.Live.Hash != "" })
+	slices.SortFunc(live, func(a, b document.Document) int { return cmp.Compare(a.Workspace, b.Workspace) })
+	all := len(live)
+	var errs []error
+	var missing []document.Document
+	for len(live) > 0 {
+		n := slices.IndexFunc(live, func(d document.Document) bool { return d.Workspace != live[0].Workspace })
+		if n < 0 {
+			n = len(live)
+		}
+		lacking, err := in.lacking(ctx, live[:n])
+		errs, missing, live = append(errs, err), append(missing, lacking...), live[n:]
+	}
+	in.missing.Store(int64(len(missing)))
+	if len(missing) == 0 {
+		return errors.Join(errs...)
+	}
+	in.deps.Observer.Warn(ctx, "restore the index", fmt.Errorf("%d of %d documents are not in it as they should be; they are taken from their originals again", len(missing), all))
+	for _, d := range missing {
+		j := Job{
+			Workspace: d.Workspace, DocumentID: d.ID, Hash: d.Live.Hash, Sequence: d.Live.Sequence,
+			Again: fmt.Sprintf("%d-%d", in.deps.Clock().UnixNano(), round),
+		}
+		if err := in.deps.Queue.Add(ctx, j); err != nil {
+			return errors.Join(append(errs, fmt.Errorf("queue job: %w", err))...)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// lacking returns those of the documents, all of one workspace, whose live version the store lacks.
+func (in *Ingester) lacking(ctx context.Context, documents []document.Document) ([]document.Document, error) {
+	workspace := documents[0].Workspace
+	keys := make([]store.Key, 0, len(documents))
+	byKey := make(map[store.Key]document.Document, len(documents))
+	for _, d := range documents {
+		key := store.Key{DocumentID: d.ID, Hash: d.Live.Hash}
+		keys, byKey[key] = append(keys, key), d
+	}
+	lacks, err := in.deps.Store.Lacks(ctx, workspace, revision(), keys)
+	if err != nil {
+		return nil, fmt.Errorf("workspace %s: %w", workspace, err)
+	}
+	out := make([]document.Document, 0, len(lacks))
+	for _, key := range lacks {
+		out = append(out, byKey[key])
+	}
+	return out, nil
+}
+
+// revive sees to it that the store holds a live version, whose job comes again: because its worker died before it was done
+// with it, or because the store has lost it.
+func (in *Ingester) revive(ctx context.Context, d document.Document, attempt int, at *stage) (string, error) {
+	lacking, err := in.lacking(ctx, []document.Document{d})
+	if err != nil {
+		return outcomeRetry, err
+	}
+	if len(lacking) == 0 {
+		return outcomeReady, in.finish(ctx, d, true)
+	}
+	v := document.Version{
+		Hash: d.Live.Hash, Sequence: d.Live.Sequence, Title: d.Live.Title, Parts: d.Live.Parts,
+		Size: int64(d.Live.Parts) * PartSize, ContentType: cmp.Or(d.Live.ContentType, d.Newest.ContentType),
+	}
+	at.quiet = true // it is ready for everyone, and in its place already
+	derived, live, _, err := in.derive(ctx, d, v, attempt, at)
+	if fault.KindOf(err) == fault.Invalid && err != nil {
+		return outcomeFailed, errors.Join(err, in.lost(ctx, d, at.name(), err))
+	}
+	if err != nil {
+		return outcomeRetry, err
+	}
+	if err := in.enter(ctx, d, at, document.Index, attempt); err != nil {
+		return outcomeRetry, err
+	}
+	if err := in.deps.Store.Put(ctx, d.Workspace, derived); err != nil {
+		return outcomeRetry, err
+	}
+	d, err = in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(d *document.Document) error {
+		if d.Deleting || d.Live.Sequence != live.Sequence {
+			return errSuperseded
+		}
+		d.Live = live // other code may have found other chunks
+		return nil
+	})
+	switch {
+	case errors.Is(err, errSuperseded):
+		return in.abandon(ctx, Job{Workspace: d.Workspace, DocumentID: d.ID})
+	case err != nil:
+		return outcomeRetry, err
+	}
+	if in.missing.Add(-1) < 0 {
+		in.missing.Store(0)
+	}
+	return outcomeReady, in.finish(ctx, d, true)
+}
+
+// lost records that a version that was live can't be had any more.
+func (in *Ingester) lost(ctx context.Context, d document.Document, at document.Stage, cause error) error {
+	shown := fault.As(cause)
+	d, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {
+		if current.Deleting || current.Live.Sequence != d.Live.Sequence {
+			return errSuperseded
+		}
+		if current.Newest.Sequence == current.Live.Sequence {
+			current.State, current.Stage = document.Failed, at
+			current.Failure = &document.Failure{Stage: at, Reason: fault.ReasonName(shown.Reason), Message: bounded(shown.Message)}
+		}
+		current.Live, current.UpdatedAt = document.Live{}, in.deps.Clock().UTC()
+		return nil
+	})
+	if errors.Is(err, errSuperseded) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return in.deps.Events.Changed(ctx, d)
+}
