@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -106,8 +105,7 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	enough := make(chan struct{})
-	go func() {
+	go func() { // ends with ctx, or oneWish after a signal: a process that ends sooner must not die of the same wish's second one
 		defer signal.Stop(signals)
 		select {
 		case <-signals:
@@ -115,15 +113,9 @@ func Signals(parent context.Context) (context.Context, context.CancelFunc) {
 		case <-ctx.Done():
 			return
 		}
-		select {
-		case <-time.After(oneWish):
-		case <-enough:
-		}
+		<-time.After(oneWish)
 	}()
-	return ctx, sync.OnceFunc(func() {
-		close(enough)
-		cancel()
-	})
+	return ctx, cancel
 }
 
 // Run is Main with everything it takes from the process passed in. It stops when ctx ends.
