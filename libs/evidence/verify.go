@@ -45,7 +45,7 @@ const maxVerify = 16 << 10
 // or more names that the quote lacks, a word that only one of them denies, and an
 // antonym in the place of a word make the claim Unsupported. Citation markers
 // such as [2] in the claim are ignored.
-func Verify(claim, quote string) (Support, float64) { return NewClaim(claim).Verify(quote) }
+func Verify(claim, quote string) (Support, float64) { return NewClaim(claim).Verify(NewQuote(quote)) }
 
 // Claim is a sentence of an answer that is read once and held against many
 // quotes. It is safe for concurrent use.
@@ -64,17 +64,31 @@ func NewClaim(claim string) *Claim {
 	return c
 }
 
-// Verify is [Verify] of the claim and quote.
-func (c *Claim) Verify(quote string) (Support, float64) {
+// Quote is a piece of a source that is read once and held against many claims. It
+// is safe for concurrent use.
+type Quote struct {
+	text     string
+	tokens   []text.Token
+	language string
+	denied   map[string]bool // as deniedTerms
+}
+
+// NewQuote reads a quote.
+func NewQuote(quote string) *Quote {
 	quote = clip(quote, maxVerify)
-	if len(c.q.units) == 0 || !shareWords(c.language, text.Language(quote)) {
+	tokens := text.Tokens(quote)
+	return &Quote{text: quote, tokens: tokens, language: text.Language(quote), denied: deniedTerms(quote, tokens)}
+}
+
+// Verify is [Verify] of the claim and a quote.
+func (c *Claim) Verify(quote *Quote) (Support, float64) {
+	if len(c.q.units) == 0 || !shareWords(c.language, quote.language) {
 		return Unverified, 0
 	}
 	got := make(credits, len(c.q.units))
 	st := sentence{own: got}
-	tokens := text.Tokens(quote)
-	c.m.measure(&st, quote, tokens)
-	c.m.matchNumbers(tokens, got)
+	c.m.measure(&st, quote.text, quote.tokens)
+	c.m.matchNumbers(quote.tokens, got)
 
 	share := c.q.coverage(got)
 	numbers, _ := c.q.share(got, isNumber)
@@ -92,7 +106,7 @@ func (c *Claim) Verify(quote string) (Support, float64) {
 		least = minSupportChinese
 	}
 	switch {
-	case share < least, numbers < 1, lacking > 1, lacking == 1 && names == 1, st.clash, c.contradicted(quote, tokens):
+	case share < least, numbers < 1, lacking > 1, lacking == 1 && names == 1, st.clash, c.contradicted(quote):
 		return Unsupported, share
 	}
 	return Supported, share
@@ -176,14 +190,13 @@ const reach = 3
 
 // contradicted reports whether the quote denies a word the claim affirms, or the
 // other way round.
-func (c *Claim) contradicted(quote string, quoted []text.Token) bool {
-	cited := deniedTerms(quote, quoted)
-	if len(c.denied) == 0 && len(cited) == 0 {
+func (c *Claim) contradicted(quote *Quote) bool {
+	if len(c.denied) == 0 && len(quote.denied) == 0 {
 		return false
 	}
-	for _, t := range quoted {
+	for _, t := range quote.tokens {
 		term := canonical(t.Term)
-		if _, claimed := c.q.index[term]; claimed && c.denied[term] != cited[term] {
+		if _, claimed := c.q.index[term]; claimed && c.denied[term] != quote.denied[term] {
 			return true
 		}
 	}

@@ -33,21 +33,30 @@ func (r *run) newWriter() *writer {
 		numbers[i] = s.Number
 		sources[i] = citing.Source{Number: s.Number, Text: s.text()}
 	}
-	return &writer{r: r, filter: citing.NewFilter(numbers), citer: citing.NewCiter(sources, verify)}
+	return &writer{r: r, filter: citing.NewFilter(numbers), citer: citing.NewCiter(sources, verifier())}
 }
 
-// verify is evidence's verification in citing's terms.
-func verify(claim string) citing.Judge {
-	read := evidence.NewClaim(claim)
-	return func(quote string) (citing.Support, float64) {
-		support, score := read.Verify(quote)
-		switch support {
-		case evidence.Supported:
-			return citing.Supported, score
-		case evidence.Unverified:
-			return citing.Unverified, score
-		default:
-			return citing.Unsupported, score
+// verifier is evidence's verification in citing's terms. Sources are cited again and again, so each of their sentences is
+// read once.
+func verifier() citing.Verify {
+	quotes := map[string]*evidence.Quote{}
+	return func(said string) citing.Judge {
+		claim := evidence.NewClaim(said)
+		return func(quote string) (citing.Support, float64) {
+			read, met := quotes[quote]
+			if !met {
+				read = evidence.NewQuote(quote)
+				quotes[quote] = read
+			}
+			support, score := claim.Verify(read)
+			switch support {
+			case evidence.Supported:
+				return citing.Supported, score
+			case evidence.Unverified:
+				return citing.Unverified, score
+			default:
+				return citing.Unsupported, score
+			}
 		}
 	}
 }
