@@ -1,7 +1,6 @@
 package index
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -237,7 +236,7 @@ func candidate(index bleve.Index, key string) (store.Candidate, bool, error) {
 	return store.Candidate{
 		Chunk:      store.Chunk{ID: m.ID, Ordinal: ordinal, Start: m.Start, End: m.End, HeadingPath: m.Path, Language: m.Language},
 		DocumentID: documentID, Hash: hash, SourceURI: m.Source, Title: m.Title,
-		Text: string(storedField(doc, fieldText)), Terms: bytes.Clone(storedField(doc, fieldRead)),
+		Text: string(storedField(doc, fieldText)), Terms: storedField(doc, fieldRead),
 	}, true, nil
 }
 
@@ -313,6 +312,7 @@ func readRecord(reader bleveindex.IndexReader, key string) (record, error) {
 	return r, nil
 }
 
+// storedField returns a field's value. It is the document's own copy, and stays.
 func storedField(doc bleveindex.Document, name string) (value []byte) {
 	doc.VisitFields(func(f bleveindex.Field) {
 		if f.Name() == name {
