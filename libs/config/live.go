@@ -90,15 +90,15 @@ func Fingerprint(dir string, folders ...string) (string, error) {
 // printFile adds a file's path and content. Of a file that is larger than one may be, the rest does not matter: loading
 // refuses it.
 func printFile(h io.Writer, path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() { // opening a pipe would wait for its writer
+		return err
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || info.IsDir() {
-		return err
-	}
 	content := sha256.New()
 	if _, err := io.Copy(content, io.LimitReader(f, maxFile+1)); err != nil {
 		return err
