@@ -32,12 +32,16 @@ func (a *app) configCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := wire.Check(cmd.Context(), loaded); err != nil {
+			revisions, err := wire.Check(cmd.Context(), loaded)
+			if err != nil {
 				return err
 			}
 			checked, err := loaded.Documents()
 			if err != nil {
 				return err
+			}
+			for i := range checked {
+				checked[i].Revision = revisions[checked[i].Service]
 			}
 			if a.json {
 				return a.out.value(map[string]any{"ok": true, "services": checked})

@@ -71,7 +71,8 @@ func load[C any](src Source, k Kind[C], into *config.Loaded[C]) (err error) {
 
 // Document is one service's effective configuration.
 type Document struct {
-	Service  string   `json:"service"`
+	Service string `json:"service"`
+	// Revision is that of the file alone. Answers carry one that covers prompts, strategies and tools too: see wire.Check.
 	Revision string   `json:"revision"`
 	Files    []string `json:"files"`
 	YAML     string   `json:"yaml"`

@@ -21,42 +21,44 @@ import (
 
 // Check makes every service as [Up] would, in a temporary folder, so that whatever Up refuses is refused here: prompts,
 // strategies, tools and intents included. Nothing is served or called, and no secret is asked for: those are where the
-// services run. The error joins the problems of all services.
-func Check(ctx context.Context, s *settings.Settings) (err error) {
+// services run. It returns the revisions that answers would carry, by service; the error joins the problems of all services.
+func Check(ctx context.Context, s *settings.Settings) (revisions map[string]string, err error) {
 	dir, err := os.MkdirTemp("", "ragmesh-check-")
 	if err != nil {
-		return fmt.Errorf("make a folder to check in: %w", err)
+		return nil, fmt.Errorf("make a folder to check in: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	server, err := natsserver.Start(ctx, natsserver.Options{Dir: filepath.Join(dir, "nats"), NoSync: true})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer server.Shutdown()
 	keys, err := identity.GenerateKeys()
 	if err != nil {
-		return err
+		return nil, err
 	}
+	revisions = map[string]string{}
 	var errs []error
 	for _, p := range services(withoutSecrets(s)) {
-		errs = append(errs, check(ctx, p, server, keys, s.Source.Dir, filepath.Join(dir, p.name)))
+		revisions[p.name], err = check(ctx, p, server, keys, s.Source.Dir, filepath.Join(dir, p.name))
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return revisions, errors.Join(errs...)
 }
 
-// check makes one service and lets go of it again.
-func check(ctx context.Context, p *part, server *natsserver.Server, keys *identity.Keys, configDir, dataDir string) error {
+// check makes one service, lets go of it again and returns its revision.
+func check(ctx context.Context, p *part, server *natsserver.Server, keys *identity.Keys, configDir, dataDir string) (string, error) {
 	if err := os.MkdirAll(dataDir, 0o700); err != nil {
-		return fmt.Errorf("make a folder to check in: %w", err)
+		return "", fmt.Errorf("make a folder to check in: %w", err)
 	}
 	b, err := bus.Connect(ctx, bus.Options{Name: p.name, InProcess: server})
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer b.Close()
 	signer, err := keys.Signer(p.name, time.Now)
 	if err != nil {
-		return err
+		return "", err
 	}
 	t := telemetry.Nop(p.name)
 	service, err := p.build(ctx, &process.Env{
@@ -66,14 +68,14 @@ func check(ctx context.Context, p *part, server *natsserver.Server, keys *identi
 		},
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	ended, end := context.WithCancel(ctx)
 	end()
 	if err := service.Run(ended); err != nil && !errors.Is(err, context.Canceled) { // closes what the service holds
-		return fmt.Errorf("%s: %w", p.name, err)
+		return "", fmt.Errorf("%s: %w", p.name, err)
 	}
-	return nil
+	return process.RevisionOf(service, p.revision), nil
 }
 
 // withoutSecrets returns s without references to secrets.

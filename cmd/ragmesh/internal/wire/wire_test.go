@@ -160,7 +160,7 @@ func TestCheckFindsWhatUpWouldRefuse(t *testing.T) {
 			for file, text := range tt.files {
 				write(t, dir, file, text)
 			}
-			err := wire.Check(t.Context(), load(t, settings.Source{Dir: dir}))
+			_, err := wire.Check(t.Context(), load(t, settings.Source{Dir: dir}))
 			if (err == nil) != (tt.want == nil) {
 				t.Errorf("Check = %v", err)
 			}
@@ -170,5 +170,26 @@ func TestCheckFindsWhatUpWouldRefuse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestCheckReturnsTheRevisionsOfAnswers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write(t, dir, "prompts/default.yaml", "system_prompt: Be brief.\n")
+	s := load(t, settings.Source{Dir: dir})
+	got, err := wire.Check(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got["llm-gateway"] == s.Gateway.Revision || len(got["llm-gateway"]) != 12 {
+		t.Errorf("llm-gateway's is %q, want one that covers the prompt", got["llm-gateway"])
+	}
+	got["llm-gateway"] = s.Gateway.Revision
+	want := map[string]string{
+		"dialog": s.Dialog.Revision, "retriever": s.Retriever.Revision, "tools": s.Tools.Revision, "llm-gateway": s.Gateway.Revision, "eval": s.Eval.Revision,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("revisions (-want +got):\n%s", diff)
 	}
 }

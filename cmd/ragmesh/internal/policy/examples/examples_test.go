@@ -17,7 +17,8 @@ func check(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	return wire.Check(ctx, loaded)
+	_, err = wire.Check(ctx, loaded)
+	return err
 }
 
 func examples(t *testing.T) []string {
