@@ -98,6 +98,17 @@ func (b *Bus) Consume(ctx context.Context, c Consumer, handle Handler) error {
 	return w.run(ctx)
 }
 
+// Forget removes a durable consumer with its position: the next [Bus.Consume] under its name begins with the oldest message. One
+// that is not there is no error.
+func (b *Bus) Forget(ctx context.Context, stream, durable string) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := b.js.DeleteConsumer(ctx, stream, durable); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return wrap(ctx, err, "forget consumer "+durable)
+	}
+	return nil
+}
+
 // worker is one call of Consume.
 type worker struct {
 	bus      *Bus

@@ -42,12 +42,15 @@ type Service struct {
 
 // New opens the store and makes the service. It consumes nothing yet.
 func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
-	st, err := store.Open(ctx, deps.DataDir)
+	st, aside, err := store.Open(ctx, deps.DataDir)
 	if err != nil {
 		return nil, err
 	}
+	if aside != nil {
+		deps.Telemetry.Log.Warn().Err(aside).Msg("the trace store was damaged; it is set aside and filled anew from the streams")
+	}
 	s := &Service{store: st, handler: rpc.New(trace.New(st, consume.NewHead(deps.Bus), cfg.Trace.Wait, deps.Clock))}
-	s.consumer, err = consume.New(deps.Bus, st, deps.Telemetry)
+	s.consumer, err = consume.New(deps.Bus, st, deps.Clock, deps.Telemetry)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

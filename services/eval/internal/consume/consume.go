@@ -20,6 +20,8 @@ import (
 // Stream is where messages come from.
 type Stream interface {
 	Consume(ctx context.Context, c bus.Consumer, handle bus.Handler) error
+	// Forget makes a consumer begin from the start.
+	Forget(ctx context.Context, stream, durable string) error
 }
 
 // Store is where they go.
@@ -27,23 +29,27 @@ type Store interface {
 	AddTurn(ctx context.Context, t store.Turn) (bool, error)
 	AddSpans(ctx context.Context, spans []store.Span) (int, error)
 	Delete(ctx context.Context, workspace, session string, at time.Time) (int, error)
+	// Follows says whether the consumers have begun with this store, Follow that they do now.
+	Follows(ctx context.Context) (bool, error)
+	Follow(ctx context.Context, at time.Time) error
 }
 
 // Consumer takes everything in. It is for one Run.
 type Consumer struct {
 	stream  Stream
 	store   Store
+	clock   func() time.Time
 	log     zerolog.Logger
 	metrics *metrics
 }
 
 // New returns a Consumer.
-func New(s Stream, st Store, t *telemetry.Telemetry) (*Consumer, error) {
+func New(s Stream, st Store, clock func() time.Time, t *telemetry.Telemetry) (*Consumer, error) {
 	m, err := newMetrics(t)
 	if err != nil {
 		return nil, err
 	}
-	return &Consumer{stream: s, store: st, log: t.Log, metrics: m}, nil
+	return &Consumer{stream: s, store: st, clock: clock, log: t.Log, metrics: m}, nil
 }
 
 // A store that fails has no space, or its disk has a problem that a person has to solve: a turn is tried for hours. Spans may
@@ -56,22 +62,69 @@ const (
 	lease = 5 * time.Second
 )
 
+// part is one of the consumers.
+type part struct {
+	consumer bus.Consumer
+	handle   bus.Handler
+}
+
+func (c *Consumer) parts() []part {
+	backoff := []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, maxRetry}
+	parts := []part{
+		{bus.Consumer{Stream: bus.Turns, Durable: "eval-turns", Subject: "ragmesh.turn.v1.>", MaxDeliver: turnDeliveries}, c.turn},
+		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries}, c.spans},
+		{bus.Consumer{Stream: bus.Events, Durable: "eval-deletions", Subject: bus.EventSubject("audit", "*"), MaxDeliver: turnDeliveries}, c.audit},
+	}
+	for i := range parts {
+		parts[i].consumer.Backoff, parts[i].consumer.AckWait = backoff, lease
+	}
+	return parts
+}
+
 // Run consumes until ctx ends.
 func (c *Consumer) Run(ctx context.Context) error {
-	backoff := []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, maxRetry}
+	if !c.begin(ctx) {
+		return nil
+	}
 	group, ctx := errgroup.WithContext(ctx)
-	for _, part := range []struct {
-		consumer bus.Consumer
-		handle   bus.Handler
-	}{
-		{bus.Consumer{Stream: bus.Turns, Durable: "eval-turns", Subject: "ragmesh.turn.v1.>", MaxDeliver: turnDeliveries, Backoff: backoff}, c.turn},
-		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries, Backoff: backoff}, c.spans},
-		{bus.Consumer{Stream: bus.Events, Durable: "eval-deletions", Subject: bus.EventSubject("audit", "*"), MaxDeliver: turnDeliveries, Backoff: backoff}, c.audit},
-	} {
-		part.consumer.AckWait = lease
-		group.Go(func() error { return c.stream.Consume(ctx, part.consumer, part.handle) })
+	for _, p := range c.parts() {
+		group.Go(func() error { return c.stream.Consume(ctx, p.consumer, p.handle) })
 	}
 	return group.Wait()
+}
+
+// beginEvery is how long to wait after a failure to begin.
+const beginEvery = 2 * time.Second
+
+// begin makes the consumers start over when the store is a new one. It tries until ctx ends, and says whether it is done.
+func (c *Consumer) begin(ctx context.Context) bool {
+	for failures := 0; ; failures++ {
+		err := c.follow(ctx)
+		if err == nil {
+			return true
+		}
+		if failures == 0 && ctx.Err() == nil {
+			c.log.Warn().Err(err).Msg("cannot begin to consume yet")
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(beginEvery):
+		}
+	}
+}
+
+func (c *Consumer) follow(ctx context.Context) error {
+	follows, err := c.store.Follows(ctx)
+	if err != nil || follows {
+		return err
+	}
+	for _, p := range c.parts() {
+		if err := c.stream.Forget(ctx, p.consumer.Stream, p.consumer.Durable); err != nil {
+			return err
+		}
+	}
+	return c.store.Follow(ctx, c.clock())
 }
 
 func (c *Consumer) turn(ctx context.Context, m bus.Message) error {

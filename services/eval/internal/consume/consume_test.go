@@ -23,6 +23,7 @@ type recorder struct {
 	turns   map[string]store.Turn
 	spans   map[string]bool
 	deleted []string
+	follows bool
 	err     error
 }
 
@@ -48,10 +49,51 @@ func (r *recorder) Delete(_ context.Context, workspace, session string, at time.
 	return 1, r.err
 }
 
+func (r *recorder) Follows(context.Context) (bool, error) { return r.follows, r.err }
+
+func (r *recorder) Follow(context.Context, time.Time) error {
+	r.follows = true
+	return r.err
+}
+
+// forgetter notes which consumers begin anew, the first time after a failure.
+type forgetter struct {
+	failures  int
+	forgotten []string
+}
+
+func (f *forgetter) Consume(context.Context, bus.Consumer, bus.Handler) error { return nil }
+
+func (f *forgetter) Forget(_ context.Context, stream, durable string) error {
+	if f.failures > 0 {
+		f.failures--
+		return errors.New("away")
+	}
+	f.forgotten = append(f.forgotten, stream+"/"+durable)
+	return nil
+}
+
+// A store that is new gets everything the streams hold; one that was followed before goes on.
+func TestANewStoreBeginsFromTheStart(t *testing.T) {
+	t.Parallel()
+	c, r := consumer(t)
+	stream := &forgetter{failures: 1}
+	c.stream = stream
+	want := []string{"RAGMESH_TURNS/eval-turns", "RAGMESH_SPANS/eval-spans", "RAGMESH_EVENTS/eval-deletions"}
+	for range 2 {
+		if err := c.Run(t.Context()); err != nil || !r.follows {
+			t.Fatal(err, r.follows)
+		}
+		if diff := cmp.Diff(want, stream.forgotten); diff != "" {
+			t.Errorf("forgotten (-want +got):\n%s", diff)
+		}
+	}
+}
+
 func consumer(t *testing.T) (*Consumer, *recorder) {
 	t.Helper()
 	r := &recorder{turns: map[string]store.Turn{}, spans: map[string]bool{}}
-	c, err := New(nil, r, telemetry.Nop("eval"))
+	c, err := New(nil, r, time.Now, telemetry.Nop("eval"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -68,12 +68,25 @@ type Store struct {
 	changed chan struct{}
 }
 
-// Open opens the store in dir, which must exist, and brings its schema up to date. Close it when done.
-func Open(ctx context.Context, dir string) (*Store, error) {
+// Open opens the store in dir, which must exist, and brings its schema up to date. Close it when done. A file that is damaged
+// is set aside and a new one begun; aside is then why. What was in it comes back from the streams: see [Store.Follows].
+func Open(ctx context.Context, dir string) (s *Store, aside, err error) {
 	path, err := filepath.Abs(filepath.Join(dir, "eval.db"))
 	if err != nil {
-		return nil, fmt.Errorf("locate store: %w", err)
+		return nil, nil, fmt.Errorf("locate store: %w", err)
 	}
+	s, err = open(ctx, path)
+	if damaged(err) {
+		aside = fmt.Errorf("%w; it is at %s.damaged now", err, path)
+		if err := setAside(path); err != nil {
+			return nil, nil, errors.Join(aside, err)
+		}
+		s, err = open(ctx, path)
+	}
+	return s, aside, err
+}
+
+func open(ctx context.Context, path string) (*Store, error) {
 	// Made first and by us: what people asked is nobody else's business on a shared machine, and SQLite gives the log
 	// beside it the same mode.
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
@@ -83,6 +96,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("create store: %w", err)
 	}
+	check := crashed(path)
 	s := &Store{changed: make(chan struct{})}
 	// auto_vacuum has to come before anything is written. synchronous=FULL: a turn is acknowledged to the stream once it is
 	// committed here, so the commit has to be on disk. secure_delete: what a person deletes is overwritten, not merely
@@ -92,7 +106,11 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, s.write); err != nil {
+	err = migrate(ctx, s.write)
+	if err == nil && check {
+		err = checkFile(ctx, s.write, path)
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.write.Close())
 	}
 	if s.read, err = connect(path, readers, "_pragma=query_only(ON)"); err != nil {

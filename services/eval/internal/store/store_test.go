@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -20,7 +21,7 @@ var noon = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T, dir string) *store.Store {
 	t.Helper()
-	s, err := store.Open(t.Context(), dir)
+	s, _, err := store.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +84,7 @@ func TestTurnComesBackAsItWentInAlsoAfterReopening(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	first, err := store.Open(t.Context(), dir)
+	first, _, err := store.Open(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -336,7 +337,7 @@ func TestOpenRefusesWhatItCannotRead(t *testing.T) {
 	t.Run("schema of a newer version", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
-		s, err := store.Open(t.Context(), dir)
+		s, _, err := store.Open(t.Context(), dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -353,23 +354,13 @@ func TestOpenRefusesWhatItCannotRead(t *testing.T) {
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := store.Open(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "newer ragmesh") {
+		if _, _, err := store.Open(t.Context(), dir); err == nil || !strings.Contains(err.Error(), "newer ragmesh") {
 			t.Errorf("Open = %v; want a hint at the newer version", err)
-		}
-	})
-	t.Run("not a database", func(t *testing.T) {
-		t.Parallel()
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "eval.db"), []byte(strings.Repeat("not a database ", 100)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := store.Open(t.Context(), dir); err == nil {
-			t.Error("Open succeeded")
 		}
 	})
 	t.Run("no folder", func(t *testing.T) {
 		t.Parallel()
-		if _, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "missing")); err == nil {
+		if _, _, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "missing")); err == nil {
 			t.Error("Open succeeded")
 		}
 	})
@@ -387,4 +378,71 @@ func TestStoreFailsOnEndedContextAndGoesOnAfterwards(t *testing.T) {
 		t.Errorf("Ping = %v", err)
 	}
 	add(t, s, turn("w", 1))
+}
+
+// A file that is not what was written is set aside, and the new one is filled from the start. One that only lacks what was
+// being written is not.
+func TestDamage(t *testing.T) {
+	t.Parallel()
+	cut := func(path string, size int64) error { return os.Truncate(path, size) }
+	tests := map[string]struct {
+		damage func(path string) error
+		aside  bool
+	}{
+		"none":                  {func(string) error { return nil }, false},
+		"the log's end cut off": {func(path string) error { return cut(path+"-wal", 5000) }, false},
+		"the log's end overwritten": {func(path string) error {
+			f, err := os.OpenFile(path+"-wal", os.O_WRONLY|os.O_APPEND, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteString("noise")
+			return errors.Join(err, f.Close())
+		}, false},
+		"the file cut to a header": {func(path string) error { return errors.Join(cut(path, 100), os.Remove(path+"-wal")) }, true},
+		"no database at all": {func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(strings.Repeat("noise", 1000)), 0o600), os.Remove(path+"-wal"))
+		}, true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			live, dir := t.TempDir(), t.TempDir()
+			first, _, err := store.Open(t.Context(), live)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer first.Close()
+			if err := first.Follow(t.Context(), time.Now()); err != nil {
+				t.Fatal(err)
+			}
+			// The files as a crash leaves them: copied while they are open.
+			for _, suffix := range []string{"", "-wal"} {
+				data, err := os.ReadFile(filepath.Join(live, "eval.db"+suffix))
+				if err == nil {
+					err = os.WriteFile(filepath.Join(dir, "eval.db"+suffix), data, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := tc.damage(filepath.Join(dir, "eval.db")); err != nil {
+				t.Fatal(err)
+			}
+			s, aside, err := store.Open(t.Context(), dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if (aside != nil) != tc.aside {
+				t.Errorf("set aside: %v, want %t", aside, tc.aside)
+			}
+			if _, err := s.AddTurn(t.Context(), store.Turn{Workspace: "w", ID: "t", Session: "s", Record: []byte("r")}); err != nil {
+				t.Errorf("after that: %v", err)
+			}
+			if follows, err := s.Follows(t.Context()); err != nil || tc.aside && follows {
+				t.Errorf("the new store is followed: %t, %v", follows, err)
+			}
+		})
+	}
 }
