@@ -45,6 +45,14 @@ func (v *Victim) Await() time.Duration {
 	return v.Startup
 }
 
+// Pause stops the process where it is: it neither runs nor ends.
+func (v *Victim) Pause() {
+	v.process.tb.Helper()
+	if err := v.process.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+		v.process.tb.Errorf("stop ragmesh: %v", err)
+	}
+}
+
 // Kill ends the process with SIGKILL: nothing of it runs any more, and nothing is written. It must not have ended before.
 func (v *Victim) Kill() {
 	v.process.tb.Helper()

@@ -101,19 +101,24 @@ func (s *spool) put(name string, payload []byte) error {
 }
 
 func (s *spool) write(name string, payload []byte) error {
-	temporary := filepath.Join(s.dir, "."+name)
+	return replace(s.dir, s.path(name), payload)
+}
+
+// replace writes a file of a folder so that after a crash it is whole or not there, and there once replace has returned.
+func replace(dir, path string, content []byte) error {
+	temporary := filepath.Join(dir, "."+strings.TrimSuffix(filepath.Base(path), suffix))
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(payload)
+	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Rename(temporary, s.path(name))
+		err = os.Rename(temporary, path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(s.dir)
+	return syncDir(dir)
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name+suffix) }

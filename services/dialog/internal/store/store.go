@@ -113,7 +113,7 @@ func home(dir string) (string, error) {
 		return string(name), nil
 	}
 	name := rand.Text()
-	if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+	if err := replace(dir, path, []byte(name)); err != nil {
 		return "", fmt.Errorf("name spool: %w", err)
 	}
 	return name, nil

@@ -28,7 +28,7 @@ var errDamaged = errors.New("the index is damaged")
 func load(dir string) (index bleve.Index, err error) {
 	mark := filepath.Join(dir, closedMark)
 	if exists(mark) {
-		if err := errors.Join(os.Remove(mark), syncDir(dir)); err != nil {
+		if err := errors.Join(os.Remove(mark), syncFile(dir)); err != nil {
 			return nil, err
 		}
 	} else if err := verify(filepath.Join(dir, "store")); err != nil {
@@ -149,10 +149,11 @@ func checksum(path string) error {
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
+// syncFile syncs a file or folder.
+func syncFile(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	return errors.Join(f.Sync(), f.Close())
 }

@@ -208,10 +208,12 @@ func create(dir string) (bleve.Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
-	if err := index.Close(); err != nil {
-		return nil, fmt.Errorf("create %s: %w", dir, err)
+	// bleve syncs segments and their list, but not what kind of index it is, nor folders.
+	err = errors.Join(index.Close(), syncFile(filepath.Join(fresh, "index_meta.json")), syncFile(filepath.Join(fresh, "store")), syncFile(fresh))
+	if err == nil {
+		err = errors.Join(os.Rename(fresh, dir), syncFile(filepath.Dir(dir)))
 	}
-	if err := os.Rename(fresh, dir); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
 	if index, err = bleve.Open(dir); err != nil {
