@@ -23,7 +23,7 @@ import (
 )
 
 const (
-	// requestTimeout bounds a call whose context has no deadline of its own.
+	// requestTimeout bounds a request to the server, however long its caller would wait.
 	requestTimeout = 5 * time.Second
 	connectTimeout = 2 * time.Second
 	reconnectWait  = 250 * time.Millisecond
@@ -219,7 +219,9 @@ func (b *Bus) signal() {
 // [ErrExists], however long ago that was.
 func (b *Bus) Publish(ctx context.Context, subject, msgID string, payload []byte) error {
 	start := time.Now()
-	_, err := b.js.PublishMsg(ctx, b.message(ctx, subject, payload), jetstream.WithMsgID(msgID))
+	bound, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := b.js.PublishMsg(bound, b.message(ctx, subject, payload), jetstream.WithMsgID(msgID))
 	b.metrics.published(err, time.Since(start))
 	if err != nil {
 		return wrap(ctx, err, "publish to "+subject)

@@ -44,11 +44,13 @@ func (k *KV) open(ctx context.Context) (jetstream.KeyValue, error) {
 
 // Get returns a key's value, or [ErrNotFound].
 func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
-	kv, err := k.open(ctx)
+	bound, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kv, err := k.open(bound)
 	if err != nil {
 		return Entry{}, k.wrap(ctx, err, "get", key)
 	}
-	e, err := kv.Get(ctx, key)
+	e, err := kv.Get(bound, key)
 	if err != nil {
 		return Entry{}, k.wrap(ctx, err, "get", key)
 	}
@@ -57,17 +59,17 @@ func (k *KV) Get(ctx context.Context, key string) (Entry, error) {
 
 // Put writes a key whatever it was, and returns the new revision.
 func (k *KV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	return k.write(ctx, "put", key, func(kv jetstream.KeyValue) (uint64, error) { return kv.Put(ctx, key, value) })
+	return k.write(ctx, "put", key, func(ctx context.Context, kv jetstream.KeyValue) (uint64, error) { return kv.Put(ctx, key, value) })
 }
 
 // Create writes a key that is not there, or gives [ErrExists].
 func (k *KV) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	return k.write(ctx, "create", key, func(kv jetstream.KeyValue) (uint64, error) { return kv.Create(ctx, key, value) })
+	return k.write(ctx, "create", key, func(ctx context.Context, kv jetstream.KeyValue) (uint64, error) { return kv.Create(ctx, key, value) })
 }
 
 // Update writes a key whose revision is still the one given, or gives [ErrConflict].
 func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	n, err := k.write(ctx, "update", key, func(kv jetstream.KeyValue) (uint64, error) { return kv.Update(ctx, key, value, revision) })
+	n, err := k.write(ctx, "update", key, func(ctx context.Context, kv jetstream.KeyValue) (uint64, error) { return kv.Update(ctx, key, value, revision) })
 	// The server answers a stale revision as it answers an existing key.
 	if errors.Is(err, ErrExists) {
 		return 0, fmt.Errorf("update %s/%s: %w", k.bucket, key, ErrConflict)
@@ -75,12 +77,15 @@ func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint
 	return n, err
 }
 
-func (k *KV) write(ctx context.Context, op, key string, do func(jetstream.KeyValue) (uint64, error)) (uint64, error) {
-	kv, err := k.open(ctx)
+// write is bounded, however long the caller would wait: a server whose disk is full doesn't answer at all.
+func (k *KV) write(ctx context.Context, op, key string, do func(context.Context, jetstream.KeyValue) (uint64, error)) (uint64, error) {
+	bound, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kv, err := k.open(bound)
 	if err != nil {
 		return 0, k.wrap(ctx, err, op, key)
 	}
-	revision, err := do(kv)
+	revision, err := do(bound, kv)
 	if err != nil {
 		return 0, k.wrap(ctx, err, op, key)
 	}
@@ -89,12 +94,14 @@ func (k *KV) write(ctx context.Context, op, key string, do func(jetstream.KeyVal
 
 // Delete removes a key and its value's bytes. A key that is not there is no error.
 func (k *KV) Delete(ctx context.Context, key string) error {
-	kv, err := k.open(ctx)
+	bound, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	kv, err := k.open(bound)
 	if err != nil {
 		return k.wrap(ctx, err, "delete", key)
 	}
 	// Purge, unlike Delete, leaves no earlier value behind the marker.
-	if err := kv.Purge(ctx, key); err != nil {
+	if err := kv.Purge(bound, key); err != nil {
 		return k.wrap(ctx, err, "delete", key)
 	}
 	return nil

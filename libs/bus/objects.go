@@ -29,15 +29,17 @@ func (o *Objects) open(ctx context.Context) (jetstream.ObjectStore, error) {
 	return cached(o.bus, o.bus.archives, o.store, func() (jetstream.ObjectStore, error) { return o.bus.js.ObjectStore(ctx, o.store) })
 }
 
-// Put stores what r holds, replacing what was under the name once all of it is there. ctx should have a deadline that fits
-// the size.
+// Put stores what r holds, a few megabytes at most, replacing what was under the name once all of it is there. It is
+// bounded, however long the caller would wait: a server whose disk is full doesn't answer at all.
 func (o *Objects) Put(ctx context.Context, name string, r io.Reader) error {
-	store, err := o.open(ctx)
+	bound, cancel := context.WithTimeout(ctx, 3*requestTimeout)
+	defer cancel()
+	store, err := o.open(bound)
 	if err != nil {
 		return o.wrap(ctx, err, "put", name)
 	}
 	source := &source{r: r}
-	if _, err := store.Put(ctx, jetstream.ObjectMeta{Name: name}, source); err != nil {
+	if _, err := store.Put(bound, jetstream.ObjectMeta{Name: name}, source); err != nil {
 		if source.err != nil { // the reader's failure is not the store's
 			return fmt.Errorf("put %s/%s: %w", o.store, name, source.err)
 		}

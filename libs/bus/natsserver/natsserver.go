@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -41,8 +42,17 @@ type Options struct {
 
 // Server is a NATS server with JetStream inside this process.
 type Server struct {
-	server *server.Server
-	log    zerolog.Logger
+	options *server.Options
+	log     zerolog.Logger
+	dir     string
+
+	mu     sync.Mutex
+	server *server.Server // another one after a revival
+
+	full    chan struct{} // capacity 1: a stream could not write for want of space
+	stopped chan struct{}
+	stop    sync.Once
+	revival sync.WaitGroup
 }
 
 // Start starts a server and returns once it takes connections. The caller ends it with [Server.Shutdown]; ctx bounds only
@@ -77,43 +87,72 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 			options.Port = server.RANDOM_PORT
 		}
 	}
-	s, err := server.NewServer(options)
-	if err != nil {
-		return nil, fmt.Errorf("start NATS: %w", err)
-	}
-	s.SetLoggerV2(serverLog{o.Log.With().Str("component", "nats").Logger()}, false, false, false)
-	out := &Server{server: s, log: o.Log}
-	s.Start() // returns; accepts on goroutines of its own
+	s := &Server{options: options, log: o.Log, dir: o.Dir, full: make(chan struct{}, 1), stopped: make(chan struct{})}
 	bound := readyTimeout
 	if deadline, ok := ctx.Deadline(); ok {
 		bound = min(bound, time.Until(deadline))
 	}
-	if !s.ReadyForConnections(bound) || !s.JetStreamEnabled() {
-		out.Shutdown()
-		return nil, fmt.Errorf("start NATS: not ready after %s; is %s writable and has the volume space?", bound.Round(time.Second), o.Dir)
+	if err := s.start(bound); err != nil {
+		return nil, err
 	}
-	return out, nil
+	s.revival.Go(s.revive)
+	return s, nil
+}
+
+// start makes the server and waits until it takes connections.
+func (s *Server) start(bound time.Duration) error {
+	n, err := server.NewServer(s.options.Clone())
+	if err != nil {
+		return fmt.Errorf("start NATS: %w", err)
+	}
+	n.SetLoggerV2(serverLog{s.log.With().Str("component", "nats").Logger(), s.noteFull}, false, false, false)
+	n.Start() // returns; accepts on goroutines of its own
+	if !n.ReadyForConnections(bound) || !n.JetStreamEnabled() {
+		s.end(n)
+		return fmt.Errorf("start NATS: not ready after %s; is %s writable and has the volume space?", bound.Round(time.Second), s.dir)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.server = n
+	if addr, ok := n.Addr().(*net.TCPAddr); ok {
+		s.options.Port = addr.Port // a revival listens where clients look for it
+	}
+	return nil
+}
+
+func (s *Server) current() *server.Server {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.server
 }
 
 // InProcessConn returns a connection through memory; it makes a *Server what bus.Options.InProcess takes. Buses over it are closed
 // before [Server.Shutdown].
-func (s *Server) InProcessConn() (net.Conn, error) { return s.server.InProcessConn() }
+func (s *Server) InProcessConn() (net.Conn, error) { return s.current().InProcessConn() }
 
 // URL is where clients connect over TCP; empty when the server does not listen. It holds no token.
 func (s *Server) URL() string {
-	if s.server.Addr() == nil {
+	n := s.current()
+	if n.Addr() == nil {
 		return ""
 	}
-	return s.server.ClientURL()
+	return n.ClientURL()
 }
 
 // Shutdown ends the server and waits, but not for ever, until its files are closed.
 func (s *Server) Shutdown() {
-	s.server.Shutdown()
+	s.stop.Do(func() { close(s.stopped) })
+	s.revival.Wait()
+	s.end(s.current())
+}
+
+// end ends a server and waits for it, but not for ever.
+func (s *Server) end(n *server.Server) {
+	n.Shutdown()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s.server.WaitForShutdown()
+		n.WaitForShutdown()
 	}()
 	select {
 	case <-ended:
@@ -123,13 +162,22 @@ func (s *Server) Shutdown() {
 }
 
 // serverLog passes on what an operator can act on. What the server calls notices are banners and progress.
-type serverLog struct{ log zerolog.Logger }
+type serverLog struct {
+	log  zerolog.Logger
+	full func()
+}
 
 var _ server.Logger = serverLog{}
 
 func (l serverLog) Noticef(format string, v ...any) { l.log.Trace().Msgf(format, v...) }
 func (l serverLog) Warnf(format string, v ...any)   { l.log.Warn().Msgf(format, v...) }
-func (l serverLog) Errorf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }
-func (l serverLog) Fatalf(format string, v ...any)  { l.log.Error().Msgf(format, v...) }
-func (l serverLog) Debugf(string, ...any)           {}
-func (l serverLog) Tracef(string, ...any)           {}
+func (l serverLog) Errorf(format string, v ...any) {
+	message := fmt.Sprintf(format, v...)
+	if isFull(message) {
+		l.full()
+	}
+	l.log.Error().Msg(message)
+}
+func (l serverLog) Fatalf(format string, v ...any) { l.log.Error().Msgf(format, v...) }
+func (l serverLog) Debugf(string, ...any)          {}
+func (l serverLog) Tracef(string, ...any)          {}
