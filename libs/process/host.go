@@ -95,6 +95,7 @@ func (h *host) group(adminAddr string) *lifecycle.Group {
 		group.Add(lifecycle.Component{Name: "NATS", Start: h.awaitNATS})
 	}
 	group.Add(lifecycle.Component{Name: h.service, Start: h.host, Run: func(ctx context.Context) error { return h.hosted.Run(ctx) }})
+	group.Add(Watchdog(h.service, h.live, func(ctx context.Context) []health.Component { return h.hosted.Ready(ctx) }))
 	if h.configDir != "" {
 		group.Add(lifecycle.Component{Name: "config", Start: h.followConfig, Run: func(ctx context.Context) error { return h.follower.Run(ctx) }})
 	}
@@ -248,9 +249,7 @@ func (h *host) host(ctx context.Context) (err error) {
 	h.mux = rpc.NewMux(o)
 	h.hosted.Register(h.mux)
 	h.server = rpc.NewServer(h.mux, rpc.ServerOptions{MaxInFlight: h.config.RPC.MaxInFlight})
-	h.state.SaturatedBy(func() (bool, string) {
-		return h.server.Saturated(), fmt.Sprintf("%d calls are in flight, as many as rpc.max_in_flight allows", h.config.RPC.MaxInFlight)
-	})
+	h.state.SaturatedBy(func() (bool, string) { return Saturated(h.server, h.hosted) })
 	return nil
 }
 

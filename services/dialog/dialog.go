@@ -51,6 +51,7 @@ type Deps struct {
 // Service is dialog. The process around it calls ConfigureMux and Register, then Run, and Reload when the configuration has
 // changed.
 type Service struct {
+	load       health.Load
 	answerer   *turn.Answerer
 	store      *store.Store
 	keys       *access.Keyring
@@ -178,6 +179,12 @@ func (s *Service) Run(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("wait for running turns: %w", drainErr))
 	}
 	return err
+}
+
+// Saturated says whether nearly as many turns run as may.
+func (s *Service) Saturated() (full bool, why string) {
+	running, limit, _ := s.answerer.Load()
+	return s.load.Full(running, limit), fmt.Sprintf("%d turns run, turn.max_running allows %d", running, limit)
 }
 
 // Ready returns the rows of the readiness report.

@@ -50,7 +50,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		deps.Telemetry.Log.Warn().Err(aside).Msg("the trace store was damaged; it is set aside and filled anew from the streams")
 	}
 	s := &Service{store: st, handler: rpc.New(trace.New(st, consume.NewHead(deps.Bus), cfg.Trace.Wait, deps.Clock))}
-	s.consumer, err = consume.New(deps.Bus, st, deps.Clock, deps.Telemetry)
+	s.consumer, err = consume.New(deps.Bus, st, deps.Clock, deps.Live, deps.Telemetry)
 	if err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

@@ -207,6 +207,7 @@ func (w *wiring) add(p *part) {
 			Run:  func(ctx context.Context) error { return p.live.Run(ctx) },
 		})
 	}
+	w.group.Add(process.Watchdog(p.name, w.live, func(ctx context.Context) []health.Component { return p.service.Ready(ctx) }))
 	w.group.Add(lifecycle.Component{
 		Name: p.name + "'s server",
 		Run:  func(context.Context) error { return p.server.Serve(w.pipes[p.name]) },
@@ -300,9 +301,7 @@ func (w *wiring) host(ctx context.Context, p *part) (err error) {
 // listen serves the edge, which is dialog's server, to the world.
 func (w *wiring) listen(addr string, dialog *part) {
 	w.group.Add(process.RPCComponent(addr, func() process.Server {
-		w.state.SaturatedBy(func() (bool, string) {
-			return dialog.server.Saturated(), "as many calls are in flight as dialog's rpc.max_in_flight allows"
-		})
+		w.state.SaturatedBy(func() (bool, string) { return process.Saturated(dialog.server, dialog.service) })
 		return dialog.server
 	}, func(a net.Addr) { w.edgeAddr = a }))
 }

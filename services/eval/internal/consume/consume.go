@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/health"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
 	"github.com/ragmesh/ragmesh/services/eval/internal/store"
@@ -39,17 +40,22 @@ type Consumer struct {
 	stream  Stream
 	store   Store
 	clock   func() time.Time
+	live    *health.Liveness
 	log     zerolog.Logger
 	metrics *metrics
 }
 
+// maxHandling is how long one message may take before the process counts as wedged: far longer than a busy disk makes it
+// wait.
+const maxHandling = 45 * time.Second
+
 // New returns a Consumer.
-func New(s Stream, st Store, clock func() time.Time, t *telemetry.Telemetry) (*Consumer, error) {
+func New(s Stream, st Store, clock func() time.Time, live *health.Liveness, t *telemetry.Telemetry) (*Consumer, error) {
 	m, err := newMetrics(t)
 	if err != nil {
 		return nil, err
 	}
-	return &Consumer{stream: s, store: st, clock: clock, log: t.Log, metrics: m}, nil
+	return &Consumer{stream: s, store: st, clock: clock, live: live, log: t.Log, metrics: m}, nil
 }
 
 // A store that fails has no space, or its disk has a problem that a person has to solve: a turn is tried for hours. Spans may
@@ -88,7 +94,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range c.parts() {
-		group.Go(func() error { return c.stream.Consume(ctx, p.consumer, p.handle) })
+		group.Go(func() error { return c.stream.Consume(ctx, p.consumer, c.watched(p.consumer.Durable, p.handle)) })
 	}
 	return group.Wait()
 }
@@ -125,6 +131,15 @@ func (c *Consumer) follow(ctx context.Context) error {
 		}
 	}
 	return c.store.Follow(ctx, c.clock())
+}
+
+// watched makes a handler that hangs show: each message has its time.
+func (c *Consumer) watched(name string, handle bus.Handler) bus.Handler {
+	return func(ctx context.Context, m bus.Message) error {
+		pulse := c.live.NewPulse(name, maxHandling)
+		defer pulse.Stop()
+		return handle(ctx, m)
+	}
 }
 
 func (c *Consumer) turn(ctx context.Context, m bus.Message) error {

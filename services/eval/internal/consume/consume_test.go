@@ -93,7 +93,7 @@ func TestANewStoreBeginsFromTheStart(t *testing.T) {
 func consumer(t *testing.T) (*Consumer, *recorder) {
 	t.Helper()
 	r := &recorder{turns: map[string]store.Turn{}, spans: map[string]bool{}}
-	c, err := New(nil, r, time.Now, telemetry.Nop("eval"))
+	c, err := New(nil, r, time.Now, nil, telemetry.Nop("eval"))
 	if err != nil {
 		t.Fatal(err)
 	}

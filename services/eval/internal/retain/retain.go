@@ -15,7 +15,7 @@ import (
 
 // maxSilence is how long the store's writer may hang before the process counts as wedged: far longer than a busy disk makes
 // it wait.
-const maxSilence = 2 * time.Minute
+const maxSilence = 50 * time.Second
 
 // Store is what is kept in bounds.
 type Store interface {
