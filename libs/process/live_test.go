@@ -75,7 +75,18 @@ func follow(t *testing.T) *followed {
 
 func (f *followed) write(t *testing.T, yaml string) {
 	t.Helper()
-	if err := os.WriteFile(filepath.Join(f.dir, "retriever.yaml"), []byte(yaml), 0o600); err != nil {
+	configure(t, f.dir, yaml)
+}
+
+// configure replaces the file at once, as git and mounted volumes do: at the pace of a test, the moment in which a file that is
+// written in place is empty would count as a change that is still.
+func configure(t *testing.T, dir, yaml string) {
+	t.Helper()
+	next := filepath.Join(dir, ".next")
+	if err := os.WriteFile(next, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, filepath.Join(dir, "retriever.yaml")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -198,12 +209,7 @@ func TestLiveSaysWhatNeedsARestart(t *testing.T) {
 func TestProgramFollowsItsConfiguration(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	write := func(yaml string) {
-		t.Helper()
-		if err := os.WriteFile(filepath.Join(dir, "retriever.yaml"), []byte(yaml), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(yaml string) { configure(t, dir, yaml) }
 	write("greeting: hello\n")
 	p, _ := program()
 	p.LookEvery = 10 * time.Millisecond
