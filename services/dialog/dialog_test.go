@@ -10,10 +10,13 @@ import (
 
 	"connectrpc.com/connect"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
+	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
@@ -400,6 +403,13 @@ func TestSessions(t *testing.T) {
 	deleted, err := m.chat.DeleteSession(ctx, &dialogv1.DeleteSessionRequest{SessionId: id})
 	if err != nil || deleted.GetRemovedTurns() != 1 {
 		t.Errorf("delete: %v %v", deleted, err)
+	}
+	// eval hears of it by then, and deletes its copy.
+	var audited eventv1.Audited
+	if last, err := m.bus.Last(ctx, bus.Events, bus.EventSubject("audit", "default")); err != nil {
+		t.Errorf("nobody is told of the deletion: %v", err)
+	} else if err := proto.Unmarshal(last.Data, &audited); err != nil || audited.GetAction() != "session.delete" || audited.GetTarget() != id || !audited.GetAllowed() {
+		t.Errorf("the deletion is told as %v, %v", &audited, err)
 	}
 	if _, err := m.chat.GetTurn(ctx, &dialogv1.GetTurnRequest{TurnId: first.started.GetTurnId()}); fault.ReasonOf(err) != fault.TurnNotFound {
 		t.Errorf("a deleted turn: %v", err)

@@ -70,6 +70,31 @@ func consumeAcks(t *testing.T, b *bus.Bus) {
 	stop(0)
 }
 
+func consumerForgotten(t *testing.T, b *bus.Bus) {
+	const stream, durable = bus.Events, "reader"
+	ok(t, b.Forget(bound(t), stream, durable)) // there is none yet
+	for i := range 3 {
+		ok(t, b.Publish(bound(t), bus.EventSubject("audit", "w"), fmt.Sprint("event", i), fmt.Append(nil, i)))
+	}
+	for range 2 {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := make(chan string, 3)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- b.Consume(ctx, bus.Consumer{Stream: stream, Durable: durable}, func(_ context.Context, m bus.Message) error {
+				got <- string(m.Data)
+				return nil
+			})
+		}()
+		for _, want := range []string{"0", "1", "2"} {
+			same(t, "event", receive(t, got), want)
+		}
+		cancel()
+		ok(t, receive(t, ended))
+		ok(t, b.Forget(bound(t), stream, durable))
+	}
+}
+
 func consumeRepeats(t *testing.T, b *bus.Bus) {
 	jobs(t, b, 1)
 	got := make(chan uint64, 10)

@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(tb testing.TB) *bus.Bus) {
 		"tail and count":                          tail,
 		"purge counts":                            purge,
 		"consume acknowledges":                    consumeAcks,
+		"a forgotten consumer begins anew":        consumerForgotten,
 		"consume repeats what failed":             consumeRepeats,
 		"consume repeats what panicked":           consumePanics,
 		"consume gives up what is terminated":     consumeTerminates,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
+	"github.com/ragmesh/ragmesh/libs/fault"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	evalv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
@@ -170,4 +171,29 @@ func TestTornFiles(t *testing.T) {
 			v.Kill()
 		})
 	}
+}
+
+// What a person deletes at the edge is gone from eval's store too.
+func TestDeletedSessionLeavesNoTrace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts whole systems")
+	}
+	s := e2e.StartAllInOne(t)
+	c, err := client.New(client.Options{Server: s.Server})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	turn := ask(t, s, "What does a replacement card cost?")
+	trace := func() error {
+		_, err := c.Eval.GetTrace(t.Context(), &evalv1.GetTraceRequest{TurnId: turn.GetTurnId()})
+		return err
+	}
+	if err := trace(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Dialog.DeleteSession(t.Context(), &dialogv1.DeleteSessionRequest{SessionId: turn.GetSessionId()}); err != nil {
+		t.Fatal(err)
+	}
+	(&check{t: t, client: c}).until("eval has forgotten the turn", func() bool { return fault.ReasonOf(trace()) == fault.TurnNotFound })
 }
