@@ -308,7 +308,8 @@ func (b *bench) profile(ctx context.Context) error {
 	b.o.Say("taking a profile of %s, %d at once", b.o.Models[0], workers)
 	taken := make(chan error, 1)
 	go func() { taken <- b.system.Profile(ctx, b.o.Profile, profiled) }()
-	load(ctx, workers, bound{d: profiled + time.Second}, &b.next, b.worker.turn(b.o.Models[0]))
+	all, wall := load(ctx, workers, bound{d: profiled + time.Second}, &b.next, b.worker.turn(b.o.Models[0]))
+	b.o.Say("the profile holds about %.0f turns", float64(len(all))*profiled.Seconds()/wall.Seconds())
 	return <-taken
 }
 
