@@ -28,8 +28,8 @@ takes an entry of a table away. A duration has its unit (` + "`500ms`, `2s`, `1h
 changed.
 
 Keys whose change is *live*, and everything in ` + "`prompts/`, `retrieval/` and `tools/`" + `, take effect within seconds of a change of the files: a request under way ends with
-what it began with, and the revision in answers follows. Mounted ConfigMaps work (not with ` + "`subPath`" + `, which Kubernetes never updates). A change that is not good
-changes nothing: the last good configuration stays in use, and the log, the metric ` + "`ragmesh_<service>_config_reload_failures_total`" + ` and the row ` + "`config`" + ` of
+what it began with, and the revision in answers follows. A file is taken once it has been the same for a second; replacing it by renaming is safest. Mounted
+ConfigMaps work (not with ` + "`subPath`" + `, which Kubernetes never updates). A change that is not good changes nothing: the last good configuration stays in use, and the log, the metric ` + "`ragmesh_<service>_config_reload_failures_total`" + ` and the row ` + "`config`" + ` of
 ` + "`/health/ready`" + ` (still 200) say what is wrong with it. Changed keys that need a *restart* are named in the same row and wait. Environment and flags are read at the
 start.
 `
