@@ -167,12 +167,12 @@ func (a *app) showBench(r *turnbench.Report) {
 			})
 		}
 		parts = append(parts, []string{
-			p.Model, fmt.Sprint(p.Concurrency), decimals(p.CPU), decimals(p.DirectCPU), decimals(p.Added), memory(p.Loaded), counts(p.Outcomes), counts(p.Degradations),
+			p.Model, fmt.Sprint(p.Concurrency), decimals(p.CPU), decimals(p.DirectCPU), decimals(p.Added), decimals(p.Closing), memory(p.Loaded), counts(p.Outcomes), counts(p.Degradations),
 		})
 	}
 	a.out.table([]string{"model", "at once", "work", "done", "errors", "per s", "p50 ms", "p95 ms", "p99 ms", "first p50", "first p95", "turn is"}, rows)
 	a.out.printf("\n")
-	a.out.table([]string{"model", "at once", "CPU ms/turn", "CPU ms/direct call", "added ms", "loaded", "outcomes", "degraded"}, parts)
+	a.out.table([]string{"model", "at once", "CPU ms/turn", "CPU ms/direct call", "added ms", "of it storing", "loaded", "outcomes", "degraded"}, parts)
 	a.out.printf("\n")
 	for _, t := range r.Targets() {
 		verdict := a.out.style(green, "met")

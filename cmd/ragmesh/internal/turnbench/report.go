@@ -74,6 +74,8 @@ type Pair struct {
 	ToSequence Ratio `json:"ratio_to_sequence"`
 	// Added is the median turn less the median of its slowest parallel stage and that of calling the model directly.
 	Added float64 `json:"added_p50_ms"`
+	// Closing is the median from the last piece of the answer to the turn's end: nearly all of it is storing the turn.
+	Closing float64 `json:"closing_p50_ms"`
 	// CPU is what the processes spent for a turn, user and system, less what they spend idle.
 	CPU float64 `json:"cpu_ms_per_turn"`
 	// DirectCPU is what one direct call costs, client and mock together: how fast this machine is at such work just now.
@@ -115,7 +117,7 @@ func newPair(model string, workers int, s sides, loaded spawn.Usage) Pair {
 		Stages: map[string]float64{},
 	}
 	var outcomes, degraded []string
-	var slowest []time.Duration
+	var slowest, closing []time.Duration
 	stages := map[string][]time.Duration{}
 	for _, o := range turns {
 		if o.turn == nil {
@@ -123,7 +125,7 @@ func newPair(model string, workers int, s sides, loaded spawn.Usage) Pair {
 		}
 		outcomes = append(outcomes, o.turn.outcome)
 		degraded = append(degraded, o.turn.degraded...)
-		slowest = append(slowest, o.turn.slowest)
+		slowest, closing = append(slowest, o.turn.slowest), append(closing, o.turn.closing)
 		for name, took := range o.turn.stages {
 			stages[name] = append(stages[name], took)
 		}
@@ -132,6 +134,7 @@ func newPair(model string, workers int, s sides, loaded spawn.Usage) Pair {
 		p.Stages[name] = latency(took).P50
 	}
 	p.Outcomes, p.Degradations = count(outcomes), count(degraded)
+	p.Closing = latency(closing).P50
 	p.Added = p.Turns.Latency.P50 - latency(slowest).P50 - p.Direct.Latency.P50
 	if len(turns) > 0 {
 		p.CPU = milliseconds(s.busy) / float64(len(turns))

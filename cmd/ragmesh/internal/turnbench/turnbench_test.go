@@ -63,14 +63,14 @@ func TestPairAddsUpWhatTurnsSay(t *testing.T) {
 	p := newPair("mock", 2, sides{
 		direct: [][]outcome{ms(10)}, sequence: [][]outcome{ms(15)},
 		turns: [][]outcome{{
-			turn(20, turnFacts{outcome: "answered", slowest: 4 * time.Millisecond, stages: map[string]time.Duration{"retrieve": 4 * time.Millisecond}}),
+			turn(20, turnFacts{outcome: "answered", slowest: 4 * time.Millisecond, closing: time.Millisecond, stages: map[string]time.Duration{"retrieve": 4 * time.Millisecond}}),
 			turn(20, turnFacts{outcome: "answered", slowest: 4 * time.Millisecond, degraded: []string{"llm-gateway: overloaded"}}),
 		}},
 		busy: 6 * time.Millisecond, own: 2 * time.Millisecond,
 	}, spawn.Usage{RSS: 5, Goroutines: 7})
-	got := []any{p.Added, p.CPU, p.DirectCPU, p.Loaded, p.Outcomes, p.Degradations, p.Stages, p.ToDirect.Value}
+	got := []any{p.Added, p.Closing, p.CPU, p.DirectCPU, p.Loaded, p.Outcomes, p.Degradations, p.Stages, p.ToDirect.Value}
 	want := []any{
-		6.0, 3.0, 2.0, Memory{RSS: 5, Goroutines: 7}, []Count{{"answered", 2}}, []Count{{"llm-gateway: overloaded", 1}},
+		6.0, 0.0, 3.0, 2.0, Memory{RSS: 5, Goroutines: 7}, []Count{{"answered", 2}}, []Count{{"llm-gateway: overloaded", 1}},
 		map[string]float64{"retrieve": 4}, 2.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

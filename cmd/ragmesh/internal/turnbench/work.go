@@ -40,6 +40,7 @@ type turnFacts struct {
 	degraded []string
 	stages   map[string]time.Duration
 	slowest  time.Duration // of the stages that run in parallel
+	closing  time.Duration // from the last piece of the answer, as the client saw it, to the turn's end
 }
 
 // turn asks a question as any client would, in a session of its own.
@@ -54,14 +55,17 @@ func (w *worker) turn(model string) func(context.Context, uint64) outcome {
 			return o
 		}
 		defer func() { _ = stream.Close() }() // what matters has been received
+		last := begin
 		for stream.Receive() {
 			switch e := stream.Msg().GetEvent().(type) {
 			case *dialogv1.ChatResponse_Delta:
+				last = time.Now()
 				if o.firstToken == 0 && strings.TrimSpace(e.Delta.GetText()) != "" {
 					o.firstToken = time.Since(begin)
 				}
 			case *dialogv1.ChatResponse_Completed:
 				o.turn = factsOf(e.Completed.GetTurn())
+				o.turn.closing = time.Since(last)
 			case *dialogv1.ChatResponse_Failed:
 				o.err = fmt.Errorf("the turn failed: %s (%s)", e.Failed.GetMessage(), e.Failed.GetReason())
 			}
