@@ -75,7 +75,8 @@ func Defaults() Config {
 		Config: process.Defaults(Port),
 		Models: map[string]Model{extractive.Name: {Targets: []Target{{Provider: extractive.Name}}}},
 		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
-		Limits: Limits{FirstToken: 15 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256},
+		// Less than dialog waits for a first text, 15 s: a provider that hangs leaves time for the rung below it.
+		Limits: Limits{FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256},
 	}
 }
 
