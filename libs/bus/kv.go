@@ -69,7 +69,9 @@ func (k *KV) Create(ctx context.Context, key string, value []byte) (uint64, erro
 
 // Update writes a key whose revision is still the one given, or gives [ErrConflict].
 func (k *KV) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	n, err := k.write(ctx, "update", key, func(ctx context.Context, kv jetstream.KeyValue) (uint64, error) { return kv.Update(ctx, key, value, revision) })
+	n, err := k.write(ctx, "update", key, func(ctx context.Context, kv jetstream.KeyValue) (uint64, error) {
+		return kv.Update(ctx, key, value, revision)
+	})
 	// The server answers a stale revision as it answers an existing key.
 	if errors.Is(err, ErrExists) {
 		return 0, fmt.Errorf("update %s/%s: %w", k.bucket, key, ErrConflict)

@@ -58,7 +58,7 @@ func (d *door) watch() {
 
 // passing says whether accepting may work again, as when too many files are open.
 func passing(err error) bool {
-	t, ok := err.(interface{ Temporary() bool }) //nolint:errorlint // what net/http asks, and how
+	t, ok := err.(interface{ Temporary() bool })
 	return ok && t.Temporary()
 }
 
