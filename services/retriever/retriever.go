@@ -91,7 +91,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s := &Service{
 		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
 		searching: search.Deps{Store: chunks, Manifest: documents, Observer: m}, configDir: deps.ConfigDir,
-		catalog: documents, ingester: ingester, index: chunks, live: deps.Live, maxStage: cfg.Ingest.MaxStage,
+		catalog: documents, ingester: ingester, index: chunks, live: deps.Live,
 	}
 	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, errors.Join(err, chunks.Close())
@@ -121,9 +121,12 @@ func (s *Service) Register(mux *librpc.Mux) {
 	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(s.handler, mux.HandlerOptions()...))
 }
 
+// maxSilence is how long the workers' watch may be silent. With what a stuck worker is allowed it is less than a minute.
+const maxSilence = 15 * time.Second
+
 // Run follows the documents' records and works on jobs until ctx ends, then closes the index.
 func (s *Service) Run(ctx context.Context) error {
-	pulse := s.live.NewPulse("ingest", s.maxStage)
+	pulse := s.live.NewPulse("ingest", maxSilence)
 	defer pulse.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.catalog.Run(ctx) })

@@ -31,12 +31,20 @@ type Pulse interface {
 
 // Run works on jobs and sweeps up after crashes until ctx ends. It stops beating when a job is wedged.
 func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		in.every(ctx, pulse.Interval(), func(context.Context) {
+			if in.stages.longest() < in.config.MaxStage && !in.stages.stuck() {
+				pulse.Beat()
+			}
+		})
+		return nil
+	})
 	select {
 	case <-ctx.Done():
-		return nil
+		return group.Wait()
 	case <-in.deps.Catalog.Synced():
 	}
-	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return in.deps.Queue.Consume(ctx, in.work, func(ctx context.Context, j Job, cause error) { in.dead(ctx, j, 0, cause) })
 	})
@@ -47,14 +55,6 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 	group.Go(func() error {
 		in.requeue(ctx)
 		in.every(ctx, sweepEvery, in.sweep)
-		return nil
-	})
-	group.Go(func() error {
-		in.every(ctx, pulse.Interval(), func(context.Context) {
-			if in.stages.longest() < in.config.MaxStage {
-				pulse.Beat()
-			}
-		})
 		return nil
 	})
 	return group.Wait()
@@ -162,6 +162,7 @@ type stage struct {
 	mu    sync.Mutex
 	at    document.Stage
 	since time.Time
+	until time.Time // by when what this process does alone has to end; zero while it waits for others
 
 	quiet bool // the stages don't show on the record
 }
@@ -203,4 +204,40 @@ func (s *stages) longest() time.Duration {
 		at.mu.Unlock()
 	}
 	return longest
+}
+
+const (
+	// patience is how long a worker may be at work on its own, and with it perMegabyte for each megabyte of the document,
+	// before it counts as stuck: many times what it takes.
+	patience    = 30 * time.Second
+	perMegabyte = 5 * time.Second
+)
+
+// work begins what this process does alone: parsing, cutting, indexing. Waiting for NATS is not that, and no sign of being
+// stuck.
+func (s *stages) work(at *stage, size int64) (done func()) {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.until = s.clock().Add(patience + time.Duration(size>>20)*perMegabyte)
+	return func() {
+		at.mu.Lock()
+		defer at.mu.Unlock()
+		at.until = time.Time{}
+	}
+}
+
+// stuck says whether a worker has been at work on its own for too long.
+func (s *stages) stuck() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.clock()
+	for at := range s.running {
+		at.mu.Lock()
+		late := !at.until.IsZero() && now.After(at.until)
+		at.mu.Unlock()
+		if late {
+			return true
+		}
+	}
+	return false
 }

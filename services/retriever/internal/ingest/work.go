@@ -98,7 +98,9 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 	if err := in.enter(ctx, d, at, document.Index, attempt); err != nil {
 		return outcomeRetry, err
 	}
-	if err := in.deps.Store.Put(ctx, d.Workspace, v); err != nil {
+	indexed := in.stages.work(at, d.Newest.Size)
+	err = in.deps.Store.Put(ctx, d.Workspace, v)
+	if indexed(); err != nil {
 		return outcomeRetry, err
 	}
 	replaces := d.Live.Hash != ""
@@ -142,8 +144,9 @@ func (in *Ingester) derive(
 	if err != nil {
 		return v, live, "", err
 	}
+	done := in.stages.work(at, from.Size)
 	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: from.ContentType, Data: data})
-	if err != nil {
+	if done(); err != nil {
 		return v, live, "", err
 	}
 	if from.Title != "" {
@@ -155,12 +158,14 @@ func (in *Ingester) derive(
 	v = store.Version{
 		DocumentID: d.ID, Hash: from.Hash, SourceURI: d.SourceURI, Title: parsed.Title, Text: parsed.Text, Revision: revision(),
 	}
+	done = in.stages.work(at, from.Size)
 	for _, c := range chunk.Split(parsed) {
 		v.Chunks = append(v.Chunks, store.Chunk{
 			ID: chunk.ID(d.ID, v.Hash, c.Ordinal), Ordinal: c.Ordinal, Start: c.Start, End: c.End,
 			HeadingPath: c.HeadingPath, Language: c.Language,
 		})
 	}
+	done()
 	live = document.Live{
 		Hash: v.Hash, Sequence: from.Sequence, Parts: from.Parts, ContentType: parsed.ContentType,
 		Title: v.Title, Chunks: len(v.Chunks), TextBytes: len(v.Text), Language: parsed.Language,
