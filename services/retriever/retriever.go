@@ -55,7 +55,6 @@ type Service struct {
 	ingester  *ingest.Ingester
 	index     *index.Store
 	live      *health.Liveness
-	maxStage  time.Duration
 }
 
 // New opens the index and makes the service. It asks nothing of the bus yet.
