@@ -27,6 +27,9 @@ var (
 // streamStoreFailed is the error code under which the server refuses a second message on a subject that takes only one.
 const streamStoreFailed = 10077
 
+// noStorage is the error code under which the server refuses a stream whose bound does not fit on its disk.
+const noStorage = 10047
+
 // retryAfter is what a caller is told while NATS is away: about the time a reconnect takes.
 const retryAfter = 2 * time.Second
 
@@ -38,6 +41,10 @@ func wrap(ctx context.Context, err error, what string) error {
 	// The caller's own deadline or cancellation, as opposed to the time limit this package puts on a call.
 	if cause := ctx.Err(); cause != nil {
 		return fmt.Errorf("%s: %w", what, cause)
+	}
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == noStorage {
+		return fault.Wrap(fmt.Errorf("%s: %w", what, opaque{err}), fault.Unavailable, fault.StoreUnavailable,
+			"the message store has too little space on its disk; about 1 GB must be free").WithRetryAfter(retryAfter)
 	}
 	return fault.Wrap(fmt.Errorf("%s: %w", what, opaque{err}), fault.Unavailable, fault.StoreUnavailable,
 		"the message store does not answer; try again shortly").WithRetryAfter(retryAfter)

@@ -136,6 +136,16 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// A disk that is too small from the beginning: nothing starts, and what would do is said.
+func TestSmallDisk(t *testing.T) {
+	dir := smallDisk(t, "size=16m")
+	s := &e2e.System{Binary: filepath.Join(e2e.Binaries(t), "ragmesh")}
+	code, stdout, stderr := s.Run(t, "", "up", "--data", filepath.Join(dir, "data"), "--addr", "127.0.0.1:0", "--admin-addr", "127.0.0.1:0")
+	if code != 1 || !strings.Contains(stderr, "about 1 GB must be free") {
+		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 // A data folder that can't be written: nothing starts, and the reason is said.
 func TestReadOnlyDisk(t *testing.T) {
 	dir := smallDisk(t, "size=1m,ro")
