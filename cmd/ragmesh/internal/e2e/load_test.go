@@ -362,7 +362,10 @@ func TestNothingLeaks(t *testing.T) {
 		}
 	}
 	t.Logf("%d turns in %s: before %s; after %s", turns, time.Since(began).Round(time.Millisecond), before, after)
-	if after.goroutines > before.goroutines+10 || after.files > before.files+10 || after.memory > before.memory+60 {
+	// The embedded message store keeps every subject in memory, some hundred bytes for each turn and each session; the rest
+	// is room that the collector and the stores' buffers take under load.
+	memory := before.memory + 60 + turns*4/1024
+	if after.goroutines > before.goroutines+10 || after.files > before.files+10 || after.memory > memory {
 		t.Errorf("before %d turns: %s; after: %s", turns, before, after)
 	}
 }
