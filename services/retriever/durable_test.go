@@ -23,11 +23,13 @@ func TestLostIndexIsRestored(t *testing.T) {
 	t.Parallel()
 	tests := map[string]func(t *testing.T, index string){
 		"the whole folder": func(t *testing.T, index string) {
+			t.Helper()
 			if err := os.RemoveAll(index); err != nil {
 				t.Error(err)
 			}
 		},
 		"a segment cut off by a crash": func(t *testing.T, index string) {
+			t.Helper()
 			if err := os.Remove(filepath.Join(index, workspace, "closed")); err != nil {
 				t.Error(err)
 			}

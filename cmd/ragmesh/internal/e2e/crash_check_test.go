@@ -33,7 +33,7 @@ type check struct {
 	requests map[string]string
 }
 
-func newCheck(t *testing.T, v *e2e.Victim, l *ledger, since int) *check { //nolint:thelper // it checks nothing itself
+func newCheck(t *testing.T, v *e2e.Victim, l *ledger, since int) *check {
 	t.Helper()
 	c, err := client.New(client.Options{Server: v.Server})
 	if err != nil {

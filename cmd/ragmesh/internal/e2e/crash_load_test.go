@@ -48,7 +48,7 @@ func startLoad(t *testing.T, v *e2e.Victim, j *journal, l *ledger, seed uint64, 
 	w := &load{t: t, client: c, journal: j, ledger: l, life: life, cancel: cancel}
 	run := func(id int, work func(context.Context, *rand.Rand, int) error) {
 		w.workers.Go(func() {
-			if err := work(ctx, rand.New(rand.NewPCG(seed, uint64(life*100+id))), id); err != nil && !w.dying.Load() { //nolint:gosec // repeatable, not secret
+			if err := work(ctx, rand.New(rand.NewPCG(seed, uint64(life*100+id))), id); err != nil && !w.dying.Load() {
 				t.Errorf("life %d: %v", life, err)
 			}
 		})

@@ -38,12 +38,16 @@ func number(t *testing.T, name string, otherwise uint64) uint64 {
 // cleanly on the same folder and hold everything that the journal of this test says was acknowledged, once.
 //
 // RAGMESH_CRASHES=200 is the long run, RAGMESH_SEED another one.
+//
+// It can fail: builds that acknowledge before they write were tried, by writing a tenth of a second later. With uploads
+// (CommitUpload) it failed after the second kill, with feedback at the end of twelve kills, with turns in the first life, since
+// the driver reads what it was told.
 func TestNothingAcknowledgedIsLostWhenKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts whole systems")
 	}
 	kills, seed := int(number(t, "RAGMESH_CRASHES", crashes)), number(t, "RAGMESH_SEED", 1)
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable, not secret
+	r := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	data, j := filepath.Join(dir, "data"), openJournal(t, filepath.Join(dir, "journal"))
 	checked, slowest := 0, time.Duration(0)

@@ -21,7 +21,7 @@ type disk struct{ image, mounted string }
 
 func command(t *testing.T, name string, args ...string) {
 	t.Helper()
-	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil { //nolint:gosec // our own arguments
+	if out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s %v: %v\n%s", name, args, err, out)
 	}
 }
@@ -52,7 +52,7 @@ func (d *disk) mount(t *testing.T) string {
 
 func (d *disk) unmount() {
 	if d.mounted != "" {
-		_ = exec.Command("umount", "-l", d.mounted).Run() //nolint:gosec,noctx // our own path; also when the test's context has ended
+		_ = exec.Command("umount", "-l", d.mounted).Run() //nolint:noctx // also when the test's context has ended
 		d.mounted = ""
 	}
 	_ = os.Remove(d.image)
@@ -75,7 +75,7 @@ func TestNothingAcknowledgedIsLostInAPowerCut(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("mounting disks needs root")
 	}
-	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // repeatable, not secret
+	r := rand.New(rand.NewPCG(seed, 0))
 	dir := t.TempDir()
 	j, d, checked := openJournal(t, filepath.Join(dir, "journal")), newDisk(t, dir), 0
 	t.Cleanup(func() { d.unmount() })

@@ -101,6 +101,7 @@ func TestTornFiles(t *testing.T) {
 		"eval's log cut off":    {edit("eval/eval.db-wal", cut(3000)), 0, ""},
 		"eval's log with noise": {edit("eval/eval.db-wal", noise(3000)), 0, ""},
 		"eval's file": {func(t *testing.T, data string) {
+			t.Helper()
 			remove("eval/eval.db-wal")(t, data) // which would bring it back
 			edit("eval/eval.db", func([]byte) []byte { return bytes.Repeat([]byte("noise"), 1000) })(t, data)
 		}, 0, "filled anew"},
@@ -116,6 +117,7 @@ func TestTornFiles(t *testing.T) {
 		"a consumer's state":              {edit(streams+"RAGMESH_TURNS/obs/eval-turns/o.dat", cut(5)), 0, ""},
 		"no consumer's state":             {remove(streams + "RAGMESH_TURNS/obs/eval-turns/o.dat"), 0, ""},
 		"the spool": {func(t *testing.T, data string) {
+			t.Helper()
 			for _, name := range []string{"default.s.01M7XRBSA5ME0J4TMAAAQZT8EW.turn", ".default.s.01M7XRBSA5ME0J4TMAAAQZT8EX"} {
 				if err := os.WriteFile(filepath.Join(data, "dialog", "spool", name), []byte("\xff\xffhalf"), 0o600); err != nil {
 					t.Fatal(err)

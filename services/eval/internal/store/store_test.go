@@ -384,13 +384,12 @@ func TestStoreFailsOnEndedContextAndGoesOnAfterwards(t *testing.T) {
 // being written is not.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	cut := func(path string, size int64) error { return os.Truncate(path, size) }
 	tests := map[string]struct {
 		damage func(path string) error
 		aside  bool
 	}{
 		"none":                  {func(string) error { return nil }, false},
-		"the log's end cut off": {func(path string) error { return cut(path+"-wal", 5000) }, false},
+		"the log's end cut off": {func(path string) error { return os.Truncate(path+"-wal", 5000) }, false},
 		"the log's end overwritten": {func(path string) error {
 			f, err := os.OpenFile(path+"-wal", os.O_WRONLY|os.O_APPEND, 0)
 			if err != nil {
@@ -399,7 +398,7 @@ func TestDamage(t *testing.T) {
 			_, err = f.WriteString("noise")
 			return errors.Join(err, f.Close())
 		}, false},
-		"the file cut to a header": {func(path string) error { return errors.Join(cut(path, 100), os.Remove(path+"-wal")) }, true},
+		"the file cut to a header": {func(path string) error { return errors.Join(os.Truncate(path, 100), os.Remove(path+"-wal")) }, true},
 		"no database at all": {func(path string) error {
 			return errors.Join(os.WriteFile(path, []byte(strings.Repeat("noise", 1000)), 0o600), os.Remove(path+"-wal"))
 		}, true},
