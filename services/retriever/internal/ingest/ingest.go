@@ -132,13 +132,14 @@ type Ingester struct {
 	stages stages
 	desk   desk
 
+	alone   chan struct{} // capacity 1: whoever puts something in works on a suspect
 	recheck chan struct{} // capacity 1
 	missing atomic.Int64
 }
 
 // New returns an ingester. Run makes it work on jobs.
 func New(c Config, d Deps) *Ingester {
-	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}, recheck: make(chan struct{}, 1)}
+	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}, alone: make(chan struct{}, 1), recheck: make(chan struct{}, 1)}
 }
 
 // blobName names a part of an original, from 1.

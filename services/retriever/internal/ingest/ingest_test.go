@@ -376,12 +376,35 @@ func TestCancel(t *testing.T) {
 	cancel(document.Ready) // nothing to cancel
 }
 
+// What a worker dies of ends failed with the stage it died in. What was at work beside it, or waited, is taken in.
 func TestWorkerThatDies(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.upload("One walrus.")
-	w.dead(t.Context(), w.jobs[0], nil)
-	if d := w.document(); d.State != document.Failed || d.Failure.Reason != "INTERNAL" {
+	j := w.jobs[0]
+	w.jobs = nil
+	w.dead(t.Context(), j, nil)
+	if d := w.document(); d.State != document.Queued || len(w.jobs) != 1 {
+		t.Fatalf("never begun: %+v, %d jobs", d, len(w.jobs))
+	}
+	w.fail = func(s string) error {
+		if s == "put index" {
+			return errDown // stands for the end of the process: nothing more of this attempt happens
+		}
+		return nil
+	}
+	for attempt := 2; attempt <= 5; attempt++ {
+		_ = w.handle(t.Context(), j, attempt)
+	}
+	w.dead(t.Context(), j, nil)
+	d := w.document()
+	want := &document.Failure{Stage: document.Index, Reason: "INTERNAL", Message: "the worker died with this document in every attempt"}
+	if diff := cmp.Diff(want, d.Failure); d.State != document.Failed || diff != "" {
+		t.Errorf("document = %+v, failure (-want +got):\n%s", d, diff)
+	}
+	w.fail = nil
+	w.work() // the job that was queued in between finds nothing to do
+	if d := w.document(); d.State != document.Failed {
 		t.Errorf("document = %+v", d)
 	}
 }

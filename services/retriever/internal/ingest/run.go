@@ -46,7 +46,7 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 	case <-in.deps.Catalog.Synced():
 	}
 	group.Go(func() error {
-		return in.deps.Queue.Consume(ctx, in.work, func(ctx context.Context, j Job, cause error) { in.dead(ctx, j, 0, cause) })
+		return in.deps.Queue.Consume(ctx, in.work, in.dead)
 	})
 	group.Go(func() error {
 		in.restore(ctx)

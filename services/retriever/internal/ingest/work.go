@@ -2,10 +2,12 @@ package ingest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -20,6 +22,14 @@ import (
 // anybody could look, and each record is a write to disk.
 const showStages = 256 << 10
 
+const (
+	// suspected is the attempt from which a job runs without others like it: its worker died with it before, and with
+	// whatever else was at work then. One of them may be the reason, and shall not take the others along for ever.
+	suspected = 3
+	// maxStarts is how often a document is begun, beyond the first attempts, until it counts as what its workers died of.
+	maxStarts = 3
+)
+
 // errSuperseded ends a job that a newer version, or a deletion, has made needless.
 var errSuperseded = errors.New("superseded")
 
@@ -33,6 +43,14 @@ const (
 
 // work takes a job through its stages. A nil error ends the job, whatever became of it; any other brings it again.
 func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
+	if attempt >= suspected {
+		select {
+		case in.alone <- struct{}{}:
+			defer func() { <-in.alone }()
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 	at := in.stages.begin()
 	defer in.stages.end(at)
 	began := in.deps.Clock()
@@ -116,7 +134,7 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 		d.Replaced = nil
 		d.Live, d.State, d.Stage, d.Failure = live, document.Ready, document.Index, nil
 		d.Newest.ContentType = contentType
-		d.Attempts, d.UpdatedAt = attempt, in.deps.Clock().UTC()
+		d.Attempts, d.UpdatedAt = max(d.Attempts, attempt), in.deps.Clock().UTC()
 		return nil
 	})
 	switch {
@@ -210,7 +228,10 @@ func (in *Ingester) enter(ctx context.Context, d document.Document, at *stage, n
 		if current.ID == "" || current.Deleting || current.Newest.Sequence != d.Newest.Sequence || current.State == document.Failed {
 			return errSuperseded
 		}
-		current.State, current.Stage, current.Attempts, current.UpdatedAt = document.Processing, next, attempt, in.deps.Clock().UTC()
+		current.State, current.Stage, current.UpdatedAt = document.Processing, next, in.deps.Clock().UTC()
+		if next == document.Parse {
+			current.Attempts++
+		}
 		return nil
 	})
 	if errors.Is(err, errSuperseded) {
@@ -293,17 +314,27 @@ func (in *Ingester) fail(ctx context.Context, j Job, at document.Stage, attempt 
 	return in.deps.Events.Changed(ctx, d)
 }
 
-// dead records the end of a job that was tried too often.
-func (in *Ingester) dead(ctx context.Context, j Job, attempts int, cause error) {
+// dead records the end of a job that was tried too often. One whose workers died, but of others that were at work at the same
+// time, is queued anew.
+func (in *Ingester) dead(ctx context.Context, j Job, cause error) {
 	at := document.Stored
 	if e, ok := errors.AsType[*stageError](cause); ok {
 		at = e.stage
 	}
 	if cause == nil {
+		d, err := in.deps.Catalog.Current(ctx, j.Workspace, j.DocumentID, j.Sequence)
+		if err == nil && d.Newest.Sequence == j.Sequence && d.Attempts < maxStarts {
+			j.Again = strconv.FormatInt(in.deps.Clock().UnixNano(), 10)
+			if err := in.deps.Queue.Add(ctx, j); err != nil { // the sweep does it later
+				in.deps.Observer.Warn(ctx, "queue document "+j.DocumentID+" again", err)
+			}
+			return
+		}
+		at = cmp.Or(d.Stage, at)
 		cause = fault.New(fault.Internal, fault.ReasonInternal, "the worker died with this document in every attempt")
 	}
 	in.deps.Observer.Ended(ctx, j, outcomeFailed, 0, cause)
-	if err := in.fail(ctx, j, at, attempts, cause); err != nil {
+	if err := in.fail(ctx, j, at, 0, cause); err != nil {
 		in.deps.Observer.Warn(ctx, "record failure of document "+j.DocumentID, err)
 	}
 }
