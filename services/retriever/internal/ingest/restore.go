@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -33,12 +34,13 @@ func (in *Ingester) Recheck() {
 func (in *Ingester) Missing() int { return int(in.missing.Load()) }
 
 // restore keeps the store as the manifest says: what is live but not in it, because the index was lost, was damaged, or was made
-// by another parser or chunker, is queued to be derived from its original again. It ends with ctx.
-func (in *Ingester) restore(ctx context.Context) {
-	for round := 0; ; round++ {
+// by another parser or chunker, is queued to be derived from its original again. It is told how the first check went, and
+// ends with ctx.
+func (in *Ingester) restore(ctx context.Context, checked error) {
+	for {
 		var again <-chan time.Time
-		if err := in.check(ctx, round); err != nil && ctx.Err() == nil {
-			in.deps.Observer.Warn(ctx, "compare the index with the manifest", err)
+		if checked != nil && ctx.Err() == nil {
+			in.deps.Observer.Warn(ctx, "compare the index with the manifest", checked)
 			again = time.After(recheckEvery)
 		}
 		select {
@@ -47,11 +49,12 @@ func (in *Ingester) restore(ctx context.Context) {
 		case <-again:
 		case <-in.recheck:
 		}
+		checked = in.check(ctx)
 	}
 }
 
 // check queues what the store lacks.
-func (in *Ingester) check(ctx context.Context, round int) error {
+func (in *Ingester) check(ctx context.Context) error {
 	live := in.deps.Catalog.Select(func(d document.Document) bool { return !d.Deleting && d.Live.Hash != "" })
 	slices.SortFunc(live, func(a, b document.Document) int { return cmp.Compare(a.Workspace, b.Workspace) })
 	all := len(live)
@@ -73,7 +76,7 @@ func (in *Ingester) check(ctx context.Context, round int) error {
 	for _, d := range missing {
 		j := Job{
 			Workspace: d.Workspace, DocumentID: d.ID, Hash: d.Live.Hash, Sequence: d.Live.Sequence,
-			Again: fmt.Sprintf("%d-%d", in.deps.Clock().UnixNano(), round),
+			Again: strconv.FormatInt(in.deps.Clock().UnixNano(), 10),
 		}
 		if err := in.deps.Queue.Add(ctx, j); err != nil {
 			return errors.Join(append(errs, fmt.Errorf("queue job: %w", err))...)

@@ -45,15 +45,17 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 		return group.Wait()
 	case <-in.deps.Catalog.Synced():
 	}
+	// What a crash has left comes first: then work begins with everything known.
+	in.requeue(ctx)
+	checked := in.check(ctx)
 	group.Go(func() error {
 		return in.deps.Queue.Consume(ctx, in.work, in.dead)
 	})
 	group.Go(func() error {
-		in.restore(ctx)
+		in.restore(ctx, checked)
 		return nil
 	})
 	group.Go(func() error {
-		in.requeue(ctx)
 		in.every(ctx, sweepEvery, in.sweep)
 		return nil
 	})
