@@ -262,13 +262,18 @@ func (m *matrix) show(t *testing.T) {
 	for session, want := range bySession {
 		var got []string
 		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
-			page, err := client.ListTurns(t.Context(), &dialogv1.ListTurnsRequest{Workspace: "default", SessionId: session, PageSize: 100})
-			if err != nil {
-				t.Fatalf("list the turns of %s: %v", session, err)
-			}
 			got = nil
-			for _, turn := range page.GetTurns() {
-				got = append(got, turn.GetTurnId())
+			for page := ""; ; {
+				list, err := client.ListTurns(t.Context(), &dialogv1.ListTurnsRequest{Workspace: "default", SessionId: session, PageToken: page})
+				if err != nil {
+					t.Fatalf("list the turns of %s: %v", session, err)
+				}
+				for _, turn := range list.GetTurns() {
+					got = append(got, turn.GetTurnId())
+				}
+				if page = list.GetNextPageToken(); page == "" {
+					break
+				}
 			}
 			if len(got) >= len(want) {
 				break
