@@ -67,7 +67,7 @@ func (d *disk) cut(t *testing.T, image string) *disk {
 
 // The same as [TestNothingAcknowledgedIsLostWhenKilled] for a machine that loses power: every write since the last sync is
 // undone. It needs root, for mounts, and is run on request: RAGMESH_POWER_CUTS=20. With a NATS that does not sync (SyncAlways off)
-// it fails at the first cut, while that one passes.
+// it failed at the first cut.
 func TestNothingAcknowledgedIsLostInAPowerCut(t *testing.T) {
 	cuts, seed := int(number(t, "RAGMESH_POWER_CUTS", 0)), number(t, "RAGMESH_SEED", 1)
 	if cuts == 0 {
