@@ -119,6 +119,8 @@ func TestDrainFinishesStreams(t *testing.T) {
 		t.Fatal("the model says nothing")
 	}
 	p.Terminate(t)
+	// A request that arrives in the very moment may find its connection closed, which is as retryable, but says less.
+	cut := 0
 	for polite := false; !polite; time.Sleep(10 * time.Millisecond) {
 		got := stream(t.Context(), ownConnections(t, s), "extractive", silent)
 		switch f := fault.As(rpc.FromConnect(got.err)); {
@@ -127,6 +129,10 @@ func TestDrainFinishesStreams(t *testing.T) {
 			f = fault.As(rpc.FromConnect(unwrap(got.err)))
 			fallthrough
 		default:
+			if f.Kind == fault.Unavailable && f.Reason == fault.ServiceUnavailable && cut < 2 {
+				cut++
+				continue
+			}
 			if f.Kind != fault.Unavailable || f.Reason != fault.Draining || f.RetryAfter <= 0 {
 				t.Fatalf("while it drains a caller is told %v (%s, again after %s)", got.err, fault.ReasonName(f.Reason), f.RetryAfter)
 			}

@@ -52,7 +52,7 @@ func (d *disk) mount(t *testing.T) string {
 
 func (d *disk) unmount() {
 	if d.mounted != "" {
-		_ = exec.Command("umount", "-l", d.mounted).Run() //nolint:noctx // also when the test's context has ended
+		_ = exec.Command("umount", "-l", d.mounted).Run()
 		d.mounted = ""
 	}
 	_ = os.Remove(d.image)
