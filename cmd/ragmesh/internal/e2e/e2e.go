@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 )
 
 const (
@@ -118,7 +120,7 @@ type process struct {
 	tb    testing.TB
 	name  string
 	cmd   *exec.Cmd
-	log   *tail
+	log   *spawn.Tail
 	begun time.Time
 	ended chan struct{} // closed when it has ended, err set
 	err   error
@@ -129,7 +131,7 @@ type process struct {
 // fails.
 func start(tb testing.TB, binary string, args, environ []string) *process {
 	tb.Helper()
-	p := &process{tb: tb, name: filepath.Base(binary), log: &tail{}, begun: time.Now(), ended: make(chan struct{})}
+	p := &process{tb: tb, name: filepath.Base(binary), log: &spawn.Tail{Max: maxLog}, begun: time.Now(), ended: make(chan struct{})}
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...) //nolint:gosec // our own binary
 	p.cmd.Env = append(os.Environ(), environ...)
 	p.cmd.Dir = tb.TempDir() // whatever it writes outside --data lands where nobody misses it, and is looked for
@@ -226,39 +228,12 @@ func compact(body []byte) string {
 	return out.String()
 }
 
-// tail keeps the last part of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if surplus := len(t.buf) - maxLog; surplus > 0 {
-		t.buf = t.buf[surplus:]
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
-}
-
-// freePorts returns loopback addresses that nobody listens on. All are taken before any is given back, so they differ.
+// freePorts is [spawn.FreePorts] for tests.
 func freePorts(tb testing.TB, n int) []string {
 	tb.Helper()
-	addrs := make([]string, n)
-	for i := range addrs {
-		l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback answers at once
-		if err != nil {
-			tb.Fatalf("find a free port: %v", err)
-		}
-		defer func() { _ = l.Close() }()
-		addrs[i] = l.Addr().String()
+	addrs, err := spawn.FreePorts(tb.Context(), n)
+	if err != nil {
+		tb.Fatal(err)
 	}
 	return addrs
 }

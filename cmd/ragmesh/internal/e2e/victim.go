@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 )
 
 // Victim is a `ragmesh up` that a test ends as a crash does. Others on the same folder may follow.
@@ -21,7 +23,7 @@ func StartVictim(tb testing.TB, data string, args ...string) *Victim {
 	tb.Helper()
 	ports := freePorts(tb, 2)
 	binary := filepath.Join(Binaries(tb), "ragmesh")
-	p := &process{tb: tb, name: "ragmesh", log: &tail{}, begun: time.Now(), ended: make(chan struct{})}
+	p := &process{tb: tb, name: "ragmesh", log: &spawn.Tail{Max: maxLog}, begun: time.Now(), ended: make(chan struct{})}
 	args = append([]string{"up", "--data", data, "--addr", ports[0], "--admin-addr", ports[1]}, args...)
 	p.cmd = exec.CommandContext(context.WithoutCancel(tb.Context()), binary, args...) //nolint:gosec // our own binary
 	p.cmd.Dir = tb.TempDir()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -20,13 +19,13 @@ type child struct {
 	admin  string // address of its admin port; empty when it has none
 	cmd    *exec.Cmd
 	stdout io.ReadCloser
-	log    *tail
+	log    *Tail
 	ended  chan struct{} // closed when it has ended, err set
 	err    error
 }
 
 func start(binary string, o Options, args []string) (*child, error) {
-	c := &child{name: filepath.Base(binary), log: &tail{}, ended: make(chan struct{})}
+	c := &child{name: filepath.Base(binary), log: &Tail{Max: maxLog}, ended: make(chan struct{})}
 	// Not bound to a context: a program is asked to end, and killed only when it does not.
 	c.cmd = exec.Command(binary, args...) //nolint:gosec,noctx // our own binary, ended by stop
 	c.cmd.Env = environ(o.Environ)
@@ -97,25 +96,3 @@ func get(ctx context.Context, client *http.Client, url string) (io.ReadCloser, e
 
 // maxLog is how much of a program's log is kept to explain a failure.
 const maxLog = 8 << 10
-
-// tail keeps the last part of what is written to it.
-type tail struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.buf = append(t.buf, b...)
-	if surplus := len(t.buf) - maxLog; surplus > 0 {
-		t.buf = t.buf[surplus:]
-	}
-	return len(b), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.buf)
-}

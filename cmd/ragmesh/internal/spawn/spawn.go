@@ -88,7 +88,7 @@ func Mesh(ctx context.Context, o Options) (_ *System, err error) {
 		return nil, err
 	}
 	names := services()
-	ports, err := freePorts(ctx, 2*len(names))
+	ports, err := FreePorts(ctx, 2*len(names))
 	if err != nil {
 		return nil, err
 	}
@@ -210,8 +210,8 @@ func (c *child) ready(ctx context.Context, client *http.Client) error {
 	}
 }
 
-// freePorts returns loopback addresses that nobody listens on. All are taken before any is given back, so they differ.
-func freePorts(ctx context.Context, n int) ([]string, error) {
+// FreePorts returns loopback addresses that nobody listens on. All are taken before any is given back, so they differ.
+func FreePorts(ctx context.Context, n int) ([]string, error) {
 	var config net.ListenConfig
 	addrs := make([]string, n)
 	for i := range addrs {

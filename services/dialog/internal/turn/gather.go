@@ -131,8 +131,7 @@ func (r *run) call(ctx context.Context, call plan.Call) ToolResult {
 
 // weigh numbers the sources and decides whether they can answer. Tools come first: they were asked for exactly this.
 func (r *run) weigh(ctx context.Context, g gathered) []evidence.Sentence {
-	ctx, st := r.stage(ctx, "evidence", self, map[string]int{"passages": len(g.passages), "tool_results": len(g.succeeded())})
-	_ = ctx
+	_, st := r.stage(ctx, "evidence", self, map[string]int{"passages": len(g.passages), "tool_results": len(g.succeeded())})
 	t := &r.turn
 	for _, result := range g.succeeded() {
 		t.Sources = append(t.Sources, Source{ID: result.CallID, Tool: &result})
