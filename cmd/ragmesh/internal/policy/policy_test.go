@@ -29,7 +29,7 @@ func (v violation) String() string {
 
 func rules() []rule {
 	var all []rule
-	for _, group := range [][]rule{directionRules(), technologyRules(), moduleRules(), packageRules()} {
+	for _, group := range [][]rule{directionRules(), technologyRules(), moduleRules(), packageRules(), graphRules()} {
 		all = append(all, group...)
 	}
 	return all
