@@ -200,8 +200,9 @@ type ChatRequest struct {
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The question; 1 byte to 32 KiB of UTF-8.
 	Question string `protobuf:"bytes,3,opt,name=question,proto3" json:"question,omitempty"`
-	// The caller's id for this request: sending it again within 24 h returns the same turn instead of asking twice. Empty means
-	// no deduplication.
+	// The caller's id for this request: sending it again within 24 h returns the same turn instead of asking twice, also when
+	// the stream broke: a turn still under way is refused with REQUEST_IN_PROGRESS, one whose server died or whose caller had
+	// gone is answered anew. Empty means no deduplication.
 	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Prompt template; empty means the intent's, else the configured default.
 	PromptId string `protobuf:"bytes,5,opt,name=prompt_id,json=promptId,proto3" json:"prompt_id,omitempty"`
@@ -319,6 +320,7 @@ type ChatResponse struct {
 	//	*ChatResponse_Completed
 	//	*ChatResponse_Failed
 	//	*ChatResponse_Started
+	//	*ChatResponse_Restarted
 	Event         isChatResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -449,6 +451,15 @@ func (x *ChatResponse) GetStarted() *ChatStarted {
 	return nil
 }
 
+func (x *ChatResponse) GetRestarted() *ChatRestarted {
+	if x != nil {
+		if x, ok := x.Event.(*ChatResponse_Restarted); ok {
+			return x.Restarted
+		}
+	}
+	return nil
+}
+
 type isChatResponse_Event interface {
 	isChatResponse_Event()
 }
@@ -498,6 +509,11 @@ type ChatResponse_Started struct {
 	Started *ChatStarted `protobuf:"bytes,10,opt,name=started,proto3,oneof"`
 }
 
+type ChatResponse_Restarted struct {
+	// The answer begins again: forget its text and citations so far. Plan and sources stay as they are.
+	Restarted *ChatRestarted `protobuf:"bytes,11,opt,name=restarted,proto3,oneof"`
+}
+
 func (*ChatResponse_Stage) isChatResponse_Event() {}
 
 func (*ChatResponse_Plan) isChatResponse_Event() {}
@@ -515,6 +531,8 @@ func (*ChatResponse_Completed) isChatResponse_Event() {}
 func (*ChatResponse_Failed) isChatResponse_Event() {}
 
 func (*ChatResponse_Started) isChatResponse_Event() {}
+
+func (*ChatResponse_Restarted) isChatResponse_Event() {}
 
 // ChatStarted names the turn.
 type ChatStarted struct {
@@ -580,6 +598,53 @@ func (x *ChatStarted) GetTraceId() string {
 	return ""
 }
 
+// ChatRestarted takes back the answer so far: every delta and citation since started. Something that had begun to say it
+// went away, and the answer comes once more from its beginning. The turn's record has the final answer only.
+type ChatRestarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Machine-readable reason, a ragmesh.event.v1.Reason without its prefix.
+	Reason        string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChatRestarted) Reset() {
+	*x = ChatRestarted{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChatRestarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChatRestarted) ProtoMessage() {}
+
+func (x *ChatRestarted) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChatRestarted.ProtoReflect.Descriptor instead.
+func (*ChatRestarted) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ChatRestarted) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 // StageEvent says that a stage began or ended.
 type StageEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -597,7 +662,7 @@ type StageEvent struct {
 
 func (x *StageEvent) Reset() {
 	*x = StageEvent{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[3]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -609,7 +674,7 @@ func (x *StageEvent) String() string {
 func (*StageEvent) ProtoMessage() {}
 
 func (x *StageEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[3]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -622,7 +687,7 @@ func (x *StageEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StageEvent.ProtoReflect.Descriptor instead.
 func (*StageEvent) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{3}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *StageEvent) GetName() string {
@@ -662,7 +727,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[4]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -674,7 +739,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[4]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -687,7 +752,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{4}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{5}
 }
 
 // ChatCompleted ends a turn.
@@ -703,7 +768,7 @@ type ChatCompleted struct {
 
 func (x *ChatCompleted) Reset() {
 	*x = ChatCompleted{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[5]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -715,7 +780,7 @@ func (x *ChatCompleted) String() string {
 func (*ChatCompleted) ProtoMessage() {}
 
 func (x *ChatCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[5]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -728,7 +793,7 @@ func (x *ChatCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatCompleted.ProtoReflect.Descriptor instead.
 func (*ChatCompleted) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{5}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ChatCompleted) GetTurn() *Turn {
@@ -762,7 +827,7 @@ type ChatFailed struct {
 
 func (x *ChatFailed) Reset() {
 	*x = ChatFailed{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[6]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -774,7 +839,7 @@ func (x *ChatFailed) String() string {
 func (*ChatFailed) ProtoMessage() {}
 
 func (x *ChatFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[6]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -787,7 +852,7 @@ func (x *ChatFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChatFailed.ProtoReflect.Descriptor instead.
 func (*ChatFailed) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{6}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ChatFailed) GetReason() string {
@@ -831,7 +896,7 @@ type GetTurnRequest struct {
 
 func (x *GetTurnRequest) Reset() {
 	*x = GetTurnRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[7]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +908,7 @@ func (x *GetTurnRequest) String() string {
 func (*GetTurnRequest) ProtoMessage() {}
 
 func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[7]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +921,7 @@ func (x *GetTurnRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTurnRequest.ProtoReflect.Descriptor instead.
 func (*GetTurnRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{7}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetTurnRequest) GetWorkspace() string {
@@ -884,7 +949,7 @@ type GetTurnResponse struct {
 
 func (x *GetTurnResponse) Reset() {
 	*x = GetTurnResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[8]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +961,7 @@ func (x *GetTurnResponse) String() string {
 func (*GetTurnResponse) ProtoMessage() {}
 
 func (x *GetTurnResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[8]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +974,7 @@ func (x *GetTurnResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTurnResponse.ProtoReflect.Descriptor instead.
 func (*GetTurnResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{8}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetTurnResponse) GetTurn() *Turn {
@@ -936,7 +1001,7 @@ type ListTurnsRequest struct {
 
 func (x *ListTurnsRequest) Reset() {
 	*x = ListTurnsRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[9]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1013,7 @@ func (x *ListTurnsRequest) String() string {
 func (*ListTurnsRequest) ProtoMessage() {}
 
 func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[9]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1026,7 @@ func (x *ListTurnsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsRequest.ProtoReflect.Descriptor instead.
 func (*ListTurnsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{9}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListTurnsRequest) GetWorkspace() string {
@@ -1005,7 +1070,7 @@ type ListTurnsResponse struct {
 
 func (x *ListTurnsResponse) Reset() {
 	*x = ListTurnsResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[10]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1082,7 @@ func (x *ListTurnsResponse) String() string {
 func (*ListTurnsResponse) ProtoMessage() {}
 
 func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[10]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1095,7 @@ func (x *ListTurnsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTurnsResponse.ProtoReflect.Descriptor instead.
 func (*ListTurnsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{10}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListTurnsResponse) GetTurns() []*Turn {
@@ -1070,7 +1135,7 @@ type Session struct {
 
 func (x *Session) Reset() {
 	*x = Session{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[11]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1082,7 +1147,7 @@ func (x *Session) String() string {
 func (*Session) ProtoMessage() {}
 
 func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[11]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1095,7 +1160,7 @@ func (x *Session) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Session.ProtoReflect.Descriptor instead.
 func (*Session) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{11}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Session) GetSessionId() string {
@@ -1162,7 +1227,7 @@ type ListSessionsRequest struct {
 
 func (x *ListSessionsRequest) Reset() {
 	*x = ListSessionsRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[12]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1239,7 @@ func (x *ListSessionsRequest) String() string {
 func (*ListSessionsRequest) ProtoMessage() {}
 
 func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[12]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1252,7 @@ func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
 func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{12}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListSessionsRequest) GetWorkspace() string {
@@ -1224,7 +1289,7 @@ type ListSessionsResponse struct {
 
 func (x *ListSessionsResponse) Reset() {
 	*x = ListSessionsResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[13]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1301,7 @@ func (x *ListSessionsResponse) String() string {
 func (*ListSessionsResponse) ProtoMessage() {}
 
 func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[13]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1314,7 @@ func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
 func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{13}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListSessionsResponse) GetSessions() []*Session {
@@ -1281,7 +1346,7 @@ type RenameSessionRequest struct {
 
 func (x *RenameSessionRequest) Reset() {
 	*x = RenameSessionRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[14]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1293,7 +1358,7 @@ func (x *RenameSessionRequest) String() string {
 func (*RenameSessionRequest) ProtoMessage() {}
 
 func (x *RenameSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[14]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1306,7 +1371,7 @@ func (x *RenameSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameSessionRequest.ProtoReflect.Descriptor instead.
 func (*RenameSessionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{14}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RenameSessionRequest) GetWorkspace() string {
@@ -1341,7 +1406,7 @@ type RenameSessionResponse struct {
 
 func (x *RenameSessionResponse) Reset() {
 	*x = RenameSessionResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[15]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1353,7 +1418,7 @@ func (x *RenameSessionResponse) String() string {
 func (*RenameSessionResponse) ProtoMessage() {}
 
 func (x *RenameSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[15]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1366,7 +1431,7 @@ func (x *RenameSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenameSessionResponse.ProtoReflect.Descriptor instead.
 func (*RenameSessionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{15}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RenameSessionResponse) GetSession() *Session {
@@ -1389,7 +1454,7 @@ type DeleteSessionRequest struct {
 
 func (x *DeleteSessionRequest) Reset() {
 	*x = DeleteSessionRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[16]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1401,7 +1466,7 @@ func (x *DeleteSessionRequest) String() string {
 func (*DeleteSessionRequest) ProtoMessage() {}
 
 func (x *DeleteSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[16]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1414,7 +1479,7 @@ func (x *DeleteSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSessionRequest.ProtoReflect.Descriptor instead.
 func (*DeleteSessionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{16}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteSessionRequest) GetWorkspace() string {
@@ -1442,7 +1507,7 @@ type DeleteSessionResponse struct {
 
 func (x *DeleteSessionResponse) Reset() {
 	*x = DeleteSessionResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[17]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1454,7 +1519,7 @@ func (x *DeleteSessionResponse) String() string {
 func (*DeleteSessionResponse) ProtoMessage() {}
 
 func (x *DeleteSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[17]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1467,7 +1532,7 @@ func (x *DeleteSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteSessionResponse.ProtoReflect.Descriptor instead.
 func (*DeleteSessionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{17}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeleteSessionResponse) GetRemovedTurns() uint32 {
@@ -1496,7 +1561,7 @@ type SendFeedbackRequest struct {
 
 func (x *SendFeedbackRequest) Reset() {
 	*x = SendFeedbackRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[18]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1573,7 @@ func (x *SendFeedbackRequest) String() string {
 func (*SendFeedbackRequest) ProtoMessage() {}
 
 func (x *SendFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[18]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1586,7 @@ func (x *SendFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*SendFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{18}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SendFeedbackRequest) GetWorkspace() string {
@@ -1568,7 +1633,7 @@ type SendFeedbackResponse struct {
 
 func (x *SendFeedbackResponse) Reset() {
 	*x = SendFeedbackResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1580,7 +1645,7 @@ func (x *SendFeedbackResponse) String() string {
 func (*SendFeedbackResponse) ProtoMessage() {}
 
 func (x *SendFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1593,7 +1658,7 @@ func (x *SendFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*SendFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{20}
 }
 
 // Workspace is a set of documents, tools and sessions with its own members.
@@ -1611,7 +1676,7 @@ type Workspace struct {
 
 func (x *Workspace) Reset() {
 	*x = Workspace{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1623,7 +1688,7 @@ func (x *Workspace) String() string {
 func (*Workspace) ProtoMessage() {}
 
 func (x *Workspace) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1636,7 +1701,7 @@ func (x *Workspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
 func (*Workspace) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Workspace) GetWorkspace() string {
@@ -1673,7 +1738,7 @@ type CreateWorkspaceRequest struct {
 
 func (x *CreateWorkspaceRequest) Reset() {
 	*x = CreateWorkspaceRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1685,7 +1750,7 @@ func (x *CreateWorkspaceRequest) String() string {
 func (*CreateWorkspaceRequest) ProtoMessage() {}
 
 func (x *CreateWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1698,7 +1763,7 @@ func (x *CreateWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateWorkspaceRequest) GetWorkspace() string {
@@ -1726,7 +1791,7 @@ type CreateWorkspaceResponse struct {
 
 func (x *CreateWorkspaceResponse) Reset() {
 	*x = CreateWorkspaceResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1738,7 +1803,7 @@ func (x *CreateWorkspaceResponse) String() string {
 func (*CreateWorkspaceResponse) ProtoMessage() {}
 
 func (x *CreateWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1751,7 +1816,7 @@ func (x *CreateWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*CreateWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{22}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateWorkspaceResponse) GetWorkspace() *Workspace {
@@ -1770,7 +1835,7 @@ type ListWorkspacesRequest struct {
 
 func (x *ListWorkspacesRequest) Reset() {
 	*x = ListWorkspacesRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1782,7 +1847,7 @@ func (x *ListWorkspacesRequest) String() string {
 func (*ListWorkspacesRequest) ProtoMessage() {}
 
 func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1795,7 +1860,7 @@ func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{23}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{24}
 }
 
 // ListWorkspacesResponse holds the workspaces.
@@ -1809,7 +1874,7 @@ type ListWorkspacesResponse struct {
 
 func (x *ListWorkspacesResponse) Reset() {
 	*x = ListWorkspacesResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1886,7 @@ func (x *ListWorkspacesResponse) String() string {
 func (*ListWorkspacesResponse) ProtoMessage() {}
 
 func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1899,7 @@ func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{24}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListWorkspacesResponse) GetWorkspaces() []*Workspace {
@@ -1855,7 +1920,7 @@ type DeleteWorkspaceRequest struct {
 
 func (x *DeleteWorkspaceRequest) Reset() {
 	*x = DeleteWorkspaceRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1867,7 +1932,7 @@ func (x *DeleteWorkspaceRequest) String() string {
 func (*DeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1880,7 +1945,7 @@ func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{25}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *DeleteWorkspaceRequest) GetWorkspace() string {
@@ -1899,7 +1964,7 @@ type DeleteWorkspaceResponse struct {
 
 func (x *DeleteWorkspaceResponse) Reset() {
 	*x = DeleteWorkspaceResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1911,7 +1976,7 @@ func (x *DeleteWorkspaceResponse) String() string {
 func (*DeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1924,7 +1989,7 @@ func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{26}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{27}
 }
 
 // Key describes an API key, without its secret.
@@ -1950,7 +2015,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1962,7 +2027,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1975,7 +2040,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{27}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Key) GetKeyId() string {
@@ -2044,7 +2109,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2056,7 +2121,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2069,7 +2134,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{28}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -2113,7 +2178,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2190,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2203,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{29}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -2164,7 +2229,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2241,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2254,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{30}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{31}
 }
 
 // ListKeysResponse holds the keys.
@@ -2203,7 +2268,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2215,7 +2280,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2228,7 +2293,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{31}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2249,7 +2314,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2326,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2339,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{32}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RevokeKeyRequest) GetKeyId() string {
@@ -2295,7 +2360,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2372,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2385,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{33}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -2345,7 +2410,7 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\tprompt_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bpromptId\x12#\n" +
 	"\bstrategy\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\bstrategy\x12\x1e\n" +
 	"\x05model\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\x124\n" +
-	"\x06filter\x18\b \x01(\v2\x1c.ragmesh.retriever.v1.FilterR\x06filter\"\xa0\x04\n" +
+	"\x06filter\x18\b \x01(\v2\x1c.ragmesh.retriever.v1.FilterR\x06filter\"\xe2\x04\n" +
 	"\fChatResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x125\n" +
 	"\x05stage\x18\x02 \x01(\v2\x1d.ragmesh.dialog.v1.StageEventH\x00R\x05stage\x12-\n" +
@@ -2357,13 +2422,16 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\tcompleted\x18\b \x01(\v2 .ragmesh.dialog.v1.ChatCompletedH\x00R\tcompleted\x127\n" +
 	"\x06failed\x18\t \x01(\v2\x1d.ragmesh.dialog.v1.ChatFailedH\x00R\x06failed\x12:\n" +
 	"\astarted\x18\n" +
-	" \x01(\v2\x1e.ragmesh.dialog.v1.ChatStartedH\x00R\astartedB\a\n" +
+	" \x01(\v2\x1e.ragmesh.dialog.v1.ChatStartedH\x00R\astarted\x12@\n" +
+	"\trestarted\x18\v \x01(\v2 .ragmesh.dialog.v1.ChatRestartedH\x00R\trestartedB\a\n" +
 	"\x05event\"`\n" +
 	"\vChatStarted\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1d\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tR\tsessionId\x12\x19\n" +
-	"\btrace_id\x18\x03 \x01(\tR\atraceId\"\xa2\x01\n" +
+	"\btrace_id\x18\x03 \x01(\tR\atraceId\"'\n" +
+	"\rChatRestarted\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\"\xa2\x01\n" +
 	"\n" +
 	"StageEvent\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
@@ -2534,7 +2602,7 @@ func file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP() []byte {
 }
 
 var file_ragmesh_dialog_v1_dialog_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ragmesh_dialog_v1_dialog_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_ragmesh_dialog_v1_dialog_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_ragmesh_dialog_v1_dialog_proto_goTypes = []any{
 	(Stored)(0),                     // 0: ragmesh.dialog.v1.Stored
 	(Verdict)(0),                    // 1: ragmesh.dialog.v1.Verdict
@@ -2542,113 +2610,115 @@ var file_ragmesh_dialog_v1_dialog_proto_goTypes = []any{
 	(*ChatRequest)(nil),             // 3: ragmesh.dialog.v1.ChatRequest
 	(*ChatResponse)(nil),            // 4: ragmesh.dialog.v1.ChatResponse
 	(*ChatStarted)(nil),             // 5: ragmesh.dialog.v1.ChatStarted
-	(*StageEvent)(nil),              // 6: ragmesh.dialog.v1.StageEvent
-	(*Heartbeat)(nil),               // 7: ragmesh.dialog.v1.Heartbeat
-	(*ChatCompleted)(nil),           // 8: ragmesh.dialog.v1.ChatCompleted
-	(*ChatFailed)(nil),              // 9: ragmesh.dialog.v1.ChatFailed
-	(*GetTurnRequest)(nil),          // 10: ragmesh.dialog.v1.GetTurnRequest
-	(*GetTurnResponse)(nil),         // 11: ragmesh.dialog.v1.GetTurnResponse
-	(*ListTurnsRequest)(nil),        // 12: ragmesh.dialog.v1.ListTurnsRequest
-	(*ListTurnsResponse)(nil),       // 13: ragmesh.dialog.v1.ListTurnsResponse
-	(*Session)(nil),                 // 14: ragmesh.dialog.v1.Session
-	(*ListSessionsRequest)(nil),     // 15: ragmesh.dialog.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),    // 16: ragmesh.dialog.v1.ListSessionsResponse
-	(*RenameSessionRequest)(nil),    // 17: ragmesh.dialog.v1.RenameSessionRequest
-	(*RenameSessionResponse)(nil),   // 18: ragmesh.dialog.v1.RenameSessionResponse
-	(*DeleteSessionRequest)(nil),    // 19: ragmesh.dialog.v1.DeleteSessionRequest
-	(*DeleteSessionResponse)(nil),   // 20: ragmesh.dialog.v1.DeleteSessionResponse
-	(*SendFeedbackRequest)(nil),     // 21: ragmesh.dialog.v1.SendFeedbackRequest
-	(*SendFeedbackResponse)(nil),    // 22: ragmesh.dialog.v1.SendFeedbackResponse
-	(*Workspace)(nil),               // 23: ragmesh.dialog.v1.Workspace
-	(*CreateWorkspaceRequest)(nil),  // 24: ragmesh.dialog.v1.CreateWorkspaceRequest
-	(*CreateWorkspaceResponse)(nil), // 25: ragmesh.dialog.v1.CreateWorkspaceResponse
-	(*ListWorkspacesRequest)(nil),   // 26: ragmesh.dialog.v1.ListWorkspacesRequest
-	(*ListWorkspacesResponse)(nil),  // 27: ragmesh.dialog.v1.ListWorkspacesResponse
-	(*DeleteWorkspaceRequest)(nil),  // 28: ragmesh.dialog.v1.DeleteWorkspaceRequest
-	(*DeleteWorkspaceResponse)(nil), // 29: ragmesh.dialog.v1.DeleteWorkspaceResponse
-	(*Key)(nil),                     // 30: ragmesh.dialog.v1.Key
-	(*CreateKeyRequest)(nil),        // 31: ragmesh.dialog.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),       // 32: ragmesh.dialog.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),         // 33: ragmesh.dialog.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),        // 34: ragmesh.dialog.v1.ListKeysResponse
-	(*RevokeKeyRequest)(nil),        // 35: ragmesh.dialog.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),       // 36: ragmesh.dialog.v1.RevokeKeyResponse
-	(*v1.Filter)(nil),               // 37: ragmesh.retriever.v1.Filter
-	(*Plan)(nil),                    // 38: ragmesh.dialog.v1.Plan
-	(*v11.Source)(nil),              // 39: ragmesh.llm.v1.Source
-	(*v11.Delta)(nil),               // 40: ragmesh.llm.v1.Delta
-	(*Citation)(nil),                // 41: ragmesh.dialog.v1.Citation
-	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
-	(*Turn)(nil),                    // 43: ragmesh.dialog.v1.Turn
-	(*timestamppb.Timestamp)(nil),   // 44: google.protobuf.Timestamp
+	(*ChatRestarted)(nil),           // 6: ragmesh.dialog.v1.ChatRestarted
+	(*StageEvent)(nil),              // 7: ragmesh.dialog.v1.StageEvent
+	(*Heartbeat)(nil),               // 8: ragmesh.dialog.v1.Heartbeat
+	(*ChatCompleted)(nil),           // 9: ragmesh.dialog.v1.ChatCompleted
+	(*ChatFailed)(nil),              // 10: ragmesh.dialog.v1.ChatFailed
+	(*GetTurnRequest)(nil),          // 11: ragmesh.dialog.v1.GetTurnRequest
+	(*GetTurnResponse)(nil),         // 12: ragmesh.dialog.v1.GetTurnResponse
+	(*ListTurnsRequest)(nil),        // 13: ragmesh.dialog.v1.ListTurnsRequest
+	(*ListTurnsResponse)(nil),       // 14: ragmesh.dialog.v1.ListTurnsResponse
+	(*Session)(nil),                 // 15: ragmesh.dialog.v1.Session
+	(*ListSessionsRequest)(nil),     // 16: ragmesh.dialog.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),    // 17: ragmesh.dialog.v1.ListSessionsResponse
+	(*RenameSessionRequest)(nil),    // 18: ragmesh.dialog.v1.RenameSessionRequest
+	(*RenameSessionResponse)(nil),   // 19: ragmesh.dialog.v1.RenameSessionResponse
+	(*DeleteSessionRequest)(nil),    // 20: ragmesh.dialog.v1.DeleteSessionRequest
+	(*DeleteSessionResponse)(nil),   // 21: ragmesh.dialog.v1.DeleteSessionResponse
+	(*SendFeedbackRequest)(nil),     // 22: ragmesh.dialog.v1.SendFeedbackRequest
+	(*SendFeedbackResponse)(nil),    // 23: ragmesh.dialog.v1.SendFeedbackResponse
+	(*Workspace)(nil),               // 24: ragmesh.dialog.v1.Workspace
+	(*CreateWorkspaceRequest)(nil),  // 25: ragmesh.dialog.v1.CreateWorkspaceRequest
+	(*CreateWorkspaceResponse)(nil), // 26: ragmesh.dialog.v1.CreateWorkspaceResponse
+	(*ListWorkspacesRequest)(nil),   // 27: ragmesh.dialog.v1.ListWorkspacesRequest
+	(*ListWorkspacesResponse)(nil),  // 28: ragmesh.dialog.v1.ListWorkspacesResponse
+	(*DeleteWorkspaceRequest)(nil),  // 29: ragmesh.dialog.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil), // 30: ragmesh.dialog.v1.DeleteWorkspaceResponse
+	(*Key)(nil),                     // 31: ragmesh.dialog.v1.Key
+	(*CreateKeyRequest)(nil),        // 32: ragmesh.dialog.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),       // 33: ragmesh.dialog.v1.CreateKeyResponse
+	(*ListKeysRequest)(nil),         // 34: ragmesh.dialog.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),        // 35: ragmesh.dialog.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),        // 36: ragmesh.dialog.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),       // 37: ragmesh.dialog.v1.RevokeKeyResponse
+	(*v1.Filter)(nil),               // 38: ragmesh.retriever.v1.Filter
+	(*Plan)(nil),                    // 39: ragmesh.dialog.v1.Plan
+	(*v11.Source)(nil),              // 40: ragmesh.llm.v1.Source
+	(*v11.Delta)(nil),               // 41: ragmesh.llm.v1.Delta
+	(*Citation)(nil),                // 42: ragmesh.dialog.v1.Citation
+	(*durationpb.Duration)(nil),     // 43: google.protobuf.Duration
+	(*Turn)(nil),                    // 44: ragmesh.dialog.v1.Turn
+	(*timestamppb.Timestamp)(nil),   // 45: google.protobuf.Timestamp
 }
 var file_ragmesh_dialog_v1_dialog_proto_depIdxs = []int32{
-	37, // 0: ragmesh.dialog.v1.ChatRequest.filter:type_name -> ragmesh.retriever.v1.Filter
-	6,  // 1: ragmesh.dialog.v1.ChatResponse.stage:type_name -> ragmesh.dialog.v1.StageEvent
-	38, // 2: ragmesh.dialog.v1.ChatResponse.plan:type_name -> ragmesh.dialog.v1.Plan
-	39, // 3: ragmesh.dialog.v1.ChatResponse.source:type_name -> ragmesh.llm.v1.Source
-	40, // 4: ragmesh.dialog.v1.ChatResponse.delta:type_name -> ragmesh.llm.v1.Delta
-	41, // 5: ragmesh.dialog.v1.ChatResponse.citation:type_name -> ragmesh.dialog.v1.Citation
-	7,  // 6: ragmesh.dialog.v1.ChatResponse.heartbeat:type_name -> ragmesh.dialog.v1.Heartbeat
-	8,  // 7: ragmesh.dialog.v1.ChatResponse.completed:type_name -> ragmesh.dialog.v1.ChatCompleted
-	9,  // 8: ragmesh.dialog.v1.ChatResponse.failed:type_name -> ragmesh.dialog.v1.ChatFailed
+	38, // 0: ragmesh.dialog.v1.ChatRequest.filter:type_name -> ragmesh.retriever.v1.Filter
+	7,  // 1: ragmesh.dialog.v1.ChatResponse.stage:type_name -> ragmesh.dialog.v1.StageEvent
+	39, // 2: ragmesh.dialog.v1.ChatResponse.plan:type_name -> ragmesh.dialog.v1.Plan
+	40, // 3: ragmesh.dialog.v1.ChatResponse.source:type_name -> ragmesh.llm.v1.Source
+	41, // 4: ragmesh.dialog.v1.ChatResponse.delta:type_name -> ragmesh.llm.v1.Delta
+	42, // 5: ragmesh.dialog.v1.ChatResponse.citation:type_name -> ragmesh.dialog.v1.Citation
+	8,  // 6: ragmesh.dialog.v1.ChatResponse.heartbeat:type_name -> ragmesh.dialog.v1.Heartbeat
+	9,  // 7: ragmesh.dialog.v1.ChatResponse.completed:type_name -> ragmesh.dialog.v1.ChatCompleted
+	10, // 8: ragmesh.dialog.v1.ChatResponse.failed:type_name -> ragmesh.dialog.v1.ChatFailed
 	5,  // 9: ragmesh.dialog.v1.ChatResponse.started:type_name -> ragmesh.dialog.v1.ChatStarted
-	42, // 10: ragmesh.dialog.v1.StageEvent.offset:type_name -> google.protobuf.Duration
-	42, // 11: ragmesh.dialog.v1.StageEvent.duration:type_name -> google.protobuf.Duration
-	43, // 12: ragmesh.dialog.v1.ChatCompleted.turn:type_name -> ragmesh.dialog.v1.Turn
-	0,  // 13: ragmesh.dialog.v1.ChatCompleted.stored:type_name -> ragmesh.dialog.v1.Stored
-	43, // 14: ragmesh.dialog.v1.ChatFailed.turn:type_name -> ragmesh.dialog.v1.Turn
-	0,  // 15: ragmesh.dialog.v1.ChatFailed.stored:type_name -> ragmesh.dialog.v1.Stored
-	43, // 16: ragmesh.dialog.v1.GetTurnResponse.turn:type_name -> ragmesh.dialog.v1.Turn
-	43, // 17: ragmesh.dialog.v1.ListTurnsResponse.turns:type_name -> ragmesh.dialog.v1.Turn
-	44, // 18: ragmesh.dialog.v1.Session.created_at:type_name -> google.protobuf.Timestamp
-	44, // 19: ragmesh.dialog.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
-	14, // 20: ragmesh.dialog.v1.ListSessionsResponse.sessions:type_name -> ragmesh.dialog.v1.Session
-	14, // 21: ragmesh.dialog.v1.RenameSessionResponse.session:type_name -> ragmesh.dialog.v1.Session
-	1,  // 22: ragmesh.dialog.v1.SendFeedbackRequest.verdict:type_name -> ragmesh.dialog.v1.Verdict
-	44, // 23: ragmesh.dialog.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
-	23, // 24: ragmesh.dialog.v1.CreateWorkspaceResponse.workspace:type_name -> ragmesh.dialog.v1.Workspace
-	23, // 25: ragmesh.dialog.v1.ListWorkspacesResponse.workspaces:type_name -> ragmesh.dialog.v1.Workspace
-	2,  // 26: ragmesh.dialog.v1.Key.role:type_name -> ragmesh.dialog.v1.AccessRole
-	44, // 27: ragmesh.dialog.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	44, // 28: ragmesh.dialog.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 29: ragmesh.dialog.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
-	2,  // 30: ragmesh.dialog.v1.CreateKeyRequest.role:type_name -> ragmesh.dialog.v1.AccessRole
-	42, // 31: ragmesh.dialog.v1.CreateKeyRequest.lifetime:type_name -> google.protobuf.Duration
-	30, // 32: ragmesh.dialog.v1.CreateKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
-	30, // 33: ragmesh.dialog.v1.ListKeysResponse.keys:type_name -> ragmesh.dialog.v1.Key
-	30, // 34: ragmesh.dialog.v1.RevokeKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
-	3,  // 35: ragmesh.dialog.v1.DialogService.Chat:input_type -> ragmesh.dialog.v1.ChatRequest
-	10, // 36: ragmesh.dialog.v1.DialogService.GetTurn:input_type -> ragmesh.dialog.v1.GetTurnRequest
-	12, // 37: ragmesh.dialog.v1.DialogService.ListTurns:input_type -> ragmesh.dialog.v1.ListTurnsRequest
-	15, // 38: ragmesh.dialog.v1.DialogService.ListSessions:input_type -> ragmesh.dialog.v1.ListSessionsRequest
-	17, // 39: ragmesh.dialog.v1.DialogService.RenameSession:input_type -> ragmesh.dialog.v1.RenameSessionRequest
-	19, // 40: ragmesh.dialog.v1.DialogService.DeleteSession:input_type -> ragmesh.dialog.v1.DeleteSessionRequest
-	21, // 41: ragmesh.dialog.v1.DialogService.SendFeedback:input_type -> ragmesh.dialog.v1.SendFeedbackRequest
-	24, // 42: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:input_type -> ragmesh.dialog.v1.CreateWorkspaceRequest
-	26, // 43: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:input_type -> ragmesh.dialog.v1.ListWorkspacesRequest
-	28, // 44: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:input_type -> ragmesh.dialog.v1.DeleteWorkspaceRequest
-	31, // 45: ragmesh.dialog.v1.KeyService.CreateKey:input_type -> ragmesh.dialog.v1.CreateKeyRequest
-	33, // 46: ragmesh.dialog.v1.KeyService.ListKeys:input_type -> ragmesh.dialog.v1.ListKeysRequest
-	35, // 47: ragmesh.dialog.v1.KeyService.RevokeKey:input_type -> ragmesh.dialog.v1.RevokeKeyRequest
-	4,  // 48: ragmesh.dialog.v1.DialogService.Chat:output_type -> ragmesh.dialog.v1.ChatResponse
-	11, // 49: ragmesh.dialog.v1.DialogService.GetTurn:output_type -> ragmesh.dialog.v1.GetTurnResponse
-	13, // 50: ragmesh.dialog.v1.DialogService.ListTurns:output_type -> ragmesh.dialog.v1.ListTurnsResponse
-	16, // 51: ragmesh.dialog.v1.DialogService.ListSessions:output_type -> ragmesh.dialog.v1.ListSessionsResponse
-	18, // 52: ragmesh.dialog.v1.DialogService.RenameSession:output_type -> ragmesh.dialog.v1.RenameSessionResponse
-	20, // 53: ragmesh.dialog.v1.DialogService.DeleteSession:output_type -> ragmesh.dialog.v1.DeleteSessionResponse
-	22, // 54: ragmesh.dialog.v1.DialogService.SendFeedback:output_type -> ragmesh.dialog.v1.SendFeedbackResponse
-	25, // 55: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:output_type -> ragmesh.dialog.v1.CreateWorkspaceResponse
-	27, // 56: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:output_type -> ragmesh.dialog.v1.ListWorkspacesResponse
-	29, // 57: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:output_type -> ragmesh.dialog.v1.DeleteWorkspaceResponse
-	32, // 58: ragmesh.dialog.v1.KeyService.CreateKey:output_type -> ragmesh.dialog.v1.CreateKeyResponse
-	34, // 59: ragmesh.dialog.v1.KeyService.ListKeys:output_type -> ragmesh.dialog.v1.ListKeysResponse
-	36, // 60: ragmesh.dialog.v1.KeyService.RevokeKey:output_type -> ragmesh.dialog.v1.RevokeKeyResponse
-	48, // [48:61] is the sub-list for method output_type
-	35, // [35:48] is the sub-list for method input_type
-	35, // [35:35] is the sub-list for extension type_name
-	35, // [35:35] is the sub-list for extension extendee
-	0,  // [0:35] is the sub-list for field type_name
+	6,  // 10: ragmesh.dialog.v1.ChatResponse.restarted:type_name -> ragmesh.dialog.v1.ChatRestarted
+	43, // 11: ragmesh.dialog.v1.StageEvent.offset:type_name -> google.protobuf.Duration
+	43, // 12: ragmesh.dialog.v1.StageEvent.duration:type_name -> google.protobuf.Duration
+	44, // 13: ragmesh.dialog.v1.ChatCompleted.turn:type_name -> ragmesh.dialog.v1.Turn
+	0,  // 14: ragmesh.dialog.v1.ChatCompleted.stored:type_name -> ragmesh.dialog.v1.Stored
+	44, // 15: ragmesh.dialog.v1.ChatFailed.turn:type_name -> ragmesh.dialog.v1.Turn
+	0,  // 16: ragmesh.dialog.v1.ChatFailed.stored:type_name -> ragmesh.dialog.v1.Stored
+	44, // 17: ragmesh.dialog.v1.GetTurnResponse.turn:type_name -> ragmesh.dialog.v1.Turn
+	44, // 18: ragmesh.dialog.v1.ListTurnsResponse.turns:type_name -> ragmesh.dialog.v1.Turn
+	45, // 19: ragmesh.dialog.v1.Session.created_at:type_name -> google.protobuf.Timestamp
+	45, // 20: ragmesh.dialog.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
+	15, // 21: ragmesh.dialog.v1.ListSessionsResponse.sessions:type_name -> ragmesh.dialog.v1.Session
+	15, // 22: ragmesh.dialog.v1.RenameSessionResponse.session:type_name -> ragmesh.dialog.v1.Session
+	1,  // 23: ragmesh.dialog.v1.SendFeedbackRequest.verdict:type_name -> ragmesh.dialog.v1.Verdict
+	45, // 24: ragmesh.dialog.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
+	24, // 25: ragmesh.dialog.v1.CreateWorkspaceResponse.workspace:type_name -> ragmesh.dialog.v1.Workspace
+	24, // 26: ragmesh.dialog.v1.ListWorkspacesResponse.workspaces:type_name -> ragmesh.dialog.v1.Workspace
+	2,  // 27: ragmesh.dialog.v1.Key.role:type_name -> ragmesh.dialog.v1.AccessRole
+	45, // 28: ragmesh.dialog.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	45, // 29: ragmesh.dialog.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 30: ragmesh.dialog.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
+	2,  // 31: ragmesh.dialog.v1.CreateKeyRequest.role:type_name -> ragmesh.dialog.v1.AccessRole
+	43, // 32: ragmesh.dialog.v1.CreateKeyRequest.lifetime:type_name -> google.protobuf.Duration
+	31, // 33: ragmesh.dialog.v1.CreateKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
+	31, // 34: ragmesh.dialog.v1.ListKeysResponse.keys:type_name -> ragmesh.dialog.v1.Key
+	31, // 35: ragmesh.dialog.v1.RevokeKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
+	3,  // 36: ragmesh.dialog.v1.DialogService.Chat:input_type -> ragmesh.dialog.v1.ChatRequest
+	11, // 37: ragmesh.dialog.v1.DialogService.GetTurn:input_type -> ragmesh.dialog.v1.GetTurnRequest
+	13, // 38: ragmesh.dialog.v1.DialogService.ListTurns:input_type -> ragmesh.dialog.v1.ListTurnsRequest
+	16, // 39: ragmesh.dialog.v1.DialogService.ListSessions:input_type -> ragmesh.dialog.v1.ListSessionsRequest
+	18, // 40: ragmesh.dialog.v1.DialogService.RenameSession:input_type -> ragmesh.dialog.v1.RenameSessionRequest
+	20, // 41: ragmesh.dialog.v1.DialogService.DeleteSession:input_type -> ragmesh.dialog.v1.DeleteSessionRequest
+	22, // 42: ragmesh.dialog.v1.DialogService.SendFeedback:input_type -> ragmesh.dialog.v1.SendFeedbackRequest
+	25, // 43: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:input_type -> ragmesh.dialog.v1.CreateWorkspaceRequest
+	27, // 44: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:input_type -> ragmesh.dialog.v1.ListWorkspacesRequest
+	29, // 45: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:input_type -> ragmesh.dialog.v1.DeleteWorkspaceRequest
+	32, // 46: ragmesh.dialog.v1.KeyService.CreateKey:input_type -> ragmesh.dialog.v1.CreateKeyRequest
+	34, // 47: ragmesh.dialog.v1.KeyService.ListKeys:input_type -> ragmesh.dialog.v1.ListKeysRequest
+	36, // 48: ragmesh.dialog.v1.KeyService.RevokeKey:input_type -> ragmesh.dialog.v1.RevokeKeyRequest
+	4,  // 49: ragmesh.dialog.v1.DialogService.Chat:output_type -> ragmesh.dialog.v1.ChatResponse
+	12, // 50: ragmesh.dialog.v1.DialogService.GetTurn:output_type -> ragmesh.dialog.v1.GetTurnResponse
+	14, // 51: ragmesh.dialog.v1.DialogService.ListTurns:output_type -> ragmesh.dialog.v1.ListTurnsResponse
+	17, // 52: ragmesh.dialog.v1.DialogService.ListSessions:output_type -> ragmesh.dialog.v1.ListSessionsResponse
+	19, // 53: ragmesh.dialog.v1.DialogService.RenameSession:output_type -> ragmesh.dialog.v1.RenameSessionResponse
+	21, // 54: ragmesh.dialog.v1.DialogService.DeleteSession:output_type -> ragmesh.dialog.v1.DeleteSessionResponse
+	23, // 55: ragmesh.dialog.v1.DialogService.SendFeedback:output_type -> ragmesh.dialog.v1.SendFeedbackResponse
+	26, // 56: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:output_type -> ragmesh.dialog.v1.CreateWorkspaceResponse
+	28, // 57: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:output_type -> ragmesh.dialog.v1.ListWorkspacesResponse
+	30, // 58: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:output_type -> ragmesh.dialog.v1.DeleteWorkspaceResponse
+	33, // 59: ragmesh.dialog.v1.KeyService.CreateKey:output_type -> ragmesh.dialog.v1.CreateKeyResponse
+	35, // 60: ragmesh.dialog.v1.KeyService.ListKeys:output_type -> ragmesh.dialog.v1.ListKeysResponse
+	37, // 61: ragmesh.dialog.v1.KeyService.RevokeKey:output_type -> ragmesh.dialog.v1.RevokeKeyResponse
+	49, // [49:62] is the sub-list for method output_type
+	36, // [36:49] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_dialog_v1_dialog_proto_init() }
@@ -2667,6 +2737,7 @@ func file_ragmesh_dialog_v1_dialog_proto_init() {
 		(*ChatResponse_Completed)(nil),
 		(*ChatResponse_Failed)(nil),
 		(*ChatResponse_Started)(nil),
+		(*ChatResponse_Restarted)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -2674,7 +2745,7 @@ func file_ragmesh_dialog_v1_dialog_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_dialog_v1_dialog_proto_rawDesc), len(file_ragmesh_dialog_v1_dialog_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   3,
 		},
