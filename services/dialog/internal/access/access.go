@@ -81,6 +81,8 @@ type Grant struct {
 	Subject    string
 	Role       identity.Role
 	Workspaces []string // empty means all
+	// Owner is whoever runs the installation: the holder of the bootstrap key, or anybody where nobody is asked.
+	Owner bool
 }
 
 func (g Grant) reaches(workspace string) bool {
@@ -136,13 +138,13 @@ func (g *Guard) Authenticate(ctx context.Context, c Call) (Grant, error) {
 		if err := g.checkLocal(c); err != nil {
 			return Grant{}, err
 		}
-		return Grant{Subject: "local", Role: identity.Admin}, nil
+		return Grant{Subject: "local", Role: identity.Admin, Owner: true}, nil
 	}
 	switch {
 	case token == "":
 		return Grant{}, fault.New(fault.Unauthenticated, fault.ReasonUnauthenticated, "this server wants an API key; send it as \"Authorization: Bearer rmk_...\"")
 	case g.bootstrap.set() && g.bootstrap.equal(hash(token)):
-		return Grant{Subject: "bootstrap", Role: identity.Admin}, nil
+		return Grant{Subject: "bootstrap", Role: identity.Admin, Owner: true}, nil
 	default:
 		return g.keys.Check(ctx, token)
 	}
@@ -173,6 +175,11 @@ func (g *Guard) Authorize(ctx context.Context, who Grant, procedure, workspace s
 	case installation:
 		if len(who.Workspaces) > 0 {
 			return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs a key for all workspaces")
+		}
+		p.Workspace = DefaultWorkspace
+	case everything:
+		if !who.Owner {
+			return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs the bootstrap key, auth.bootstrap_key of dialog's configuration")
 		}
 		p.Workspace = DefaultWorkspace
 	case anyWorkspace:

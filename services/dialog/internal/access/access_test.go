@@ -266,6 +266,9 @@ func TestAuthenticateConfigured(t *testing.T) {
 			if err != nil || !strings.HasPrefix(got.Subject, tc.subject) {
 				t.Errorf("got %+v, %v", got, err)
 			}
+			if want := tc.subject == "bootstrap"; got.Owner != want {
+				t.Errorf("%s is the owner: %v", got.Subject, got.Owner)
+			}
 		})
 	}
 }

@@ -9,6 +9,7 @@ const (
 	inWorkspace  scope = iota // the workspace its request names
 	anyWorkspace              // none in particular; whoever is in one may
 	installation              // all of it; needs a key for all workspaces
+	everything                // all there is, hashes of keys and every conversation; needs the bootstrap key
 	closed                    // not served at the edge
 )
 
@@ -30,6 +31,7 @@ func ruleOf(procedure string) (rule, bool) {
 		dialog     = "/ragmesh.dialog.v1.DialogService/"
 		workspaces = "/ragmesh.dialog.v1.WorkspaceService/"
 		keys       = "/ragmesh.dialog.v1.KeyService/"
+		operations = "/ragmesh.dialog.v1.OperationsService/"
 		retriever  = "/ragmesh.retriever.v1.RetrieverService/"
 		tools      = "/ragmesh.tools.v1.ToolsService/"
 		llm        = "/ragmesh.llm.v1.LLMService/"
@@ -47,6 +49,9 @@ func ruleOf(procedure string) (rule, bool) {
 
 	case keys + "CreateKey", keys + "ListKeys", keys + "RevokeKey":
 		return rule{identity.Admin, installation}, true
+
+	case operations + "Backup":
+		return rule{identity.Admin, everything}, true
 
 	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch":
 		return rule{identity.Viewer, inWorkspace}, true
