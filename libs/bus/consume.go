@@ -178,6 +178,11 @@ func (w *worker) session(ctx, work context.Context) error {
 	if err != nil {
 		return fmt.Errorf("ensure consumer %s: %w", c.Durable, err)
 	}
+	watch, unwatch := context.WithCancel(connected)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watchLag(watch, consumer) })
+	defer watching.Wait()
+	defer unwatch()
 	for worked := false; ; worked = true {
 		free, ok := w.acquire(ctx)
 		if !ok {

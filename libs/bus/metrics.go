@@ -12,6 +12,8 @@ type metrics struct {
 	publishes  *prometheus.HistogramVec
 	handled    *prometheus.HistogramVec
 	reconnects prometheus.Counter
+	pending    *prometheus.GaugeVec
+	lag        *prometheus.GaugeVec
 }
 
 // newMetrics makes the bus's metrics. Two connections of one name share them, as a test or a reload may have.
@@ -28,6 +30,12 @@ func newMetrics(service string, registry prometheus.Registerer, connected func()
 		reconnects: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: prefix + "reconnects_total", Help: "Times the connection to NATS came back.",
 		}),
+		pending: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: prefix + "consumer_pending_messages", Help: "Messages a consumer has not done yet, those under way included, by consumer.",
+		}, []string{"consumer"}),
+		lag: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: prefix + "consumer_lag_seconds", Help: "How long the oldest message that a consumer has not done has waited; 0 when there is none.",
+		}, []string{"consumer"}),
 	}
 	if registry == nil {
 		return m, nil
@@ -47,6 +55,12 @@ func newMetrics(service string, registry prometheus.Registerer, connected func()
 		return nil, err
 	}
 	if err := register(registry, &m.reconnects); err != nil {
+		return nil, err
+	}
+	if err := register(registry, &m.pending); err != nil {
+		return nil, err
+	}
+	if err := register(registry, &m.lag); err != nil {
 		return nil, err
 	}
 	if err := register(registry, &up); err != nil {

@@ -53,6 +53,9 @@ func (h *host) run(ctx context.Context) (err error) {
 	h.registry = telemetry.NewRegistry()
 	h.state = health.NewState(health.StateOptions{})
 	h.live = health.NewLiveness(nil)
+	if err := RegisterVitals(h.registry, h.state, h.live, h.service); err != nil {
+		return err
+	}
 	h.env = &Env{ConfigDir: h.configDir, KeysDir: h.keysDir(), Version: telemetry.Version, Live: h.live}
 
 	if err := h.loadKeys(); err != nil {
@@ -242,6 +245,9 @@ func (h *host) host(ctx context.Context) (err error) {
 		return err
 	}
 	h.state.Watch(h.hosted.Ready)
+	if err := RegisterRevision(h.env.Telemetry, func() string { return RevisionOf(h.hosted, h.revision) }); err != nil {
+		return err
+	}
 	o := rpc.MuxOptions{Telemetry: h.env.Telemetry, Verifier: h.env.Verifier}
 	if c, ok := h.hosted.(MuxConfigurer); ok {
 		c.ConfigureMux(&o)

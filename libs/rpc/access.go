@@ -26,9 +26,9 @@ var _ connect.Interceptor = (*access)(nil)
 func newAccess(t *telemetry.Telemetry) *access {
 	return &access{telemetry: t, seconds: register(t.Registry, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    t.Metric("rpc_duration_seconds"),
-		Help:    "Time from a call's start to its end, streams included, by procedure and code.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
-	}, []string{"procedure", "code"}))}
+		Help:    "Time from a call's start to its end, by procedure, type (unary or stream) and code.",
+		Buckets: telemetry.Seconds(),
+	}, []string{"procedure", "type", "code"}))}
 }
 
 // register adds a collector, or returns the one that is there: a service may have several muxes and clients.
@@ -92,7 +92,7 @@ func (a *access) record(ctx context.Context, spec connect.Spec, peer connect.Pee
 	if err != nil {
 		code = connect.CodeOf(err).String()
 	}
-	a.seconds.WithLabelValues(procedure, code).Observe(took.Seconds())
+	a.seconds.WithLabelValues(procedure, typeOf(spec), code).Observe(took.Seconds())
 
 	log := a.telemetry.Logger(identity.NewContext(ctx, who.principal))
 	event := log.WithLevel(levelOf(err)).Str("procedure", procedure).Str("code", code).Dur("took", took).Str("protocol", peer.Protocol)
@@ -104,6 +104,14 @@ func (a *access) record(ctx context.Context, spec connect.Spec, peer connect.Pee
 		event = event.Str("reason", fault.ReasonName(f.Reason)).AnErr("error", whole(err))
 	}
 	event.Msg("call")
+}
+
+// typeOf tells streams, which last as long as their answer, from calls that should be quick.
+func typeOf(spec connect.Spec) string {
+	if spec.StreamType == connect.StreamTypeUnary {
+		return "unary"
+	}
+	return "stream"
 }
 
 // levelOf: a caller who goes away is nobody's fault, and a bug is more than a warning.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -88,6 +89,9 @@ func New(ctx context.Context, o Options) (*Telemetry, error) {
 	about := resource.NewWithAttributes(semconv.SchemaURL,
 		semconv.ServiceNamespace("ragmesh"), semconv.ServiceName(o.Service), semconv.ServiceVersion(o.Version))
 
+	if err := t.registerBuild(); err != nil {
+		return nil, err
+	}
 	metrics, err := otelprom.New(otelprom.WithRegisterer(t.Registry), otelprom.WithoutScopeInfo(),
 		otelprom.WithTranslationStrategy(otlptranslator.UnderscoreEscapingWithSuffixes))
 	if err != nil {
@@ -124,6 +128,19 @@ func Nop(service string) *Telemetry {
 		Tracer: tracenoop.NewTracerProvider(), Meter: metricnoop.NewMeterProvider(),
 		Registry: prometheus.NewRegistry(), Propagator: propagation.TraceContext{},
 	}
+}
+
+// registerBuild says with a metric which build this is.
+func (t *Telemetry) registerBuild() error {
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: t.Metric("build_info"), Help: "1, with the build's version and the Go version it was made with.",
+		ConstLabels: prometheus.Labels{"version": t.Version, "goversion": runtime.Version()},
+	})
+	build.Set(1)
+	if err := t.Registry.Register(build); err != nil {
+		return fmt.Errorf("register metrics of %s: %w", t.Service, err)
+	}
+	return nil
 }
 
 // Shutdown sends what is queued, within ctx, and ends the background work.

@@ -91,6 +91,9 @@ func newWiring(o Options, host process.Config, log zerolog.Logger) (*wiring, err
 	for _, service := range identity.Services() {
 		w.pipes[service] = rpc.NewPipe()
 	}
+	if err := process.RegisterVitals(w.registry, w.state, w.live, identity.Services()...); err != nil {
+		return nil, err
+	}
 	w.group = lifecycle.New(lifecycle.Options{
 		Log: log, StopTimeout: host.Shutdown.Timeout, DrainDelay: host.Shutdown.Delay, OnDrain: w.state.Drain,
 		OnStarted: func() {
@@ -274,6 +277,9 @@ func (w *wiring) host(ctx context.Context, p *part) (err error) {
 		if p.live, err = p.follow(p.service, p.env.Telemetry, w.o.LookEvery); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
+	}
+	if err := process.RegisterRevision(p.env.Telemetry, func() string { return process.RevisionOf(p.service, p.revision) }); err != nil {
+		return err
 	}
 	o := rpc.MuxOptions{Telemetry: p.env.Telemetry, Verifier: w.verifier}
 	if c, ok := p.service.(process.MuxConfigurer); ok {
