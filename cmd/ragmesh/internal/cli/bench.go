@@ -17,7 +17,7 @@ import (
 
 func (a *app) bench() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure speed"}
-	c.AddCommand(a.benchTurn())
+	c.AddCommand(a.benchTurn(), a.benchLoad(), a.benchMock())
 	return c
 }
 
