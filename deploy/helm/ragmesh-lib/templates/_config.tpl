@@ -1,0 +1,90 @@
+{{- /*
+The service's configuration file: what follows from being in this cluster, with the value `config` laid over it. The keys are those of
+docs/config.md; the process refuses any other.
+*/}}
+{{- define "ragmesh.config" -}}
+{{- $root := . }}
+{{- $fact := include "ragmesh.fact" . | fromYaml }}
+{{- $secrets := "/var/run/secrets/ragmesh" }}
+{{- $nats := dict "url" (include "ragmesh.natsURL" .) "replicas" (include "ragmesh.nats" . | fromYaml).replicas }}
+{{- $auth := (include "ragmesh.nats" . | fromYaml).auth }}
+{{- if eq $auth "token" }}
+  {{- $_ := set $nats "token" (dict "file" (printf "%s/nats-token" $secrets)) }}
+{{- else if eq $auth "credentials" }}
+  {{- $_ := set $nats "credentials" (dict "file" (printf "%s/nats.creds" $secrets)) }}
+{{- end }}
+{{- $config := dict
+  "rpc" (dict "addr" "0.0.0.0:8080")
+  "admin" (dict "addr" "0.0.0.0:9090")
+  "identity" (dict "signing_key" (dict "file" (printf "%s/signing-key.pem" $secrets)) "jwks_file" (printf "%s/jwks.json" $secrets))
+  "nats" $nats
+  "log" (dict "format" "json")
+  "shutdown" (dict "timeout" (printf "%ds" (int .Values.shutdown.timeoutSeconds)))
+}}
+{{- if $fact.data }}
+  {{- $_ := set $config "data" "/data" }}
+{{- end }}
+{{- if eq .Chart.Name "dialog" }}
+  {{- $peers := dict }}
+  {{- range $service := index (include "ragmesh.callgraph" . | fromYaml) "dialog" }}
+    {{- $_ := set $peers ($service | replace "-" "_") (printf "http://%s:8080" (include "ragmesh.peerName" (dict "root" $root "service" $service))) }}
+  {{- end }}
+  {{- $_ := set $config "peers" $peers }}
+  {{- $_ := set $config "auth" (dict "bootstrap_key" (dict "file" (printf "%s/bootstrap-key" $secrets))) }}
+{{- end }}
+{{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
+{{- end }}
+
+{{- /* The NATS settings: the chart's, and where they are empty the global ones. */}}
+{{- define "ragmesh.nats" -}}
+{{- $global := .Values.global.nats | default dict }}
+{{- $own := .Values.nats }}
+url: {{ $own.url | default $global.url | default "" | quote }}
+replicas: {{ int ($own.replicas | default $global.replicas | default 1) }}
+auth: {{ $own.auth | default $global.auth | default "token" }}
+tokenSecret: {{ $own.tokenSecret | default $global.tokenSecret | default (printf "%s-nats" (include "ragmesh.instance" .)) }}
+credentialsSecret: {{ $own.credentialsSecret | default $global.credentialsSecret | default "" | quote }}
+{{- end }}
+
+{{- define "ragmesh.natsURL" -}}
+{{- (include "ragmesh.nats" . | fromYaml).url | default (printf "nats://%s-nats:4222" (include "ragmesh.instance" .)) }}
+{{- end }}
+
+{{- /* Name of the ConfigMap beside the configuration, or nothing when the service has none. */}}
+{{- define "ragmesh.folderConfigMap" -}}
+{{- with (include "ragmesh.fact" . | fromYaml).folder }}
+{{- $key := printf "%sConfigMap" .values }}
+{{- index $.Values $key | default (printf "%s-%s" (include "ragmesh.name" $) .values) }}
+{{- end }}
+{{- end }}
+
+{{- define "ragmesh.configMaps" }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "ragmesh.metadata" (dict "root" . "suffix" "") | nindent 2 }}
+data:
+  {{ .Chart.Name }}.yaml: |
+    {{- include "ragmesh.config" . | nindent 4 }}
+{{- with (include "ragmesh.fact" . | fromYaml).folder }}
+{{- if not (index $.Values (printf "%sConfigMap" .values)) }}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  {{- include "ragmesh.metadata" (dict "root" $ "suffix" (printf "-%s" .values)) | nindent 2 }}
+data:
+  {{- range $name, $content := index $.Values .values }}
+  {{ $name }}.yaml: |
+    {{- if kindIs "string" $content }}
+    {{- $content | nindent 4 }}
+    {{- else }}
+    {{- toYaml $content | nindent 4 }}
+    {{- end }}
+  {{- else }}
+  {}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,2 @@
+{{- define "ragmesh.networkPolicy" -}}
+{{- end }}
