@@ -23,7 +23,7 @@ MODULES = $(shell go work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p')
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: bin/ragmesh ## Build and start everything in one process; ARGS="--data DIR" and the like are passed on
@@ -38,6 +38,10 @@ build: bin/ragmesh ## Build the six binaries into bin/: ragmesh and one per serv
 .PHONY: bin/ragmesh
 bin/ragmesh:
 	@go build -ldflags '$(LDFLAGS)' -o $@ ./cmd/ragmesh
+
+.PHONY: images
+images: ## Make the six container images: archives in build/images, and in Docker where it runs; IMAGE_TAG, IMAGE_REGISTRY, IMAGE_ARCH
+	@VERSION=$(VERSION) bash deploy/images/build
 
 .PHONY: test
 test: ## Run every module's tests, end to end ones included; PKG=./libs/... TESTFLAGS=-run=X narrow it down

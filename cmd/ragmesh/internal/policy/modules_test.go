@@ -10,9 +10,11 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// toolsDir holds the modules of the development tools, generatorsDir the one with the code generators.
+// toolsDir holds the modules of the development tools, deployDir those that check and package what is deployed, generatorsDir the one
+// with the code generators.
 const (
 	toolsDir      = ".tools"
+	deployDir     = "deploy"
 	generatorsDir = ".tools/proto"
 )
 
@@ -65,7 +67,7 @@ func moduleRules() []rule {
 	}
 }
 
-func isTool(m *module) bool { return within(m.dir, toolsDir) }
+func isTool(m *module) bool { return within(m.dir, toolsDir) || within(m.dir, deployDir) }
 
 // ours returns the modules of the workspace, without the tools.
 func (ws *workspace) ours() []*module {
