@@ -120,6 +120,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 		r.turn.Session = a.newID()
 	}
 	history, earlier, err := r.load(ctx)
+	a.metrics.loaded(r, err)
 	switch {
 	case err != nil:
 		return err
@@ -189,7 +190,7 @@ func (r *run) answer(ctx context.Context, history []Turn) {
 	if !r.turn.Evidence.Sufficient {
 		w.write(abstention(&r.turn, found.searchFailed, found.failed()))
 		r.turn.Outcome, r.turn.Finish = Abstained, FinishAbstained
-		r.a.metrics.abstentions.WithLabelValues("evidence").Inc()
+		r.a.metrics.abstentions.WithLabelValues(byEvidence).Inc()
 		return
 	}
 	r.conclude(r.generate(ctx, w, history), w, sentences)
@@ -202,7 +203,7 @@ func (r *run) conclude(err error, w *writer, sentences []evidence.Sentence) {
 		t.Outcome = Answered
 		if t.Finish == FinishAbstained {
 			t.Outcome = Abstained
-			r.a.metrics.abstentions.WithLabelValues("model").Inc()
+			r.a.metrics.abstentions.WithLabelValues(byModel).Inc()
 		}
 		return
 	}
@@ -300,8 +301,10 @@ func (r *run) finish(ctx context.Context) {
 	t.CompletedAt = r.a.now()
 	t.bound()
 	_, span := r.a.tracer.Start(ctx, "turn.save")
+	begin := r.since()
 	stored, err := within(context.WithoutCancel(ctx), &r.a.calls, r.terms.cfg.Budget.Save+patience, func(ctx context.Context) (Stored, error) { return r.a.store.Save(ctx, *t) })
 	span.End()
+	r.a.metrics.stages.WithLabelValues("save", saveStatus(stored, err)).Observe((r.since() - begin).Seconds())
 	// What became of the record is not in the record: it is in the last event.
 	log := r.a.log(ctx)
 	switch {
@@ -311,7 +314,7 @@ func (r *run) finish(ctx context.Context) {
 	case stored == StoredSpooled:
 		r.degrade(Degradation{Stage: "save", Reason: "spooled", Message: "The turn is stored on this server and will be moved to the turns stream when that is back."})
 	}
-	r.a.metrics.turns.WithLabelValues(t.Outcome.String()).Inc()
+	r.a.metrics.turns.WithLabelValues(t.Outcome.String(), degradedLabel(len(t.Degradations) > 0)).Inc()
 	r.a.metrics.duration.Observe(r.since().Seconds())
 	log.Info().Str("turn", t.ID).Str("session", t.Session).Str("outcome", t.Outcome.String()).Int("degradations", len(t.Degradations)).
 		Int("sources", len(t.Sources)).Int("citations", len(t.Citations)).Dur("took", r.since()).Msg("turn ended")
@@ -321,6 +324,18 @@ func (r *run) finish(ctx context.Context) {
 		return
 	}
 	r.emit.send(Event{Completed: end})
+}
+
+// saveStatus is how saving shows among the stages: not on the record, which it is about, but in the metrics.
+func saveStatus(stored Stored, err error) string {
+	switch {
+	case err != nil:
+		return StatusFailed
+	case stored == StoredSpooled:
+		return StatusDegraded
+	default:
+		return StatusOK
+	}
 }
 
 // bound keeps the small parts within the record's bounds.

@@ -167,6 +167,7 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	ctx, st := r.stage(ctx, "generate", llmGateway,
 		map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language},
 		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", g.Model), attribute.String("gen_ai.conversation.id", r.turn.Session))
+	r.a.metrics.toModel.Observe(st.begin.Seconds())
 	err := r.stream(ctx, w, g)
 	if gen := t.Generation; gen != nil {
 		st.span.SetAttributes(attribute.String("gen_ai.provider.name", gen.Provider), attribute.String("gen_ai.response.model", gen.ProviderModel),

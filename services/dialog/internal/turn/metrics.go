@@ -4,12 +4,16 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 )
 
 type metrics struct {
 	turns        *prometheus.CounterVec
 	degradations *prometheus.CounterVec
 	stages       *prometheus.HistogramVec
+	toModel      prometheus.Histogram
 	firstToken   prometheus.Histogram
 	duration     prometheus.Histogram
 	citations    *prometheus.CounterVec
@@ -18,24 +22,64 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
-	seconds := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+	seconds := telemetry.Seconds()
 	m := &metrics{
-		turns:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_turns_total", Help: "Turns by how they ended."}, []string{"outcome"}),
+		turns:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_turns_total", Help: "Turns by how they ended, and whether a stage did less than its whole work."}, []string{"outcome", "degraded"}),
 		degradations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_degradations_total", Help: "Stages that did not do their whole work, by stage and reason."}, []string{"stage", "reason"}),
 		stages:       prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ragmesh_dialog_stage_duration_seconds", Help: "How long a stage of a turn took.", Buckets: seconds}, []string{"stage", "status"}),
+		toModel:      prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_time_to_model_seconds", Help: "From the question's arrival until the model is asked: what is added to the model's own time.", Buckets: seconds}),
 		firstToken:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_time_to_first_token_seconds", Help: "From the question's arrival to the first text of the answer.", Buckets: seconds}),
 		duration:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_turn_duration_seconds", Help: "How long a turn took, saving included.", Buckets: seconds}),
 		citations:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_citations_total", Help: "Citations by what their verification found."}, []string{"support"}),
 		abstentions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_abstentions_total", Help: "Turns without an answer in the sources, by who decided: evidence or model."}, []string{"by"}),
 		running:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "ragmesh_dialog_turns_running", Help: "Turns under way."}),
 	}
+	// A series that begins with its first event hides that event from rates; what alerts look at begins at 0.
+	for o := Answered; o <= Failed; o++ {
+		m.turns.WithLabelValues(o.String(), degradedLabel(false))
+		m.turns.WithLabelValues(o.String(), degradedLabel(true))
+	}
+	for _, c := range []citing.Support{citing.Supported, citing.Unsupported, citing.Unverified} {
+		m.citations.WithLabelValues(supportName(c))
+	}
+	for _, by := range []string{byEvidence, byModel} {
+		m.abstentions.WithLabelValues(by)
+	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.firstToken, m.duration, m.citations, m.abstentions, m.running} {
+	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.toModel, m.firstToken, m.duration, m.citations, m.abstentions, m.running} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register turn metrics: %w", err)
 		}
 	}
 	return m, nil
+}
+
+// Who decides that the sources hold no answer.
+const (
+	byEvidence = "evidence"
+	byModel    = "model"
+)
+
+func degradedLabel(degraded bool) string {
+	if degraded {
+		return "yes"
+	}
+	return "no"
+}
+
+// loaded counts the reading of the session and the claim of the request id, which come before the turn has a record.
+func (m *metrics) loaded(r *run, err error) {
+	if r.q.Session == "" && r.q.RequestID == "" {
+		return // nothing was read
+	}
+	status := StatusOK
+	switch {
+	case err != nil:
+		status = StatusFailed
+	case len(r.turn.Degradations) > 0:
+		status = StatusDegraded
+	}
+	m.stages.WithLabelValues("session", status).Observe(r.since().Seconds())
 }
