@@ -83,35 +83,25 @@ func (a *app) turn(ctx context.Context, c *client.Client, req *dialogv1.ChatRequ
 	})
 	defer watch.Stop()
 
-	stream, err := c.Dialog.Chat(ctx, req)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = stream.Close() }() // what matters has been received
 	answer := &answer{app: a}
-	for stream.Receive() {
+	err := c.Ask(ctx, req, client.Asking{}, func(event *dialogv1.ChatResponse) error {
 		watch.Reset(silence)
 		if a.json {
-			if err := a.out.message(stream.Msg()); err != nil {
-				return nil, err
+			if err := a.out.message(event); err != nil {
+				return err
 			}
 		}
-		if answer.event(stream.Msg()) {
-			break
-		}
-	}
+		answer.event(event)
+		return nil
+	})
 	if answer.done {
 		return answer.turn, answer.err
 	}
 	answer.newline()
-	switch err := context.Cause(ctx); {
-	case err != nil:
-		return nil, err
-	case stream.Err() != nil:
-		return nil, stream.Err()
-	default:
-		return nil, fault.New(fault.Unavailable, fault.ServiceUnavailable, "the connection broke before the answer was complete; ask again")
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
 	}
+	return nil, err
 }
 
 // answer is a turn as it comes.
@@ -123,13 +113,18 @@ type answer struct {
 	err  error
 }
 
-// event takes in one event and says whether it was the last.
-func (r *answer) event(event *dialogv1.ChatResponse) bool {
+// event takes in one event.
+func (r *answer) event(event *dialogv1.ChatResponse) {
 	switch e := event.GetEvent().(type) {
 	case *dialogv1.ChatResponse_Delta:
 		if text := clean(e.Delta.GetText()); text != "" && !r.app.json {
 			r.app.out.printf("%s", text)
 			r.open = !strings.HasSuffix(text, "\n")
+		}
+	case *dialogv1.ChatResponse_Restarted:
+		r.newline()
+		if !r.app.json {
+			r.app.out.printf("%s\n", r.app.out.style(yellow, "What was answering went away. The answer begins again:"))
 		}
 	case *dialogv1.ChatResponse_Completed:
 		r.newline()
@@ -142,7 +137,6 @@ func (r *answer) event(event *dialogv1.ChatResponse) bool {
 		r.done, r.turn = true, e.Failed.GetTurn()
 		r.err = failed(e.Failed)
 	}
-	return r.done
 }
 
 func (r *answer) newline() {

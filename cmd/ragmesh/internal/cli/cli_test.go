@@ -41,6 +41,8 @@ func TestOutput(t *testing.T) {
 		"ask-stdin":       {stdin: "  And a replacement?\n", args: []string{"ask", "-"}},
 		"ask-json":        {args: []string{"ask", "--json", "fees?"}},
 		"ask-failed":      {args: []string{"ask", "fail"}, code: 1},
+		"ask-again":       {args: []string{"ask", "again"}},
+		"ask-again-json":  {args: []string{"ask", "again", "--json"}},
 		"ask-cut":         {args: []string{"ask", "cut"}, code: 1},
 		"chat":            {stdin: "fees?\n\n/sources\n/new\n/sources\n/help\nand then?\n/quit\nnot asked\n", args: []string{"chat"}},
 		"chat-failed":     {stdin: "fail\nfees?\n", args: []string{"chat"}, code: 1},

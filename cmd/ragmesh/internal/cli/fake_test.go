@@ -176,6 +176,10 @@ func (e *edge) Chat(_ context.Context, req *dialogv1.ChatRequest, stream *connec
 		return send(begin, delta("A repl"), &dialogv1.ChatResponse{Event: &dialogv1.ChatResponse_Failed{Failed: &dialogv1.ChatFailed{
 			Reason: "SERVICE_UNAVAILABLE", Message: "no service answers; try again",
 		}}})
+	case strings.Contains(req.GetQuestion(), "again"):
+		return send(begin, delta("A repl"), &dialogv1.ChatResponse{Event: &dialogv1.ChatResponse_Restarted{Restarted: &dialogv1.ChatRestarted{Reason: "SERVICE_UNAVAILABLE"}}},
+			delta("A replacement card costs 5 EUR."),
+			&dialogv1.ChatResponse{Event: &dialogv1.ChatResponse_Completed{Completed: &dialogv1.ChatCompleted{Turn: turn(req.GetQuestion()), Stored: dialogv1.Stored_STORED_STREAM}}})
 	case strings.Contains(req.GetQuestion(), "cut"):
 		return send(begin, delta("A repl")) // and no last event
 	default:

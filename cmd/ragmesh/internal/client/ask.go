@@ -17,6 +17,8 @@ const (
 	maxPause   = time.Second
 	// answered bounds how long a question may be under way elsewhere: a turn's longest, and time to write it.
 	answered = 75 * time.Second
+	// maxBreaks is how often an answer may break off. One that breaks every time breaks for a reason.
+	maxBreaks = 4
 )
 
 // Asking is how a question is asked.
@@ -41,14 +43,16 @@ func (c *Client) Ask(ctx context.Context, req *dialogv1.ChatRequest, o Asking, e
 	pause := firstPause
 	begun := time.Now()
 	alone := begun // since when nobody has taken the question
+	breaks := 0
 	for {
 		heard, said, err := c.try(ctx, req, each)
-		if heard {
+		if heard && err != nil {
 			alone, pause = time.Now(), firstPause
+			breaks++
 		}
-		wait := pause/2 + mathrand.N(pause)
+		wait := pause/2 + mathrand.N(pause) //nolint:gosec // so that not all come back at once
 		switch {
-		case err == nil, ctx.Err() != nil:
+		case err == nil, ctx.Err() != nil, breaks > maxBreaks:
 			return err
 		case fault.ReasonOf(err) == fault.RequestInProgress && time.Since(begun) < answered:
 			alone = time.Now()
