@@ -46,6 +46,8 @@ type Options struct {
 	Credentials string
 	// Replicas is how many copies streams, buckets and object stores have. 0 means 1; a cluster of three wants 3.
 	Replicas int
+	// Passive leaves streams and buckets as they are: for commands that look at somebody's NATS, or fill it.
+	Passive bool
 	// Log receives connection changes and messages given up on.
 	Log zerolog.Logger
 	// Registry receives the metrics; nil for none.
@@ -56,6 +58,7 @@ type Options struct {
 type Bus struct {
 	name     string
 	replicas int
+	passive  bool
 	log      zerolog.Logger
 	conn     *nats.Conn
 	js       jetstream.JetStream
@@ -90,6 +93,7 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b := &Bus{
 		name:     o.Name,
 		replicas: max(o.Replicas, 1),
+		passive:  o.Passive,
 		log:      o.Log.With().Str("component", "bus").Logger(),
 		trace:    propagation.TraceContext{},
 		changed:  make(chan struct{}, 1),
@@ -159,6 +163,10 @@ func Connect(ctx context.Context, o Options) (*Bus, error) {
 	b.conn, b.js = conn, js
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	b.stop = stop
+	if b.passive {
+		close(b.done)
+		return b, nil
+	}
 	go b.keepTopology(keep)
 	return b, nil
 }

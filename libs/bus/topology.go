@@ -34,6 +34,8 @@ const (
 	Documents = "RAGMESH_DOCUMENTS"
 	// Uploads maps <workspace>.<upload> to an upload that is under way.
 	Uploads = "RAGMESH_UPLOADS"
+	// Holds says that a backup reads what must not go away meanwhile; see [Bus.Hold].
+	Holds = "RAGMESH_HOLDS"
 
 	// Originals holds the documents' bytes as they were uploaded.
 	Originals = "RAGMESH_ORIGINALS"
@@ -132,6 +134,8 @@ func bucketConfigs(replicas int) []jetstream.KeyValueConfig {
 		bucket(Documents, 256*kib, 0),
 		// Uploads nobody commits vanish after a day.
 		bucket(Uploads, 256*kib, day),
+		// A hold whose backup has died ends by itself.
+		bucket(Holds, kib, holdFor),
 	}
 }
 
@@ -159,6 +163,9 @@ func (b *Bus) EnsureTopology(ctx context.Context) error {
 }
 
 func (b *Bus) ensureTopology(ctx context.Context) error {
+	if err := b.notRestoring(ctx); err != nil {
+		return err
+	}
 	for _, cfg := range streamConfigs(b.replicas) {
 		if err := b.ensureStream(ctx, cfg); err != nil {
 			return wrap(ctx, err, "ensure stream "+cfg.Name)
