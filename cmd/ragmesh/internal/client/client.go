@@ -68,6 +68,10 @@ func New(o Options) (*Client, error) {
 	}
 	h := &http.Client{Transport: &headers{next: transport, key: o.APIKey, agent: o.UserAgent}, CheckRedirect: refuseRedirect}
 	options := []connect.ClientOption{connect.WithInterceptors(&presenter{server: server}), connect.WithReadMaxBytes(maxResponseBytes)}
+	if local(u.Hostname()) {
+		// On one machine, bytes cost nothing and compressing them does.
+		options = append(options, connect.WithAcceptCompression("gzip", nil, nil))
+	}
 	return &Client{
 		Dialog:     dialogv1connect.NewDialogServiceClient(h, server, options...),
 		Workspaces: dialogv1connect.NewWorkspaceServiceClient(h, server, options...),
@@ -76,6 +80,12 @@ func New(o Options) (*Client, error) {
 		Eval:       evalv1connect.NewEvalServiceClient(h, server, options...),
 		transport:  transport,
 	}, nil
+}
+
+// local reports whether a host is this machine.
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Close ends idle connections.
