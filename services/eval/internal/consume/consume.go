@@ -64,6 +64,10 @@ const (
 	turnDeliveries = 500
 	spanDeliveries = 10
 	maxRetry       = time.Minute
+	// turnsAtOnce and spansAtOnce are how many messages are being stored at the same time: the store takes those that come
+	// together in one transaction.
+	turnsAtOnce = 64
+	spansAtOnce = 16
 	// lease is how long a message stays with a process that has died. Storing one takes milliseconds, and twice does no harm.
 	lease = 5 * time.Second
 )
@@ -77,8 +81,8 @@ type part struct {
 func (c *Consumer) parts() []part {
 	backoff := []time.Duration{time.Second, 5 * time.Second, 15 * time.Second, maxRetry}
 	parts := []part{
-		{bus.Consumer{Stream: bus.Turns, Durable: "eval-turns", Subject: "ragmesh.turn.v1.>", MaxDeliver: turnDeliveries}, c.turn},
-		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries}, c.spans},
+		{bus.Consumer{Stream: bus.Turns, Durable: "eval-turns", Subject: "ragmesh.turn.v1.>", MaxDeliver: turnDeliveries, MaxInFlight: turnsAtOnce}, c.turn},
+		{bus.Consumer{Stream: bus.SpanStream, Durable: "eval-spans", Subject: "ragmesh.span.v1.>", MaxDeliver: spanDeliveries, MaxInFlight: spansAtOnce}, c.spans},
 		{bus.Consumer{Stream: bus.Events, Durable: "eval-deletions", Subject: bus.EventSubject("audit", "*"), MaxDeliver: turnDeliveries}, c.audit},
 	}
 	for i := range parts {

@@ -2,50 +2,45 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 )
 
-// AddSpans stores spans in one transaction; those that are there already stay as they are. It returns how many are new.
+const insertSpan = `
+	INSERT INTO spans (trace_id, span_id, parent_id, workspace, service, name, started_ns, duration_ns, status, error, attributes)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+
+// AddSpans stores spans, all or none; those that are there already stay as they are. It returns how many are new.
 func (s *Store) AddSpans(ctx context.Context, spans []Span) (int, error) {
 	if len(spans) == 0 {
 		return 0, nil
 	}
-	var added int64
-	err := s.update(ctx, func(tx *sql.Tx) (err error) {
-		insert, err := tx.PrepareContext(ctx, `
-			INSERT INTO spans (trace_id, span_id, parent_id, workspace, service, name, started_ns, duration_ns, status, error, attributes)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	attributes := make([]string, len(spans))
+	for i, sp := range spans {
+		encoded, err := json.Marshal(sp.Attributes)
 		if err != nil {
-			return err
+			return 0, fmt.Errorf("encode attributes of span %s: %w", sp.ID, err)
 		}
-		defer func() { err = errors.Join(err, insert.Close()) }()
-		for _, sp := range spans {
-			attributes, err := json.Marshal(sp.Attributes)
+		attributes[i] = string(encoded)
+	}
+	added, err := s.group.add(ctx, func(ctx context.Context, tx statements) (added int64, err error) {
+		for i, sp := range spans {
+			result, err := tx.span.ExecContext(ctx, sp.TraceID, sp.ID, sp.Parent, sp.Workspace, sp.Service, sp.Name,
+				sp.Started.UnixNano(), int64(sp.Duration), sp.Status, sp.Error, attributes[i])
 			if err != nil {
-				return err
-			}
-			result, err := insert.ExecContext(ctx, sp.TraceID, sp.ID, sp.Parent, sp.Workspace, sp.Service, sp.Name,
-				sp.Started.UnixNano(), int64(sp.Duration), sp.Status, sp.Error, string(attributes))
-			if err != nil {
-				return err
+				return 0, err
 			}
 			n, err := result.RowsAffected()
 			if err != nil {
-				return err
+				return 0, err
 			}
 			added += n
 		}
-		return nil
+		return added, nil
 	})
 	if err != nil {
 		return 0, fmt.Errorf("add spans: %w", err)
-	}
-	if added > 0 {
-		s.notify()
 	}
 	return int(added), nil
 }

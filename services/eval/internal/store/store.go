@@ -63,6 +63,7 @@ type Span struct {
 type Store struct {
 	write *sql.DB
 	read  *sql.DB
+	group *group
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -116,6 +117,9 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if s.read, err = connect(path, readers, "_pragma=query_only(ON)"); err != nil {
 		return nil, errors.Join(err, s.write.Close())
 	}
+	if s.group, err = newGroup(ctx, s.write, s.notify); err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), s.read.Close(), s.write.Close())
+	}
 	return s, nil
 }
 
@@ -133,7 +137,7 @@ func connect(path string, connections int, options ...string) (*sql.DB, error) {
 
 // Close releases the store's files.
 func (s *Store) Close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+	return errors.Join(s.group.close(), s.read.Close(), s.write.Close())
 }
 
 // Ping goes through the writer, so that it answers only when writes can go on.
@@ -160,7 +164,7 @@ func (s *Store) notify() {
 	s.changed = make(chan struct{})
 }
 
-// update runs f in a transaction of the one writer.
+// update runs f in a transaction of its own of the one writer.
 func (s *Store) update(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {

@@ -9,33 +9,30 @@ import (
 	"time"
 )
 
+const insertTurn = `
+	INSERT INTO turns (workspace, turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record)
+	SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+	WHERE NOT EXISTS (
+		SELECT 1 FROM deletions WHERE workspace = ?1 AND session_id IN ('', ?3) AND deleted_ns > ?8)
+	ON CONFLICT DO NOTHING`
+
 // AddTurn stores a turn, unless it is there already or its session or workspace was deleted meanwhile. It says whether
-// it was stored.
+// it was stored. Turns and spans that are added at the same time share a transaction.
 func (s *Store) AddTurn(ctx context.Context, t Turn) (bool, error) {
 	degraded, err := json.Marshal(t.Degraded)
 	if err != nil {
 		return false, fmt.Errorf("encode degraded stages: %w", err)
 	}
-	var added int64
-	err = s.update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, `
-			INSERT INTO turns (workspace, turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record)
-			SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
-			WHERE NOT EXISTS (
-				SELECT 1 FROM deletions WHERE workspace = ?1 AND session_id IN ('', ?3) AND deleted_ns > ?8)
-			ON CONFLICT DO NOTHING`,
-			t.Workspace, t.ID, t.Session, t.TraceID, t.Question, t.Outcome, string(degraded), t.Started.UnixNano(), int64(t.Duration), t.Record)
+	added, err := s.group.add(ctx, func(ctx context.Context, tx statements) (int64, error) {
+		result, err := tx.turn.ExecContext(ctx, t.Workspace, t.ID, t.Session, t.TraceID, t.Question, t.Outcome, string(degraded),
+			t.Started.UnixNano(), int64(t.Duration), t.Record)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		added, err = result.RowsAffected()
-		return err
+		return result.RowsAffected()
 	})
 	if err != nil {
 		return false, fmt.Errorf("add turn %s: %w", t.ID, err)
-	}
-	if added > 0 {
-		s.notify()
 	}
 	return added > 0, nil
 }
