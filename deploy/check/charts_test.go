@@ -5,6 +5,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/deploy/check/lint"
 	"github.com/ragmesh/ragmesh/deploy/check/render"
+	"github.com/ragmesh/ragmesh/deploy/check/schema"
 )
 
 // each runs a test for every chart with every values set.
@@ -23,6 +24,17 @@ func TestChartsBreakNoRule(t *testing.T) {
 	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
 		for _, finding := range lint.Run(objects, lint.Rules()...) {
 			t.Error(finding)
+		}
+	})
+}
+
+func TestChartsAreWhatTheirAPIsTake(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
+		for _, o := range objects {
+			for _, err := range schema.Check(o) {
+				t.Errorf("%s: %v", o.ID(), err)
+			}
 		}
 	})
 }
