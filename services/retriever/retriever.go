@@ -87,6 +87,9 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 			Catalog: documents, Store: chunks, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
 			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: m, Clock: deps.Clock,
 		})
+	if err := m.CensusOf(documents.Census, ingester.Missing, deps.Clock); err != nil {
+		return nil, errors.Join(err, chunks.Close())
+	}
 	s := &Service{
 		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
 		searching: search.Deps{Store: chunks, Manifest: documents, Observer: m}, configDir: deps.ConfigDir,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
@@ -211,6 +212,34 @@ func (c *Catalog) Select(condition func(document.Document) bool) []document.Docu
 		for _, e := range w.documents {
 			if e.ID != "" && condition(e.Document) {
 				out = append(out, e.Document)
+			}
+		}
+	}
+	return out
+}
+
+// Census says how the documents of all workspaces are.
+type Census struct {
+	// States counts those in each state.
+	States map[document.State]int
+	// Oldest is when the version that has waited longest to be taken in was committed; zero when none waits.
+	Oldest time.Time
+}
+
+// Census counts the documents that people may see.
+func (c *Catalog) Census() Census {
+	out := Census{States: map[document.State]int{}}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for _, w := range c.workspaces {
+		for _, e := range w.documents {
+			if !e.there() {
+				continue
+			}
+			out.States[e.State]++
+			// A version's sequence is the time of its commit, in microseconds.
+			if at := time.UnixMicro(int64(e.Newest.Sequence)); (e.State == document.Queued || e.State == document.Processing) && (out.Oldest.IsZero() || at.Before(out.Oldest)) {
+				out.Oldest = at
 			}
 		}
 	}

@@ -3,6 +3,7 @@ package catalog_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -158,4 +159,24 @@ func TestWatchTellsTheLatestOnce(t *testing.T) {
 	next(catalog.Event{Document: doc("3")})
 	r.tell(catalog.Change{Document: document.Document{ID: "d", Workspace: "w"}, Revision: 4, Deleted: true})
 	next(catalog.Event{Document: document.Document{ID: "d"}, Deleted: true})
+}
+
+func TestCensusCountsWhatPeopleMaySee(t *testing.T) {
+	t.Parallel()
+	c, r := open(t, true)
+	at := func(id string, state document.State, sequence uint64, deleting bool) catalog.Change {
+		return catalog.Change{Document: document.Document{ID: id, Workspace: "w", State: state, Newest: document.Version{Sequence: sequence}, Deleting: deleting}, Revision: 1}
+	}
+	for _, change := range []catalog.Change{
+		at("a", document.Queued, 3_000_000, false), at("b", document.Processing, 2_000_000, false), at("c", document.Ready, 1_000_000, false),
+		at("d", document.Queued, 1, true), {Document: document.Document{ID: "e", Workspace: "w"}, Revision: 1, Deleted: true},
+	} {
+		r.tell(change)
+	}
+	want := catalog.Census{
+		States: map[document.State]int{document.Queued: 1, document.Processing: 1, document.Ready: 1}, Oldest: time.Unix(2, 0),
+	}
+	if diff := cmp.Diff(want, c.Census()); diff != "" {
+		t.Errorf("census (-want +got):\n%s", diff)
+	}
 }

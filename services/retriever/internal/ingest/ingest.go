@@ -120,6 +120,8 @@ type Deps struct {
 type Observer interface {
 	// Ended is called for every job: outcome is ready, failed, retry or superseded.
 	Ended(ctx context.Context, j Job, outcome string, took time.Duration, err error)
+	// Stage is called when a job leaves a stage, be it for the next one or because it ended there.
+	Stage(stage document.Stage, took time.Duration)
 	// Warn is called for work that failed and will be done later.
 	Warn(ctx context.Context, what string, err error)
 }
@@ -139,7 +141,7 @@ type Ingester struct {
 
 // New returns an ingester. Run makes it work on jobs.
 func New(c Config, d Deps) *Ingester {
-	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock}, desk: desk{seats: map[string]*seat{}}, alone: make(chan struct{}, 1), recheck: make(chan struct{}, 1)}
+	return &Ingester{config: c, deps: d, memory: newMemory(c.MaxMemory), stages: stages{running: map[*stage]struct{}{}, clock: d.Clock, left: d.Observer.Stage}, desk: desk{seats: map[string]*seat{}}, alone: make(chan struct{}, 1), recheck: make(chan struct{}, 1)}
 }
 
 // blobName names a part of an original, from 1.

@@ -592,4 +592,6 @@ func (o observer) Ended(_ context.Context, _ ingest.Job, outcome string, _ time.
 	o.outcomes = append(o.outcomes, outcome)
 }
 
+func (o observer) Stage(document.Stage, time.Duration) {}
+
 func (o observer) Warn(_ context.Context, what string, err error) { o.Logf("%s: %v", what, err) }

@@ -158,6 +158,7 @@ type stages struct {
 	mu      sync.Mutex
 	running map[*stage]struct{}
 	clock   func() time.Time
+	left    func(stage document.Stage, took time.Duration)
 }
 
 type stage struct {
@@ -186,10 +187,15 @@ func (s *stages) begin() *stage {
 func (s *stages) enter(at *stage, next document.Stage) {
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	at.at, at.since = next, s.clock()
+	now := s.clock()
+	s.left(at.at, now.Sub(at.since))
+	at.at, at.since = next, now
 }
 
 func (s *stages) end(at *stage) {
+	at.mu.Lock()
+	s.left(at.at, s.clock().Sub(at.since))
+	at.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.running, at)

@@ -3,6 +3,8 @@ package ingest
 import (
 	"testing"
 	"time"
+
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 )
 
 // A worker that is stuck in its own work shows within a minute, a large document has more time, and one that waits for
@@ -10,7 +12,7 @@ import (
 func TestStuckWorkersShow(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
-	s := &stages{running: map[*stage]struct{}{}, clock: func() time.Time { return now }}
+	s := &stages{running: map[*stage]struct{}{}, clock: func() time.Time { return now }, left: func(document.Stage, time.Duration) {}}
 	small, large, waiting := s.begin(), s.begin(), s.begin()
 	done := s.work(small, 1<<10)
 	doneLarge := s.work(large, 20<<20)

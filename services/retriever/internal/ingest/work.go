@@ -33,10 +33,13 @@ const (
 // errSuperseded ends a job that a newer version, or a deletion, has made needless.
 var errSuperseded = errors.New("superseded")
 
+// OutcomeFailed is the outcome of a job whose document could not be taken in, for good.
+const OutcomeFailed = "failed"
+
 // Outcomes of a job.
 const (
 	outcomeReady      = "ready"
-	outcomeFailed     = "failed"
+	outcomeFailed     = OutcomeFailed
 	outcomeRetry      = "retry"
 	outcomeSuperseded = "superseded"
 )

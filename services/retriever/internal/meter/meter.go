@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
 )
@@ -19,6 +20,9 @@ import (
 type Meter struct {
 	telemetry  *telemetry.Telemetry
 	jobs       *prometheus.HistogramVec
+	stages     *prometheus.HistogramVec
+	failures   *prometheus.CounterVec
+	searches   *prometheus.HistogramVec
 	candidates prometheus.Histogram
 	degraded   *prometheus.CounterVec
 }
@@ -36,6 +40,17 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 			Name: t.Metric("ingest_duration_seconds"), Help: "Time a job took, by outcome: ready, failed, retry or superseded.",
 			Buckets: []float64{.005, .02, .05, .1, .5, 1, 5, 30, 120, 600},
 		}, []string{"outcome"}),
+		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("ingest_stage_duration_seconds"), Help: "Time a job was in a stage: stored (until it begins), parse, chunk, embed or index.",
+			Buckets: []float64{.001, .005, .02, .05, .1, .5, 1, 5, 30, 120, 600},
+		}, []string{"stage"}),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("ingest_failures_total"), Help: "Documents that could not be taken in, by reason.",
+		}, []string{"reason"}),
+		searches: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("search_duration_seconds"), Help: "Time a search took, by outcome: found, empty (nothing matches), degraded (something was left out) or failed.",
+			Buckets: telemetry.Seconds(),
+		}, []string{"outcome"}),
 		candidates: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: t.Metric("search_candidates_count"), Help: "Candidates a search scored.",
 			Buckets: []float64{0, 1, 5, 10, 25, 50, 100, 250, 1000},
@@ -44,7 +59,11 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 			Name: t.Metric("search_degraded_total"), Help: "Searches that left something out, by reason.",
 		}, []string{"reason"}),
 	}
-	for _, c := range []prometheus.Collector{m.jobs, m.candidates, m.degraded} {
+	// A series that begins with its first event hides that event from rates.
+	for _, outcome := range []string{found, empty, degraded, failed} {
+		m.searches.WithLabelValues(outcome)
+	}
+	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded} {
 		if err := t.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -55,6 +74,9 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 // Ended counts and logs a job.
 func (m *Meter) Ended(ctx context.Context, j ingest.Job, outcome string, took time.Duration, err error) {
 	m.jobs.WithLabelValues(outcome).Observe(took.Seconds())
+	if outcome == ingest.OutcomeFailed {
+		m.failures.WithLabelValues(fault.ReasonName(fault.ReasonOf(err))).Inc()
+	}
 	log := m.telemetry.Logger(ctx)
 	level := zerolog.DebugLevel
 	if err != nil {
@@ -73,8 +95,36 @@ func (m *Meter) Warn(ctx context.Context, what string, err error) {
 	log.Warn().Err(err).Msg(what)
 }
 
-// Searched counts a search.
-func (m *Meter) Searched(_ context.Context, r search.Result) {
+// Stage measures a stage of a job.
+func (m *Meter) Stage(stage document.Stage, took time.Duration) {
+	m.stages.WithLabelValues(string(stage)).Observe(took.Seconds())
+}
+
+// How a search ended.
+const (
+	found    = "found"
+	empty    = "empty"
+	degraded = "degraded"
+	failed   = "failed"
+)
+
+// Searched measures a search. One whose caller went away, or that names a strategy that is not there, is none.
+func (m *Meter) Searched(_ context.Context, r search.Result, took time.Duration, err error) {
+	outcome := found
+	switch kind := fault.KindOf(err); {
+	case err != nil && (kind == fault.Canceled || kind == fault.NotFound || kind == fault.Unimplemented):
+		return
+	case err != nil:
+		outcome = failed
+	case len(r.Degradations) > 0:
+		outcome = degraded
+	case len(r.Passages) == 0:
+		outcome = empty
+	}
+	m.searches.WithLabelValues(outcome).Observe(took.Seconds())
+	if err != nil {
+		return
+	}
 	m.candidates.Observe(float64(r.Candidates))
 	for _, d := range r.Degradations {
 		m.degraded.WithLabelValues(d.Reason).Inc()

@@ -171,7 +171,7 @@ func (a allLive) Live(string) (store.Manifest, uint64) {
 
 type nobody struct{}
 
-func (nobody) Searched(context.Context, search.Result) {}
+func (nobody) Searched(context.Context, search.Result, time.Duration, error) {}
 
 // indexed puts pages into a fresh index.
 func indexed(t *testing.T, pages []page) *search.Searcher {

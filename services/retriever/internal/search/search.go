@@ -30,9 +30,9 @@ type Manifest interface {
 	Live(workspace string) (live store.Manifest, sequence uint64)
 }
 
-// Observer is told of every search that gave a result.
+// Observer is told of every search; r is what it gave when err is nil.
 type Observer interface {
-	Searched(ctx context.Context, r Result)
+	Searched(ctx context.Context, r Result, took time.Duration, err error)
 }
 
 // Config is what can be chosen about search.
@@ -97,10 +97,9 @@ type Result struct {
 
 // Search returns the best passages. It answers before ctx's deadline with what it has by then.
 func (s *Searcher) Search(ctx context.Context, r Request) (Result, error) {
+	began := time.Now()
 	result, err := s.search(ctx, r)
-	if err == nil {
-		s.observer.Searched(ctx, result)
-	}
+	s.observer.Searched(ctx, result, time.Since(began), err)
 	return result, err
 }
 
