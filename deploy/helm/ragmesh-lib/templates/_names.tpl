@@ -51,9 +51,9 @@ annotations:
 
 {{- /* Reference of an image: (dict "root" . "image" .Values.image). */}}
 {{- define "ragmesh.image" -}}
-{{- $global := .root.Values.global.image | default dict }}
-{{- $registry := .image.registry | default $global.registry }}
-{{- $name := ternary (printf "%s/%s" $registry .image.repository) .image.repository (not (empty $registry)) }}
+{{- $global := .root.Values.global.image | default dict -}}
+{{- $registry := .image.registry | default $global.registry -}}
+{{- $name := ternary (printf "%s/%s" $registry .image.repository) .image.repository (not (empty $registry)) -}}
 {{- if .image.digest -}}
 {{ $name }}@{{ .image.digest }}
 {{- else -}}
@@ -62,12 +62,12 @@ annotations:
 {{- end }}
 
 {{- define "ragmesh.imagePullPolicy" -}}
-{{- $global := .root.Values.global.image | default dict }}
+{{- $global := .root.Values.global.image | default dict -}}
 {{- .image.pullPolicy | default $global.pullPolicy | default "IfNotPresent" }}
 {{- end }}
 
 {{- define "ragmesh.imagePullSecrets" -}}
-{{- with (.Values.global.image | default dict).pullSecrets }}
+{{- with (.Values.global.image | default dict).pullSecrets -}}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . }}

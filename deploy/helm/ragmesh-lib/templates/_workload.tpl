@@ -105,11 +105,13 @@ capabilities:
 {{- end }}
 
 {{- define "ragmesh.podSpec" -}}
-{{- $fact := include "ragmesh.fact" . | fromYaml }}
+{{- $fact := include "ragmesh.fact" . | fromYaml -}}
 serviceAccountName: {{ include "ragmesh.name" . }}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- include "ragmesh.imagePullSecrets" . }}
+{{- with include "ragmesh.imagePullSecrets" . }}
+{{ . }}
+{{- end }}
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
@@ -175,7 +177,9 @@ containers:
       {{- end }}
 volumes:
   {{- include "ragmesh.volumes" . | nindent 2 }}
-{{- include "ragmesh.scheduling" . }}
+{{- with include "ragmesh.scheduling" . | trim }}
+{{ . }}
+{{- end }}
 {{- end }}
 
 {{- define "ragmesh.env" -}}
@@ -195,14 +199,14 @@ volumes:
 
 {{- /* The share of the memory limit at which Go collects harder instead of growing; the rest is for what it does not count. */}}
 {{- define "ragmesh.goMemLimit" -}}
-{{- $memory := .Values.resources.memory }}
-{{- $mebibytes := ternary (mul 1024 (trimSuffix "Gi" $memory | int)) (trimSuffix "Mi" $memory | int) (hasSuffix "Gi" $memory) }}
+{{- $memory := .Values.resources.memory -}}
+{{- $mebibytes := ternary (mul 1024 (trimSuffix "Gi" $memory | int)) (trimSuffix "Mi" $memory | int) (hasSuffix "Gi" $memory) -}}
 {{- div (mul $mebibytes 85) 100 }}MiB
 {{- end }}
 
 {{- define "ragmesh.resources" -}}
-{{- $r := .Values.resources }}
-{{- $limit := ternary $r.cpu $r.cpuLimit (eq (.Values.qosClass | default "Burstable") "Guaranteed") }}
+{{- $r := .Values.resources -}}
+{{- $limit := ternary $r.cpu $r.cpuLimit (eq (.Values.qosClass | default "Burstable") "Guaranteed") -}}
 requests:
   {{- with $r.cpu }}
   cpu: {{ . }}
@@ -216,9 +220,9 @@ limits:
 {{- end }}
 
 {{- define "ragmesh.volumes" -}}
-{{- $fact := include "ragmesh.fact" . | fromYaml }}
-{{- $nats := include "ragmesh.nats" . | fromYaml }}
-{{- $instance := include "ragmesh.instance" . }}
+{{- $fact := include "ragmesh.fact" . | fromYaml -}}
+{{- $nats := include "ragmesh.nats" . | fromYaml -}}
+{{- $instance := include "ragmesh.instance" . -}}
 - name: config
   configMap:
     name: {{ include "ragmesh.name" . }}
@@ -269,9 +273,9 @@ limits:
 {{- end }}
 
 {{- define "ragmesh.scheduling" -}}
-{{- $labels := include "ragmesh.selectorLabels" . }}
-{{- $hash := ternary "controller-revision-hash" "pod-template-hash" (eq (include "ragmesh.fact" . | fromYaml).workload "StatefulSet") }}
-{{- $spread := list (list "kubernetes.io/hostname" .Values.spread.hosts) (list "topology.kubernetes.io/zone" .Values.spread.zones) }}
+{{- $labels := include "ragmesh.selectorLabels" . -}}
+{{- $hash := ternary "controller-revision-hash" "pod-template-hash" (eq (include "ragmesh.fact" . | fromYaml).workload "StatefulSet") -}}
+{{- $spread := list (list "kubernetes.io/hostname" .Values.spread.hosts) (list "topology.kubernetes.io/zone" .Values.spread.zones) -}}
 {{- if or .Values.spread.hosts .Values.spread.zones }}
 topologySpreadConstraints:
   {{- range $spread }}
