@@ -55,7 +55,7 @@ balancer.linkerd.io/failure-accrual-consecutive-max-penalty: {{ .maxPenalty | de
 {{- end }}
 {{- end }}
 
-{{- /* Service accounts that may call this service, as YAML: the call graph's callers, in the order of names, and what the values add. */}}
+{{- /* Service accounts that may call this service, as YAML: the call graph's callers, in the order of names, what `helm test` runs as, and what the values add. */}}
 {{- define "ragmesh.linkerd.callers" -}}
 {{- $root := . }}
 {{- $callers := list }}
@@ -63,6 +63,9 @@ balancer.linkerd.io/failure-accrual-consecutive-max-penalty: {{ .maxPenalty | de
   {{- if has $root.Chart.Name $callees }}
     {{- $callers = append $callers (dict "name" (include "ragmesh.peerName" (dict "root" $root "service" $caller))) }}
   {{- end }}
+{{- end }}
+{{- if and .Values.tests.enabled (eq .Chart.Name "dialog") }}
+  {{- $callers = append $callers (dict "name" (include "ragmesh.testAccount" .)) }}
 {{- end }}
 {{- concat $callers .Values.linkerd.callers.serviceAccounts | toYaml }}
 {{- end }}
@@ -164,6 +167,9 @@ spec:
   accessPolicy: {{ $access }}
 {{- $admin := $global.admin | default dict }}
 {{- $accounts := concat ($admin.serviceAccounts | default list) .Values.linkerd.admin.serviceAccounts | uniq }}
+{{- if and $accounts .Values.tests.enabled }}
+  {{- $accounts = append $accounts (dict "name" (include "ragmesh.testAccount" .)) }}
+{{- end }}
 {{- include "ragmesh.linkerd.allow" (dict "root" . "server" (printf "%s-admin" $name) "suffix" "-admin"
     "accounts" $accounts "networks" (ternary .Values.linkerd.admin.networks list (empty $accounts))) }}
 {{- with .Values.linkerd.rateLimit }}

@@ -12,7 +12,7 @@ Pods for `helm test`: each step is a container of its own, as the image has no s
 apiVersion: v1
 kind: ServiceAccount
 metadata:
-  name: {{ include "ragmesh.instance" . }}-test
+  name: {{ include "ragmesh.testAccount" . }}
   namespace: {{ .Release.Namespace }}
   labels:
     {{- include "ragmesh.labels" . | nindent 4 }}
@@ -35,9 +35,7 @@ metadata:
     {{- end }}
 spec:
   restartPolicy: Never
-  {{- if $edge }}
-  serviceAccountName: {{ include "ragmesh.instance" . }}-test
-  {{- end }}
+  serviceAccountName: {{ include "ragmesh.testAccount" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- with include "ragmesh.imagePullSecrets" . }}
@@ -71,7 +69,7 @@ metadata:
     {{- end }}
 spec:
   restartPolicy: Never
-  serviceAccountName: {{ include "ragmesh.instance" . }}-test
+  serviceAccountName: {{ include "ragmesh.testAccount" . }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- with include "ragmesh.imagePullSecrets" . }}
@@ -91,6 +89,11 @@ spec:
       {{- include "ragmesh.testContainer" . | nindent 6 }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* What the tests run as: an account of their own where they call dialog, which only dialog's chart makes, and elsewhere the service's. */}}
+{{- define "ragmesh.testAccount" -}}
+{{- if eq .Chart.Name "dialog" }}{{ include "ragmesh.instance" . }}-test{{ else }}{{ include "ragmesh.name" . }}{{ end }}
 {{- end }}
 
 {{- define "ragmesh.testContainer" -}}
