@@ -37,6 +37,13 @@ type Model struct {
 type Target struct {
 	Provider string `yaml:"provider" doc:"Name of a provider, or extractive."`
 	Model    string `yaml:"model" doc:"The provider's own model name; none for extractive."`
+	Price    Price  `yaml:"price" doc:"What its tokens cost, for the cost of turns and the metrics."`
+}
+
+// Price is what a target's tokens cost.
+type Price struct {
+	Prompt     float64 `yaml:"prompt" doc:"Prompts. Per million tokens, in one currency for all targets; 0 when not known."`
+	Completion float64 `yaml:"completion" doc:"Answers. Per million tokens, in the same currency."`
 }
 
 // Provider says where a provider is.
@@ -117,6 +124,7 @@ func (c Config) Validate() error {
 		for _, t := range m.Targets {
 			_, declared := c.Providers[t.Provider]
 			check(declared || t.Provider == extractive.Name, "models."+name+".targets", "name a provider that is not declared: %q", t.Provider)
+			check(t.Price.Prompt >= 0 && t.Price.Completion >= 0, "models."+name+".targets", "have a price below 0")
 			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
 		}
 	}

@@ -146,7 +146,7 @@ func ladders(cfg Config, providers map[string]client) map[string][]route.Target 
 				out[name] = append(out[name], builtin)
 				break // it never fails: nothing below it is reached
 			}
-			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].Provider, Model: t.Model})
+			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].Provider, Model: t.Model, Price: route.Price(t.Price)})
 		}
 		if !ends && !m.WithoutExtractive {
 			out[name] = append(out[name], builtin)

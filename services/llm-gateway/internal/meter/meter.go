@@ -4,6 +4,7 @@ package meter
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,34 +14,39 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
 
-// Meter counts tries, tokens and times per route and provider. Labels come from the configuration, never from requests.
+// Meter counts tries, tokens, cost and times per route and target. Labels come from the configuration, never from requests.
 type Meter struct {
 	tries     *prometheus.HistogramVec
 	firstText *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
+	cost      *prometheus.CounterVec
 }
 
 var _ route.Meter = (*Meter)(nil)
 
 // New registers the metrics.
 func New(t *telemetry.Telemetry) (*Meter, error) {
-	buckets := []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30, 60, 120}
+	buckets := telemetry.Seconds()
 	m := &Meter{
 		tries: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: t.Metric("try_duration_seconds"), Buckets: buckets,
-			Help: "Time of tries at an answer, by route, provider and outcome: how the answer ended, or why the try failed.",
-		}, []string{"route", "provider", "outcome"}),
+			Help: "Time of tries at an answer, by route, target (from rung 1 on because those above failed) and outcome: how the answer ended, or why the try failed.",
+		}, []string{"route", "provider", "model", "rung", "outcome"}),
 		firstText: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: t.Metric("time_to_first_token_seconds"), Buckets: buckets,
-			Help: "Time from the request to the first text, tries that failed before it included, by route and provider.",
-		}, []string{"route", "provider"}),
+			Help: "Time from the request to the first text, tries that failed before it included, by route and target.",
+		}, []string{"route", "provider", "model"}),
 		tokens: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: t.Metric("tokens_total"),
-			Help: "Tokens of prompts and completions, by route, provider and kind.",
-		}, []string{"route", "provider", "kind"}),
+			Help: "Tokens of prompts and completions, by route, target and kind.",
+		}, []string{"route", "provider", "model", "kind"}),
+		cost: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("cost_total"),
+			Help: "What answers cost, in the currency of the configured prices, by route and target.",
+		}, []string{"route", "provider", "model"}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens} {
+	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost} {
 		errs = append(errs, t.Registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -50,17 +56,18 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 }
 
 // Tried implements [route.Meter].
-func (m *Meter) Tried(route, provider, outcome string, took time.Duration) {
-	m.tries.WithLabelValues(route, provider, outcome).Observe(took.Seconds())
+func (m *Meter) Tried(r route.Rung, outcome string, took time.Duration) {
+	m.tries.WithLabelValues(r.Route, r.Provider, r.Model, strconv.Itoa(r.Number), outcome).Observe(took.Seconds())
 }
 
 // FirstText implements [route.Meter].
-func (m *Meter) FirstText(route, provider string, took time.Duration) {
-	m.firstText.WithLabelValues(route, provider).Observe(took.Seconds())
+func (m *Meter) FirstText(r route.Rung, took time.Duration) {
+	m.firstText.WithLabelValues(r.Route, r.Provider, r.Model).Observe(took.Seconds())
 }
 
 // Tokens implements [route.Meter].
-func (m *Meter) Tokens(route, provider string, u provider.Usage) {
-	m.tokens.WithLabelValues(route, provider, "prompt").Add(float64(u.Prompt))
-	m.tokens.WithLabelValues(route, provider, "completion").Add(float64(u.Completion))
+func (m *Meter) Tokens(r route.Rung, u provider.Usage) {
+	m.tokens.WithLabelValues(r.Route, r.Provider, r.Model, "prompt").Add(float64(u.Prompt))
+	m.tokens.WithLabelValues(r.Route, r.Provider, r.Model, "completion").Add(float64(u.Completion))
+	m.cost.WithLabelValues(r.Route, r.Provider, r.Model).Add(float64(u.CostMicros) / 1e6)
 }

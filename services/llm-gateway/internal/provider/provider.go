@@ -60,6 +60,8 @@ type Usage struct {
 	Prompt, Completion int
 	// Estimated says that the provider reported nothing and the numbers are ours.
 	Estimated bool
+	// CostMicros is what they cost, in millionths of the currency of the configured prices. Providers leave it to the route.
+	CostMicros uint64
 }
 
 // Estimate is the usage of an answer whose provider reports none.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -27,6 +28,23 @@ type Target struct {
 	Provider provider.Provider
 	// Model is the provider's own model name.
 	Model string
+	// Price is what its tokens cost; zero when that is not known.
+	Price Price
+}
+
+// Price is in a currency, the same for all targets, per million tokens.
+type Price struct{ Prompt, Completion float64 }
+
+// micros returns the cost of an answer in millionths of the currency.
+func (p Price) micros(u provider.Usage) uint64 {
+	return uint64(math.Round(float64(u.Prompt)*p.Prompt + float64(u.Completion)*p.Completion))
+}
+
+// Rung is a target's place, as metrics name it.
+type Rung struct {
+	Route, Provider, Model string
+	// Number counts from 0; every other one answers because those above it failed.
+	Number int
 }
 
 // Skip is a rung that failed before its first text.
@@ -51,9 +69,9 @@ type Sink interface {
 
 // Meter counts tries. Outcome is a finish reason or a fault's reason.
 type Meter interface {
-	Tried(route, provider, outcome string, took time.Duration)
-	FirstText(route, provider string, took time.Duration)
-	Tokens(route, provider string, u provider.Usage)
+	Tried(r Rung, outcome string, took time.Duration)
+	FirstText(r Rung, took time.Duration)
+	Tokens(r Rung, u provider.Usage)
 }
 
 // Options bounds a Router.
@@ -200,17 +218,22 @@ func (t *try) run(ctx context.Context, request provider.Request) (Outcome, error
 		outcome := fault.ReasonName(fault.ReasonOf(err))
 		span.SetStatus(codes.Error, outcome)
 		span.SetAttributes(attribute.String("error.type", outcome))
-		t.router.deps.Meter.Tried(t.route, t.target.Name, outcome, t.router.deps.Clock().Sub(tryBegan))
+		t.router.deps.Meter.Tried(t.place(), outcome, t.router.deps.Clock().Sub(tryBegan))
 		return Outcome{}, err
 	}
+	result.Usage.CostMicros = t.target.Price.micros(result.Usage)
 	span.SetAttributes(
 		attribute.StringSlice("gen_ai.response.finish_reasons", []string{result.Finish.String()}),
 		attribute.Int("gen_ai.usage.input_tokens", result.Usage.Prompt),
 		attribute.Int("gen_ai.usage.output_tokens", result.Usage.Completion),
 	)
-	t.router.deps.Meter.Tried(t.route, t.target.Name, result.Finish.String(), t.router.deps.Clock().Sub(tryBegan))
-	t.router.deps.Meter.Tokens(t.route, t.target.Name, result.Usage)
+	t.router.deps.Meter.Tried(t.place(), result.Finish.String(), t.router.deps.Clock().Sub(tryBegan))
+	t.router.deps.Meter.Tokens(t.place(), result.Usage)
 	return Outcome{Result: result, FirstText: t.firstText}, nil
+}
+
+func (t *try) place() Rung {
+	return Rung{Route: t.route, Provider: t.target.Name, Model: t.target.Model, Number: t.rung}
 }
 
 // span starts the try's span, with the attributes OpenTelemetry's GenAI conventions name.
@@ -245,7 +268,7 @@ func (t *try) piece(p provider.Piece) error {
 	}
 	if !t.started {
 		t.firstText = t.router.deps.Clock().Sub(t.began)
-		t.router.deps.Meter.FirstText(t.route, t.target.Name, t.firstText)
+		t.router.deps.Meter.FirstText(t.place(), t.firstText)
 		if err := t.start(); err != nil {
 			return err
 		}

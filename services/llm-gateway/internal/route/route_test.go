@@ -68,6 +68,7 @@ type kept struct {
 	started []Started
 	text    strings.Builder
 	tried   []string
+	spent   provider.Usage
 	onText  func() error
 }
 
@@ -87,13 +88,13 @@ func (k *kept) Text(s string) error {
 	return nil
 }
 
-func (k *kept) Tried(route, provider, outcome string, _ time.Duration) {
+func (k *kept) Tried(r Rung, outcome string, _ time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.tried = append(k.tried, route+" "+provider+" "+outcome)
+	k.tried = append(k.tried, r.Route+" "+r.Provider+" "+outcome)
 }
-func (k *kept) FirstText(string, string, time.Duration)       {}
-func (k *kept) Tokens(string, string, provider.Usage)         {}
+func (k *kept) FirstText(Rung, time.Duration)                 {}
+func (k *kept) Tokens(_ Rung, u provider.Usage)               { k.spent = u }
 func (k *kept) report(context.Context, string, string, error) {}
 
 func router(t *testing.T, k *kept, targets ...Target) *Router {
@@ -274,4 +275,23 @@ func TestGenerateRefuses(t *testing.T) {
 			t.Error("the slots were not given back")
 		}
 	})
+}
+
+// What an answer cost is counted by the rung that gave it.
+func TestAnswersHaveAPrice(t *testing.T) {
+	t.Parallel()
+	k := &kept{}
+	used := func(_ context.Context, emit func(provider.Piece) error) (provider.Result, error) {
+		return provider.Result{Finish: provider.Stop, Usage: provider.Usage{Prompt: 1500, Completion: 200}}, emit(provider.Piece{Text: "x"})
+	}
+	targets := ladder(fails(fault.Unavailable, fault.ProviderUnavailable), scripted(used))
+	targets[1].Price = Price{Prompt: .4, Completion: 1.6}
+	out, err := router(t, k, targets...).Generate(t.Context(), "", provider.Request{}, k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := provider.Usage{Prompt: 1500, Completion: 200, CostMicros: 920}
+	if out.Result.Usage != want || k.spent != want {
+		t.Errorf("usage %+v, counted %+v, want %+v", out.Result.Usage, k.spent, want)
+	}
 }

@@ -103,7 +103,7 @@ func startedOf(a answer.Asked, s route.Started, revision string) *llmv1.Started 
 }
 
 func usageOf(u provider.Usage) *llmv1.Usage {
-	return &llmv1.Usage{PromptTokens: count(u.Prompt), CompletionTokens: count(u.Completion), Estimated: u.Estimated}
+	return &llmv1.Usage{PromptTokens: count(u.Prompt), CompletionTokens: count(u.Completion), Estimated: u.Estimated, CostMicros: u.CostMicros}
 }
 
 func finishOf(f provider.Finish) llmv1.FinishReason {
