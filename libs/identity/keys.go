@@ -68,7 +68,7 @@ func (k *Keys) Set() KeySet {
 	set := make(memorySet, len(k.Private))
 	for service, private := range k.Private {
 		public := private.Public().(ed25519.PublicKey)
-		set[keyID(service, public)] = PublicKey{Service: service, Key: public}
+		set[KeyID(service, public)] = PublicKey{Service: service, Key: public}
 	}
 	return set
 }
@@ -82,7 +82,7 @@ func (k *Keys) JWKS() ([]byte, error) {
 			continue
 		}
 		public := private.Public().(ed25519.PublicKey)
-		set.Keys = append(set.Keys, jose.JSONWebKey{Key: public, KeyID: keyID(service, public), Algorithm: string(jose.EdDSA), Use: "sig"})
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: public, KeyID: KeyID(service, public), Algorithm: string(jose.EdDSA), Use: "sig"})
 	}
 	data, err := json.MarshalIndent(set, "", "  ")
 	if err != nil {
@@ -101,7 +101,7 @@ func WriteKeys(dir string, k *Keys) (err error) {
 	}
 	files[JWKSFile] = jwks
 	for service, private := range k.Private {
-		if files[service+".pem"], err = encodePrivate(private); err != nil {
+		if files[service+".pem"], err = EncodePrivateKey(private); err != nil {
 			return fmt.Errorf("write key of %s: %w", service, err)
 		}
 	}
@@ -193,7 +193,8 @@ func ParsePrivateKey(data []byte) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
-func encodePrivate(key ed25519.PrivateKey) ([]byte, error) {
+// EncodePrivateKey writes what [ParsePrivateKey] reads.
+func EncodePrivateKey(key ed25519.PrivateKey) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("encode private key: %w", err)
@@ -201,8 +202,8 @@ func encodePrivate(key ed25519.PrivateKey) ([]byte, error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
 
-// keyID is <service>.<hash of the key>: it says whose key it is, and nobody can claim it for another key.
-func keyID(service string, key ed25519.PublicKey) string {
+// KeyID is the name of a key in tokens and key sets, <service>.<hash of the key>: it says whose key it is, and nobody can claim it for another key.
+func KeyID(service string, key ed25519.PublicKey) string {
 	sum := sha256.Sum256(key)
 	return service + "." + hex.EncodeToString(sum[:8])
 }

@@ -160,7 +160,7 @@ func TestFileSetFollowsTheFile(t *testing.T) {
 		return data
 	}
 	knows := func(s *FileSet, k *Keys) bool {
-		_, ok := s.Key(keyID(Dialog, k.Private[Dialog].Public().(ed25519.PublicKey)))
+		_, ok := s.Key(KeyID(Dialog, k.Private[Dialog].Public().(ed25519.PublicKey)))
 		return ok
 	}
 	before, after := newKeys(t), newKeys(t)
@@ -217,7 +217,7 @@ func TestParseJWKSBindsIDsToKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := func(service string) string {
-		return keyID(service, keys.Private[service].Public().(ed25519.PublicKey))
+		return KeyID(service, keys.Private[service].Public().(ed25519.PublicKey))
 	}
 	for name, bad := range map[string]string{
 		"another service's id": strings.ReplaceAll(string(data), id(Tools), id(Dialog)),
@@ -247,7 +247,7 @@ func FuzzParseJWKS(f *testing.F) {
 }
 
 func FuzzParsePrivateKey(f *testing.F) {
-	data, err := encodePrivate(newKeys(f).Private[Dialog])
+	data, err := EncodePrivateKey(newKeys(f).Private[Dialog])
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -62,7 +62,7 @@ func ParseJWKS(data []byte) (KeySet, error) {
 			return nil, fmt.Errorf("parse JWKS: key %q is not an Ed25519 public key", jwk.KeyID)
 		}
 		service, _, _ := strings.Cut(jwk.KeyID, ".")
-		if !slices.Contains(Services(), service) || jwk.KeyID != keyID(service, public) {
+		if !slices.Contains(Services(), service) || jwk.KeyID != KeyID(service, public) {
 			return nil, fmt.Errorf("parse JWKS: key id %q is not <service>.<hash of the key>", jwk.KeyID)
 		}
 		keys[jwk.KeyID] = PublicKey{Service: service, Key: public}

@@ -60,7 +60,7 @@ func NewSigner(service string, key ed25519.PrivateKey, clock func() time.Time) (
 		return nil, fmt.Errorf("make signer for %s: not an Ed25519 private key", service)
 	}
 	signer, err := jose.NewSigner(
-		jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: key, KeyID: keyID(service, key.Public().(ed25519.PublicKey))}},
+		jose.SigningKey{Algorithm: jose.EdDSA, Key: jose.JSONWebKey{Key: key, KeyID: KeyID(service, key.Public().(ed25519.PublicKey))}},
 		(&jose.SignerOptions{}).WithType("JWT"),
 	)
 	if err != nil {

@@ -88,7 +88,7 @@ func TestConfusions(t *testing.T) {
 	keys := newKeys(t)
 	private := keys.Private[Dialog]
 	public := private.Public().(ed25519.PublicKey)
-	kid := keyID(Dialog, public)
+	kid := KeyID(Dialog, public)
 	_, stranger, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func TestConfusions(t *testing.T) {
 		"key of nobody":                  {token: sign(t, jose.EdDSA, stranger, "dialog.0123456789abcdef", registered(), own)},
 		"key of a stranger under our id": {token: sign(t, jose.EdDSA, stranger, kid, registered(), own)},
 		"no key id":                      {token: sign(t, jose.EdDSA, private, "", registered(), own)},
-		"key of another service":         {token: sign(t, jose.EdDSA, keys.Private[Tools], keyID(Tools, keys.Private[Tools].Public().(ed25519.PublicKey)), registered(), own)},
+		"key of another service":         {token: sign(t, jose.EdDSA, keys.Private[Tools], KeyID(Tools, keys.Private[Tools].Public().(ed25519.PublicKey)), registered(), own)},
 		"changed content":                {token: part(valid, 0) + "." + part(good(func(_ *jwt.Claims, c *claims) { c.Role = "admin" }), 1) + "." + part(valid, 2)},
 		"for another service":            {token: good(func(r *jwt.Claims, _ *claims) { r.Audience = jwt.Audience{Gateway} })},
 		"for several services":           {token: good(func(r *jwt.Claims, _ *claims) { r.Audience = jwt.Audience{Retriever, Gateway} })},

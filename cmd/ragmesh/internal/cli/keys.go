@@ -20,7 +20,7 @@ import (
 
 func (a *app) keys() *cobra.Command {
 	c := &cobra.Command{Use: "keys", Short: "Make service keys, and create, list and revoke API keys"}
-	c.AddCommand(a.keysInit(), a.keysCreate(), a.keysList(), a.keysRevoke())
+	c.AddCommand(a.keysInit(), a.keysManifest(), a.keysInstall(), a.keysCreate(), a.keysList(), a.keysRevoke())
 	return c
 }
 
