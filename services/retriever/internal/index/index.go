@@ -15,12 +15,14 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/recent"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
 
@@ -35,6 +37,9 @@ type Config struct {
 // Store is the embedded store.
 type Store struct {
 	config Config
+
+	chunks   *recent.Cache[chunkAt, store.Candidate]
+	versions atomic.Uint64 // the last one given to a shard
 
 	mu     sync.Mutex
 	shards map[string]*shard
@@ -53,9 +58,20 @@ type shard struct {
 	writer writer
 	opened chan struct{} // closed when index or err is there
 	err    error
+	// version names what the index holds: it is another one, never used before, after every change.
+	version atomic.Uint64
 
 	users int    // under Store.mu
 	used  uint64 // under Store.mu
+}
+
+// maxChunks bounds the chunks that are kept in memory, in bytes.
+const maxChunks = 16 << 20
+
+// chunkAt names a chunk as it was in a version of its workspace's index.
+type chunkAt struct {
+	version uint64
+	key     string
 }
 
 // Open returns the store in a directory, which is made when it is not there. Workspaces are opened when first used.
@@ -66,7 +82,7 @@ func Open(c Config) (*Store, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	return &Store{config: c, shards: map[string]*shard{}}, nil
+	return &Store{config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks), shards: map[string]*shard{}}, nil
 }
 
 // Close closes every index once the calls still running have ended; later ones fail.
@@ -127,6 +143,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 	sh.used = s.clock
 	s.mu.Unlock()
 	if !ok {
+		sh.version.Store(s.versions.Add(1))
 		if sh.index, sh.err = s.open(workspace, dir); sh.err != nil {
 			s.mu.Lock()
 			delete(s.shards, workspace) // the next call tries again

@@ -101,6 +101,7 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 		return out, nil
 	}
 	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
+		version := sh.version.Load() // before anything is read: what is kept under it is not newer than it
 		advanced, err := sh.index.Advanced()
 		if err != nil {
 			return fmt.Errorf("read index: %w", err)
@@ -119,7 +120,7 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 		}
 		out.Passed = passed
 		for _, key := range keys {
-			c, ok, err := candidate(sh.index, key)
+			c, ok, err := s.candidate(reader, chunkAt{version, key})
 			if err != nil {
 				return err
 			}
@@ -220,8 +221,23 @@ func liveKeys(ctx context.Context, index bleve.Index, bleveQuery query.Query, q 
 	}
 }
 
-func candidate(index bleve.Index, key string) (store.Candidate, bool, error) {
-	doc, err := index.Document(key)
+// candidate returns a chunk, from memory if it was read since the index has changed.
+func (s *Store) candidate(reader bleveindex.IndexReader, at chunkAt) (store.Candidate, bool, error) {
+	if c, ok := s.chunks.Get(at); ok {
+		return c, true, nil
+	}
+	c, ok, err := readCandidate(reader, at.key)
+	if ok {
+		s.chunks.Put(at, c, len(at.key)+len(c.Text)+len(c.Terms)+len(c.Title)+len(c.SourceURI)+chunkOverhead)
+	}
+	return c, ok, err
+}
+
+// chunkOverhead is what a chunk takes beside its texts: its struct and its place in a map, about.
+const chunkOverhead = 512
+
+func readCandidate(reader bleveindex.IndexReader, key string) (store.Candidate, bool, error) {
+	doc, err := reader.Document(key)
 	if err != nil {
 		return store.Candidate{}, false, fmt.Errorf("read chunk: %w", err)
 	}

@@ -102,7 +102,7 @@ func (s *Store) Put(ctx context.Context, workspace string, v store.Version) erro
 		change := &change{documentID: v.DocumentID, apply: func(b *batch) error {
 			return b.put(versionKey(v.DocumentID, v.Hash), docs, length)
 		}}
-		if err := sh.writer.commit(ctx, sh.index, change); err != nil {
+		if err := s.commit(ctx, sh, change); err != nil {
 			return fmt.Errorf("put version: %w", err)
 		}
 		return nil
@@ -117,12 +117,19 @@ func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (
 			chunks, err = b.prune(documentID, keep)
 			return err
 		}}
-		if err := sh.writer.commit(ctx, sh.index, change); err != nil {
+		if err := s.commit(ctx, sh, change); err != nil {
 			return fmt.Errorf("prune document: %w", err)
 		}
+		s.chunks.Clear() // what was removed is not in memory either
 		return nil
 	})
 	return chunks, err
+}
+
+// commit makes a change, after which the index is another version of itself, whatever became of the change.
+func (s *Store) commit(ctx context.Context, sh *shard, c *change) error {
+	defer func() { sh.version.Store(s.versions.Add(1)) }()
+	return sh.writer.commit(ctx, sh.index, c)
 }
 
 // documents turns a version into what bleve indexes, its record first, and sums its chunks' lengths.
