@@ -35,10 +35,11 @@ type Term struct {
 
 // Query is a query made ready to score passages.
 type Query struct {
-	Terms []Term // distinct, in the order of the query
-	count []float64
-	pairs []pair
-	index map[string]int
+	Terms  []Term // distinct, in the order of the query
+	count  []float64
+	pairs  []pair
+	index  map[string]int
+	likely [512]bool // by slot; most of a passage's terms are not the query's, and are told by this alone
 }
 
 type pair struct{ first, second int } // of Terms
@@ -54,6 +55,7 @@ func NewQuery(s string) Query {
 			}
 			n = len(q.Terms)
 			q.index[t.Term] = n
+			q.likely[slot(t.Term)] = true
 			q.Terms = append(q.Terms, Term{t.Term, t.Kind})
 			q.count = append(q.count, 0)
 		}
@@ -69,6 +71,14 @@ func NewQuery(s string) Query {
 		}
 	}
 	return q
+}
+
+// slot spreads terms over a filter.
+func slot[T string | []byte](term T) int {
+	if len(term) == 0 {
+		return 0
+	}
+	return (len(term)*131 + int(term[0])*31 + int(term[len(term)-1])*7 + int(term[len(term)/2])) % len(Query{}.likely)
 }
 
 // Covers reports whether the query asks about what s names: it has every word of s with content, and there is one.
@@ -178,11 +188,12 @@ func (s *Scorer) count(section []byte, weight float64) float64 {
 	var walk walker
 	for t, rest, ok := next(section); ok; t, rest, ok = next(rest) {
 		length += weight
-		n, known := s.query.index[string(t.term)]
-		if known {
-			s.tf[n] += weight
-		} else {
-			n = -1
+		n := -1
+		if s.query.likely[slot(t.term)] {
+			if known, ok := s.query.index[string(t.term)]; ok {
+				n = known
+				s.tf[n] += weight
+			}
 		}
 		walk.position += t.gap
 		if before, ok := walk.next(t.kind, n); ok && before >= 0 && n >= 0 {
