@@ -107,7 +107,7 @@ metadata:
   {{- include "ragmesh.metadata" (dict "root" $.root "suffix" $.suffix) | nindent 2 }}
 spec:
   identityRefs:
-    {{- include "ragmesh.linkerd.identityRefs" (dict "root" $.root "accounts" .) | indent 4 }}
+    {{- include "ragmesh.linkerd.identityRefs" (dict "root" $.root "accounts" .) | trim | nindent 4 }}
 {{- include "ragmesh.linkerd.authorization" (dict "root" $.root "server" $.server "suffix" $.suffix "kind" "MeshTLSAuthentication") }}
 {{- end }}
 {{- with .networks }}
