@@ -10,12 +10,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"time"
 
 	"github.com/oklog/ulid/v2"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ragmesh/ragmesh/libs/backup"
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
@@ -95,9 +97,16 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
 		Workspaces: rpc.NewWorkspaces(s.workspaces, s.trail),
 		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
+		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
 		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},
 	}
 	return s, nil
+}
+
+func takeBackup(deps Deps) rpc.TakeBackup {
+	return func(ctx context.Context, to io.Writer, progress func(backup.Part)) (backup.Header, backup.Manifest, error) {
+		return backup.Take(ctx, deps.Bus, to, backup.Options{Version: telemetry.Version, Progress: progress, Clock: deps.Clock})
+	}
 }
 
 // turnFor is how long a request id is its turn's: a turn's budget, and time to write it.

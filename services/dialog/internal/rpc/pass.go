@@ -25,6 +25,7 @@ type Handlers struct {
 	Dialog     *Dialog
 	Workspaces *Workspaces
 	Keys       *Keys
+	Operations *Operations
 	Peers      Peers
 }
 
@@ -36,6 +37,7 @@ func (h Handlers) Register(mux *kit.Mux) {
 	add(dialogv1connect.NewDialogServiceHandler(h.Dialog, o...))
 	add(dialogv1connect.NewWorkspaceServiceHandler(h.Workspaces, o...))
 	add(dialogv1connect.NewKeyServiceHandler(h.Keys, o...))
+	add(dialogv1connect.NewOperationsServiceHandler(h.Operations, o...))
 	p := h.Peers
 	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...)}, o...))
 	add(evalv1connect.NewEvalServiceHandler(evalv1connect.NewEvalServiceClient(p.Eval.HTTP, p.Eval.URL, p.Eval.Options...), o...))

@@ -162,7 +162,7 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	t := &r.turn
 	g := Generate{
 		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.Tokens),
-		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language,
+		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language, Form: r.q.Form,
 	}
 	ctx, st := r.stage(ctx, "generate", llmGateway,
 		map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language},

@@ -9,7 +9,10 @@ import (
 // load reads the session and claims the request id. earlier is the turn that the same request led to. The claim comes last:
 // from then on the request id is this turn's, which therefore has to be written whatever happens.
 func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err error) {
-	if r.q.Session != "" {
+	switch {
+	case r.q.History != nil:
+		history = r.given()
+	case r.q.Session != "":
 		if history, err = r.session(ctx); err != nil {
 			return nil, nil, err
 		}
@@ -28,6 +31,16 @@ func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err erro
 	}
 	r.degrade(Degradation{Stage: "session", Reason: "dedupe_unavailable", Message: "Whether this request was sent before can't be told just now."})
 	return history, nil, nil
+}
+
+// given returns the caller's own history as turns.
+func (r *run) given() []Turn {
+	given := r.q.History[max(0, len(r.q.History)-r.terms.cfg.History):]
+	turns := make([]Turn, len(given))
+	for i, e := range given {
+		turns[i] = Turn{Question: e.Question, Standalone: e.Question, Answer: e.Answer, Outcome: Answered}
+	}
+	return turns
 }
 
 // session returns the turns before this one, oldest first. A session that can't be read costs the turn its history only.

@@ -48,6 +48,7 @@ type Generate struct {
 	History                   []Message
 	Sources                   []Source
 	PromptID, Model, Language string
+	Form                      Form
 }
 
 // Message is something said earlier.

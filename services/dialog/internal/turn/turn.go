@@ -204,6 +204,20 @@ type Question struct {
 	Text                                string
 	PromptID, Strategy, Model           string // empty for the intent's, else the default
 	Filter                              Filter
+	// History is the conversation before the question where the caller keeps it, oldest first; nil for the session's own.
+	History []Exchange
+	Form    Form
+}
+
+// Exchange is an earlier question and what was answered.
+type Exchange struct{ Question, Answer string }
+
+// Form is what the calling application asks of an answer's form; the zero value for what is configured.
+type Form struct {
+	Instructions      string
+	MaxTokens         int
+	Temperature, TopP *float64
+	Stop              []string
 }
 
 // Filter narrows the search.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -164,14 +165,17 @@ func (u Uploads) List(ctx context.Context) ([]ingest.Upload, error) {
 }
 
 // Originals keep parts in RAGMESH_ORIGINALS.
-type Originals struct{ objects *bus.Objects }
+type Originals struct {
+	bus     *bus.Bus
+	objects *bus.Objects
+}
 
 var _ ingest.Blobs = Originals{}
 
 // NewOriginals returns the originals on a bus.
 func NewOriginals(ctx context.Context, b *bus.Bus) (Originals, error) {
 	objects, err := b.Objects(ctx, bus.Originals)
-	return Originals{objects}, err
+	return Originals{b, objects}, err
 }
 
 // Put stores a part.
@@ -201,5 +205,24 @@ func (o Originals) Exists(ctx context.Context, name string) (bool, error) {
 	return o.objects.Exists(ctx, name)
 }
 
-// Delete removes a part and its bytes.
-func (o Originals) Delete(ctx context.Context, name string) error { return o.objects.Delete(ctx, name) }
+// holdPoll is how often is asked whether originals may go. A hold lasts as long as a backup needs to read all records.
+const holdPoll = 200 * time.Millisecond
+
+// Delete removes a part and its bytes, once no backup that has read the records needs it any more. The record that names it
+// says already that it goes.
+func (o Originals) Delete(ctx context.Context, name string) error {
+	for {
+		held, err := o.bus.Held(ctx)
+		if err != nil {
+			return err
+		}
+		if !held {
+			return o.objects.Delete(ctx, name)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(holdPoll):
+		}
+	}
+}
