@@ -30,8 +30,9 @@ type Component struct {
 // Options configures a Group.
 type Options struct {
 	Log zerolog.Logger
-	// StopTimeout bounds the whole stop, 15 s when zero. A part gets at most half of what is left, the last one all of it,
-	// so that one that hangs leaves time for the others.
+	// StopTimeout bounds the whole stop, 15 s when zero. A part gets what is left but 5 s, which is what all others together
+	// need to close what they hold, or half of it when that is more, and the last one all of it: calls under way get nearly all
+	// the time, and one that hangs leaves some for the others.
 	StopTimeout time.Duration
 	// DrainDelay is the time between OnDrain and the first stop, in which load balancers notice; zero for none.
 	DrainDelay time.Duration
@@ -47,7 +48,11 @@ type Group struct {
 	components []Component
 }
 
-const defaultStopTimeout = 15 * time.Second
+const (
+	defaultStopTimeout = 15 * time.Second
+	// reserve is what a part leaves to those that stop after it.
+	reserve = 5 * time.Second
+)
 
 // New returns an empty group.
 func New(o Options) *Group {
@@ -162,7 +167,7 @@ func (g *Group) stop(ctx context.Context, running []*started) []error {
 		s := running[i]
 		bound := time.Until(end)
 		if i > 0 {
-			bound /= 2
+			bound = max(bound/2, bound-reserve)
 		}
 		began := time.Now()
 		err := stopOne(ctx, s, bound)

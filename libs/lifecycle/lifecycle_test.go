@@ -183,6 +183,30 @@ func TestHungPartsAreNamedAndLeaveTimeForTheOthers(t *testing.T) {
 	})
 }
 
+func TestTheFirstToStopGetsNearlyAllTheTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var j journal
+		g := group(&j, 80*time.Second)
+		said := make(chan time.Duration, 3)
+		for _, name := range []string{"bus", "telemetry", "server"} {
+			g.Add(lifecycle.Component{Name: name, Stop: func(ctx context.Context) error {
+				end, _ := ctx.Deadline()
+				said <- time.Until(end)
+				<-ctx.Done()
+				return nil
+			}})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		_ = g.Run(ctx)
+		bounds := []time.Duration{<-said, <-said, <-said}
+		if diff := cmp.Diff([]time.Duration{75 * time.Second, 2500 * time.Millisecond, 2500 * time.Millisecond}, bounds); diff != "" {
+			t.Errorf("bounds (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAskedToStopWhileStarting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

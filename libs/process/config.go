@@ -65,8 +65,8 @@ type Telemetry struct {
 
 // Shutdown bounds the end.
 type Shutdown struct {
-	Timeout time.Duration `yaml:"timeout" doc:"How long calls and work under way get to end. Duration, 1s to 1h."`
-	Delay   time.Duration `yaml:"delay" doc:"Time between readiness off and the end of service, for load balancers to notice. Duration, up to 5m."`
+	Timeout time.Duration `yaml:"timeout" doc:"How long the process gets to end. Calls under way get all of it but 5 s, and at least half; what is not done then is cut off. Duration, 1s to 1h."`
+	Delay   time.Duration `yaml:"delay" doc:"Time between readiness off and the end of service, for load balancers to notice; calls are served as before, and their connections closed after them. Duration, up to 5m."`
 }
 
 // Defaults returns the configuration of a process on a laptop that serves calls on port.

@@ -27,6 +27,8 @@ const (
 	drainingFor        = time.Second
 	// afterClose is how long handlers have to notice that their connections are gone.
 	afterClose = time.Second
+	// maxLinger bounds how long idle HTTP/1.1 connections are kept when the server stops; see [Server.Shutdown].
+	maxLinger = 2 * time.Second
 )
 
 // ServerOptions bound a server. Zero fields mean the defaults.
@@ -72,7 +74,7 @@ func (o ServerOptions) withDefaults() ServerOptions {
 type Server struct {
 	mux      *Mux
 	http     *http.Server
-	refusing *http.Server // for connections that come while http drains
+	late     *http.Server // for connections that come while http drains
 	limit    int
 	body     time.Duration
 	errors   *connect.ErrorWriter
@@ -83,9 +85,18 @@ type Server struct {
 	load     health.Load
 	draining chan struct{}
 	drain    sync.Once
+	refuseAt time.Time // set before draining is closed
 	stopped  chan struct{}
 	stop     sync.Once
+
+	guests sync.Map     // net.Conn to *guest
+	http1  atomic.Int64 // open connections that speak HTTP/1.1
 }
+
+// guest is a connection.
+type guest struct{ http1 atomic.Bool }
+
+type guestKey struct{}
 
 // NewServer returns a server for mux. Register all handlers before it serves.
 func NewServer(mux *Mux, o ServerOptions) *Server {
@@ -118,10 +129,28 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 			IdleTimeout:       o.IdleTimeout,
 			MaxHeaderBytes:    o.MaxHeaderBytes,
 			ErrorLog:          log.New(errorLog{t.Log}, "", 0),
+			ConnContext:       s.enter,
+			ConnState:         s.leave,
 		}
 	}
-	s.http, s.refusing = serve(s.serve), serve(s.refuse)
+	s.http, s.late = serve(s.serve), serve(s.serveLate)
 	return s
+}
+
+// enter and leave count the connections that speak HTTP/1.1.
+func (s *Server) enter(ctx context.Context, c net.Conn) context.Context {
+	g := &guest{}
+	s.guests.Store(c, g)
+	return context.WithValue(ctx, guestKey{}, g)
+}
+
+func (s *Server) leave(c net.Conn, state http.ConnState) {
+	if state != http.StateClosed && state != http.StateHijacked {
+		return
+	}
+	if g, ok := s.guests.LoadAndDelete(c); ok && g.(*guest).http1.Load() { //nolint:forcetypeassert // nothing else is in there
+		s.http1.Add(-1)
+	}
 }
 
 // Serve accepts connections from l until [Server.Shutdown] is done, then returns nil. It may be called for several
@@ -131,7 +160,7 @@ func (s *Server) Serve(l net.Listener) error {
 	d := newDoor(l)
 	var both sync.WaitGroup
 	both.Go(d.watch)
-	both.Go(func() { _ = s.refusing.Serve(d.back) }) // ends with Shutdown, or below
+	both.Go(func() { _ = s.late.Serve(d.back) }) // ends with Shutdown, or below
 	err := s.http.Serve(d.front)
 	if errors.Is(err, http.ErrServerClosed) {
 		<-s.stopped
@@ -144,25 +173,61 @@ func (s *Server) Serve(l net.Listener) error {
 	return err
 }
 
-// Shutdown refuses new requests as draining, tells streams that want to know ([Draining]), and waits for requests to end.
-// When ctx ends first, it closes their connections and returns ctx's error.
+// Shutdown stops the server without failing a request: it says goodbye on every connection (HTTP/2's GOAWAY, HTTP/1.1's
+// Connection: close) and serves what has been sent on it by then, tells streams that want to know ([Draining]), and waits for
+// requests to end. Who connects only now, because a load balancer still sends them here, is served for a quarter of ctx's
+// time, and refused as draining after that. When ctx ends first, it closes the connections and returns ctx's error.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mux.SetServing(false)
-	s.drain.Do(func() { close(s.draining) })
+	s.drain.Do(func() {
+		s.refuseAt = time.Now().Add(share(ctx, 4, time.Minute))
+		close(s.draining)
+	})
 	defer s.stop.Do(func() {
-		_ = s.refusing.Close() // what it says is short
+		_ = s.late.Close() // what it says is short
 		close(s.stopped)
 	})
+	s.linger(ctx)
 	err := s.http.Shutdown(ctx)
+	if err == nil {
+		err = s.late.Shutdown(ctx)
+	}
 	if err == nil {
 		return nil
 	}
-	err = errors.Join(fmt.Errorf("shut down with %d requests in flight: %w", s.inFlight.Load(), err), s.http.Close())
+	err = errors.Join(fmt.Errorf("shut down with %d requests in flight: %w", s.inFlight.Load(), err), s.http.Close(), s.late.Close())
 	// The handlers' contexts have ended with their connections; what they use may be closed next.
 	for deadline := time.Now().Add(afterClose); s.inFlight.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(afterClose / 100)
 	}
 	return err
+}
+
+// linger gives clients with idle HTTP/1.1 connections some time to use them once more and be told that it was the last time:
+// a connection that is closed while a request is on its way takes the request with it, and HTTP/1.1 can't say beforehand.
+func (s *Server) linger(ctx context.Context) {
+	end := time.NewTimer(share(ctx, 20, maxLinger))
+	defer end.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for s.http1.Load() > 0 {
+		select {
+		case <-look.C:
+		case <-end.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// share returns the n-th part of the time that ctx has left, at most most.
+func share(ctx context.Context, n int, most time.Duration) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return most
+	}
+	return min(time.Until(deadline)/time.Duration(n), most)
 }
 
 // InFlight returns how many requests are being worked on, and how many may be.
@@ -173,16 +238,16 @@ func (s *Server) InFlight() (n, limit int) { return int(s.inFlight.Load()), s.li
 func (s *Server) Saturated() bool { return s.load.Full(int(s.inFlight.Load()), s.limit) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if g, ok := r.Context().Value(guestKey{}).(*guest); ok && r.ProtoMajor == 1 && g.http1.CompareAndSwap(false, true) {
+		s.http1.Add(1)
+	}
+	if !s.mux.health.serving.Load() {
+		w.Header().Set("Connection", "close") // the next request leads elsewhere; on HTTP/2 this is GOAWAY
+	}
 	r = r.WithContext(context.WithValue(r.Context(), drainingKey{}, (<-chan struct{})(s.draining)))
 	if isControl(r) {
 		s.mux.ServeHTTP(w, r)
 		return
-	}
-	select {
-	case <-s.draining: // on a connection from before
-		s.refuse(w, r)
-		return
-	default:
 	}
 	defer s.inFlight.Add(-1)
 	if s.inFlight.Add(1) > int64(s.limit) {
@@ -195,13 +260,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(w, r)
 }
 
-// refuse turns a request away while the server stops, and ends its connection: the next one leads elsewhere.
-func (s *Server) refuse(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Connection", "close")
-	if isControl(r) {
-		s.mux.ServeHTTP(w, r)
+// serveLate serves those who connect while the server drains, and refuses them once it is too late for that.
+func (s *Server) serveLate(w http.ResponseWriter, r *http.Request) {
+	<-s.draining // has been closed, or is in this moment
+	if isControl(r) || time.Now().Before(s.refuseAt) {
+		s.serve(w, r)
 		return
 	}
+	w.Header().Set("Connection", "close")
 	s.reject(w, r, fault.New(fault.Unavailable, fault.Draining, "this server is stopping; ask again in %s, another one will answer", drainingFor).WithRetryAfter(drainingFor))
 }
 

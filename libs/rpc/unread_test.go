@@ -154,15 +154,15 @@ func reasonIn(err error) string {
 	return ""
 }
 
-// While a call finishes, others are told to go elsewhere, on new connections and on old ones; afterwards nobody is there.
-func TestDrainingRefusesPolitely(t *testing.T) {
+// While a call finishes, who still comes is served for some time and then told to go elsewhere; afterwards nobody is there.
+func TestDrainingServesAndThenRefusesPolitely(t *testing.T) {
 	t.Parallel()
 	finish, running := make(chan struct{}), make(chan struct{})
 	addr, server, _ := edge(t, &gateway{generate: func(_ context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
 		close(running)
 		<-finish
 		return s.Send(&llmv1.GenerateResponse{})
-	}}, ServerOptions{})
+	}, embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) { return &llmv1.EmbedResponse{}, nil }}, ServerOptions{})
 	slow := make(chan error, 1)
 	go func() {
 		_, err := drain(t.Context(), llmv1connect.NewLLMServiceClient(http.DefaultClient, "http://"+addr), generateOf("bank"))
@@ -170,19 +170,35 @@ func TestDrainingRefusesPolitely(t *testing.T) {
 	}()
 	<-running
 	down := make(chan error, 1)
-	go func() { down <- server.Shutdown(soon(t, 10*time.Second)) }()
+	go func() { down <- server.Shutdown(soon(t, 8*time.Second)) }()
 	<-server.draining
-	for name, option := range map[string]connect.ClientOption{"gRPC": connect.WithGRPC(), "Connect": connect.WithProtoJSON()} {
-		protocols := new(http.Protocols)
-		protocols.SetUnencryptedHTTP2(name == "gRPC")
-		protocols.SetHTTP1(name != "gRPC")
-		transport := &http.Transport{Protocols: protocols}
-		_, err := llmv1connect.NewLLMServiceClient(&http.Client{Transport: transport}, "http://"+addr, option).Embed(t.Context(), embedOf("bank"))
-		f := fault.As(FromConnect(err))
-		if f.Kind != fault.Unavailable || f.Reason != fault.Draining || f.RetryAfter != drainingFor {
-			t.Errorf("%s: %v %s, again after %s", name, err, fault.ReasonName(f.Reason), f.RetryAfter)
+	ask := func(http2 bool) error {
+		option := connect.WithProtoJSON()
+		if http2 {
+			option = connect.WithGRPC()
 		}
-		transport.CloseIdleConnections()
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(http2)
+		protocols.SetHTTP1(!http2)
+		transport := &http.Transport{Protocols: protocols}
+		defer transport.CloseIdleConnections()
+		_, err := llmv1connect.NewLLMServiceClient(&http.Client{Transport: transport}, "http://"+addr, option).Embed(t.Context(), embedOf("bank"))
+		return err
+	}
+	for range 3 { // while the old connections are looked after, and after that
+		for _, http2 := range []bool{true, false} {
+			if err := ask(http2); err != nil && time.Now().Before(server.refuseAt) {
+				t.Errorf("HTTP/2 %t, in time: %v", http2, err)
+			}
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	time.Sleep(time.Until(server.refuseAt))
+	for _, http2 := range []bool{true, false} {
+		err := ask(http2)
+		if f := fault.As(FromConnect(err)); f.Kind != fault.Unavailable || f.Reason != fault.Draining || f.RetryAfter != drainingFor {
+			t.Errorf("HTTP/2 %t: %v %s, again after %s", http2, err, fault.ReasonName(f.Reason), f.RetryAfter)
+		}
 	}
 	select {
 	case err := <-down:
