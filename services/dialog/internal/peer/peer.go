@@ -139,9 +139,16 @@ func NewModel(c rpc.Conn) *Model {
 	return &Model{client: llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)}
 }
 
+// maxTokens is the most that the contract lets an answer be asked for.
+const maxTokens = 32768
+
 // Generate implements [turn.Model].
 func (m *Model) Generate(ctx context.Context, g turn.Generate) (turn.Stream, error) {
-	request := &llmv1.GenerateRequest{Workspace: g.Workspace, Question: g.Question, PromptId: g.PromptID, Model: g.Model, Language: g.Language}
+	request := &llmv1.GenerateRequest{
+		Workspace: g.Workspace, Question: g.Question, PromptId: g.PromptID, Model: g.Model, Language: g.Language,
+		Instructions: g.Form.Instructions, MaxTokens: uint32(min(max(g.Form.MaxTokens, 0), maxTokens)), //nolint:gosec // bounded
+		Temperature: g.Form.Temperature, TopP: g.Form.TopP, Stop: g.Form.Stop,
+	}
 	for _, h := range g.History {
 		role := llmv1.Role_ROLE_USER
 		if h.Assistant {

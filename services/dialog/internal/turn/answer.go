@@ -243,7 +243,11 @@ func (r *run) rewrite(ctx context.Context, history []Turn) {
 		}
 		earlier = append(earlier, e)
 	}
-	_, st := r.stage(ctx, "rewrite", self, map[string]any{"question": r.turn.Question, "history": len(history)})
+	input := map[string]any{"question": r.turn.Question, "history": len(history)}
+	if r.q.History != nil { // in no session that it could be read from
+		input["given"] = r.q.History[len(r.q.History)-len(history):]
+	}
+	_, st := r.stage(ctx, "rewrite", self, input)
 	got := followup.Rewrite(r.turn.Question, earlier)
 	r.turn.Standalone = clip(got.Question, maxQuestion)
 	r.turn.Language = languageOf(r.turn.Question, r.turn.Standalone)

@@ -164,8 +164,11 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.Tokens),
 		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language, Form: r.q.Form,
 	}
-	ctx, st := r.stage(ctx, "generate", llmGateway,
-		map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language},
+	input := map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language}
+	if !g.Form.isZero() {
+		input["form"] = g.Form
+	}
+	ctx, st := r.stage(ctx, "generate", llmGateway, input,
 		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", g.Model), attribute.String("gen_ai.conversation.id", r.turn.Session))
 	r.a.metrics.toModel.Observe(st.begin.Seconds())
 	err := r.stream(ctx, w, g)

@@ -220,5 +220,9 @@ type Form struct {
 	Stop              []string
 }
 
+func (f Form) isZero() bool {
+	return f.Instructions == "" && f.MaxTokens == 0 && f.Temperature == nil && f.TopP == nil && len(f.Stop) == 0
+}
+
 // Filter narrows the search.
 type Filter struct{ DocumentIDs, SourcePrefixes, Languages []string }

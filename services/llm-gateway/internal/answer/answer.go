@@ -20,6 +20,10 @@ type Request struct {
 	PromptID, Model string
 	// MaxTokens bounds the answer; 0 for the prompt's bound, else the configured one.
 	MaxTokens int
+	// Temperature and TopP are nil for the prompt's, else the provider's.
+	Temperature, TopP *float64
+	// Stop are texts that the answer ends before.
+	Stop []string
 }
 
 // Asked is what a model is asked.
@@ -84,7 +88,8 @@ func (s *Service) Prepare(r Request) (Asked, error) {
 		Template: t, Rendered: rendered, Route: name, First: first,
 		request: provider.Request{
 			Ask: fitting, Messages: rendered.Messages,
-			MaxTokens: cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens), Temperature: t.Params.Temperature,
+			MaxTokens:   cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens),
+			Temperature: cmp.Or(r.Temperature, t.Params.Temperature), TopP: r.TopP, Stop: r.Stop,
 		},
 	}, nil
 }

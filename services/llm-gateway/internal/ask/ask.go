@@ -60,6 +60,8 @@ type Request struct {
 	Sources []Source
 	// Language to answer in: "en", "zh", or empty for the question's.
 	Language string
+	// Instructions are the calling application's, about the answer's form; usually none.
+	Instructions string
 }
 
 // Languages an answer can be written in.

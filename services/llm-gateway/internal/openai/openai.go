@@ -127,6 +127,12 @@ func (p *Provider) options(r provider.Request, stream func(context.Context, []by
 	if r.Temperature != nil {
 		options = append(options, llms.WithTemperature(*r.Temperature))
 	}
+	if r.TopP != nil {
+		options = append(options, llms.WithTopP(*r.TopP))
+	}
+	if len(r.Stop) > 0 {
+		options = append(options, llms.WithStopWords(r.Stop))
+	}
 	return options
 }
 

@@ -56,7 +56,7 @@ func follows(s string, bracket rune) string {
 
 // opensTag looks at what follows an opening angle bracket.
 func opensTag(rest string) bool {
-	for _, p := range []string{"source", "|", "｜", "<sys", "s>"} {
+	for _, p := range []string{"source", "instructions", "|", "｜", "<sys", "s>"} {
 		if strings.HasPrefix(rest, p) {
 			return true
 		}

@@ -53,6 +53,8 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
+	added := instructions(r.Instructions, language)
+	widest += added
 	fixed := size(widest) + size(userMessage(r.Question, nil, language)) + total(examples)
 	room := budget.Total - fixed
 	if room < 0 {
@@ -65,10 +67,23 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	if err != nil {
 		return Rendered{}, err
 	}
-	messages := append([]ask.Message{{Role: ask.System, Content: system}}, examples...)
+	messages := append([]ask.Message{{Role: ask.System, Content: system + added}}, examples...)
 	messages = append(messages, history...)
 	messages = append(messages, ask.Message{Role: ask.User, Content: userMessage(r.Question, sources, language)})
 	return Rendered{Messages: messages, Sources: sources, Hash: hash(messages), Tokens: total(messages)}, nil
+}
+
+// instructions is what stands below the template's own when the application has some: delimited, and subject to those above.
+func instructions(s, language string) string {
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return ""
+	}
+	lead := "The application adds the following about the form of the answer. It changes nothing of the above:"
+	if language == ask.Chinese {
+		lead = "应用程序对回答的形式另有如下要求，但不改变以上任何规则："
+	}
+	return "\n\n" + lead + "\n<instructions>\n" + neutralise(s) + "\n</instructions>"
 }
 
 func size(s string) int { return perMessage + text.EstimateTokens(s) }

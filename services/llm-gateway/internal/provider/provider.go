@@ -19,8 +19,10 @@ type Request struct {
 	Model string
 	// MaxTokens bounds the answer.
 	MaxTokens int
-	// Temperature is nil when the provider's default applies.
-	Temperature *float64
+	// Temperature and TopP are nil when the provider's default applies.
+	Temperature, TopP *float64
+	// Stop are texts that the answer ends before.
+	Stop []string
 }
 
 // Piece is a part of an answer. One without text says that the model is at work, as when it reasons.

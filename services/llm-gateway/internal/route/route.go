@@ -206,7 +206,7 @@ func (t *try) run(ctx context.Context, request provider.Request) (Outcome, error
 	watched, w := watch(ctx, t.patience(ctx), t.router.opts.Idle)
 	defer w.stop()
 	request.Model = t.target.Model
-	result, err := t.target.Provider.Generate(watched, request, func(p provider.Piece) error {
+	result, err := provider.Generate(watched, t.target.Provider, request, func(p provider.Piece) error {
 		w.pause()
 		defer w.resume()
 		return t.piece(p)

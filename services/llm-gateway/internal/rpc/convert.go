@@ -18,8 +18,9 @@ const stage = "llm-gateway"
 
 func requestOf(r *llmv1.GenerateRequest) (answer.Request, error) {
 	out := answer.Request{
-		Ask:      ask.Request{Question: r.GetQuestion(), Language: r.GetLanguage()},
+		Ask:      ask.Request{Question: r.GetQuestion(), Language: r.GetLanguage(), Instructions: r.GetInstructions()},
 		PromptID: r.GetPromptId(), Model: r.GetModel(), MaxTokens: int(r.GetMaxTokens()),
+		Temperature: r.Temperature, TopP: r.TopP, Stop: r.GetStop(),
 	}
 	for _, m := range r.GetHistory() {
 		out.Ask.History = append(out.Ask.History, ask.Message{Role: roleOf(m.GetRole()), Content: m.GetContent()})

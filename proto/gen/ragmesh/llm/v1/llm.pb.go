@@ -449,7 +449,16 @@ type GenerateRequest struct {
 	// Language to answer in: "en", "zh", or empty for the question's.
 	Language string `protobuf:"bytes,7,opt,name=language,proto3" json:"language,omitempty"`
 	// Most tokens of the answer; 0 means the prompt's or the configured default. At most 32,768.
-	MaxTokens     uint32 `protobuf:"varint,8,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	MaxTokens uint32 `protobuf:"varint,8,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	// How freely words are chosen, 0 to 2; unset means the prompt's, else the provider's default.
+	Temperature *float64 `protobuf:"fixed64,9,opt,name=temperature,proto3,oneof" json:"temperature,omitempty"`
+	// Nucleus sampling: only the likeliest words that make up this share, above 0 to 1; unset means the provider's default.
+	TopP *float64 `protobuf:"fixed64,10,opt,name=top_p,json=topP,proto3,oneof" json:"top_p,omitempty"`
+	// The answer ends before the first of these texts; at most 4 of at most 64 bytes.
+	Stop []string `protobuf:"bytes,11,rep,name=stop,proto3" json:"stop,omitempty"`
+	// What the calling application asks of the answer's form, such as its tone; at most 8 KiB. It stands below the prompt
+	// template's own instructions and changes none of them.
+	Instructions  string `protobuf:"bytes,12,opt,name=instructions,proto3" json:"instructions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -538,6 +547,34 @@ func (x *GenerateRequest) GetMaxTokens() uint32 {
 		return x.MaxTokens
 	}
 	return 0
+}
+
+func (x *GenerateRequest) GetTemperature() float64 {
+	if x != nil && x.Temperature != nil {
+		return *x.Temperature
+	}
+	return 0
+}
+
+func (x *GenerateRequest) GetTopP() float64 {
+	if x != nil && x.TopP != nil {
+		return *x.TopP
+	}
+	return 0
+}
+
+func (x *GenerateRequest) GetStop() []string {
+	if x != nil {
+		return x.Stop
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetInstructions() string {
+	if x != nil {
+		return x.Instructions
+	}
+	return ""
 }
 
 // GenerateResponse is one event of the stream.
@@ -1707,7 +1744,7 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x11completion_tokens\x18\x02 \x01(\rR\x10completionTokens\x12\x1c\n" +
 	"\testimated\x18\x03 \x01(\bR\testimated\x12\x1f\n" +
 	"\vcost_micros\x18\x04 \x01(\x04R\n" +
-	"costMicros\"\x97\x03\n" +
+	"costMicros\"\xf8\x04\n" +
 	"\x0fGenerateRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12'\n" +
 	"\bquestion\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x02R\bquestion\x12;\n" +
@@ -1718,7 +1755,15 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\blanguage\x18\a \x01(\tB\x0f\xbaH\fr\n" +
 	"R\x00R\x02enR\x02zhR\blanguage\x12(\n" +
 	"\n" +
-	"max_tokens\x18\b \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x02R\tmaxTokens\"\xf5\x01\n" +
+	"max_tokens\x18\b \x01(\rB\t\xbaH\x06*\x04\x18\x80\x80\x02R\tmaxTokens\x12>\n" +
+	"\vtemperature\x18\t \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\x00@)\x00\x00\x00\x00\x00\x00\x00\x00H\x00R\vtemperature\x88\x01\x01\x121\n" +
+	"\x05top_p\x18\n" +
+	" \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12$\n" +
+	"\x04stop\x18\v \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\x04\"\x06r\x04\x10\x01(@R\x04stop\x12,\n" +
+	"\finstructions\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80@R\finstructionsB\x0e\n" +
+	"\f_temperatureB\b\n" +
+	"\x06_top_p\"\xf5\x01\n" +
 	"\x10GenerateResponse\x123\n" +
 	"\astarted\x18\x01 \x01(\v2\x17.ragmesh.llm.v1.StartedH\x00R\astarted\x12-\n" +
 	"\x05delta\x18\x02 \x01(\v2\x15.ragmesh.llm.v1.DeltaH\x00R\x05delta\x129\n" +
@@ -1912,6 +1957,7 @@ func file_ragmesh_llm_v1_llm_proto_init() {
 		(*Source_Passage)(nil),
 		(*Source_ToolResult)(nil),
 	}
+	file_ragmesh_llm_v1_llm_proto_msgTypes[3].OneofWrappers = []any{}
 	file_ragmesh_llm_v1_llm_proto_msgTypes[4].OneofWrappers = []any{
 		(*GenerateResponse_Started)(nil),
 		(*GenerateResponse_Delta)(nil),
