@@ -3,9 +3,12 @@ package cli_test
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,6 +120,8 @@ func TestWrongUsage(t *testing.T) {
 		"no documents there":    {"ingest", "testdata"},
 		"malformed --set":       {"up", "--set", "top_k=3"},
 		"NATS for the world":    {"nats", "--addr", "0.0.0.0:4222"},
+		"no admin address":      {"health", "9080"},
+		"keys from outside":     {"keys", "install"},
 		"too much concurrency":  {"eval", "retrieval", "--dataset", "x", "--concurrency", "1000"},
 		"unknown service shown": {"config", "show", "--service", "nobody"},
 	}
@@ -230,6 +235,55 @@ func TestEvalRetrieval(t *testing.T) {
 	}
 	if broken := run(t, t.Context(), "", "eval", "retrieval", "--dataset", filepath.Dir(dir), "--server", server); broken.code != 1 || !strings.Contains(broken.stderr, "corpus.jsonl") {
 		t.Errorf("%+v; want the missing file named", broken)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health/ready" {
+			http.NotFound(w, r)
+			return
+		}
+		if asked.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = w.Write([]byte(`{"status":"starting","components":[{"name":"nats","ready":false,"detail":"waiting for nats"}]}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"status":"ready","components":[{"name":"nats","ready":true}]}`))
+	}))
+	t.Cleanup(admin.Close)
+	if got := run(t, t.Context(), "", "health", admin.URL); got.code != 1 || !strings.Contains(got.stdout, "starting") || !strings.Contains(got.stdout, "waiting for nats") {
+		t.Errorf("while it starts: %+v", got)
+	}
+	asked.Store(0)
+	if got := run(t, t.Context(), "", "health", admin.URL+"/", "--wait", "10s"); got.code != 0 || !strings.HasPrefix(got.stdout, "ready\n") {
+		t.Errorf("waiting: %+v", got)
+	}
+	if got := run(t, t.Context(), "", "health", admin.URL, "--json"); got.code != 0 || !json.Valid([]byte(got.stdout)) {
+		t.Errorf("--json: %+v", got)
+	}
+	if got := run(t, t.Context(), "", "health", admin.URL+"/nowhere"); got.code != 1 || !strings.Contains(got.stderr, "is it the admin port?") {
+		t.Errorf("another port: %+v", got)
+	}
+}
+
+func TestKeysManifest(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if got := run(t, t.Context(), "", "keys", "manifest", "--data", data); got.code != 1 || !strings.Contains(got.stderr, "ragmesh keys init") {
+		t.Errorf("without keys: %+v", got)
+	}
+	if got := run(t, t.Context(), "", "keys", "init", "--data", data); got.code != 0 {
+		t.Fatal(got)
+	}
+	got := run(t, t.Context(), "", "keys", "manifest", "--data", data, "-n", "team", "--instance", "rm")
+	if got.code != 0 || strings.Count(got.stdout, "kind: Secret") != 8 || strings.Count(got.stdout, "namespace: team") != 8 || !strings.Contains(got.stdout, "name: rm-identity-jwks") {
+		t.Errorf("%+v", got)
+	}
+	if got := run(t, t.Context(), "", "keys", "manifest", "--data", data, "--json"); got.code != 0 || !json.Valid([]byte(got.stdout)) {
+		t.Errorf("--json: %+v", got)
 	}
 }
 

@@ -24,7 +24,7 @@ import (
 )
 
 // all are the Secrets of an instance called rm, in the order in which they are made.
-var all = []string{ //nolint:gochecknoglobals // a constant
+var all = []string{
 	"rm-identity-dialog", "rm-identity-retriever", "rm-identity-tools", "rm-identity-llm-gateway", "rm-identity-eval", "rm-identity-jwks", "rm-bootstrap", "rm-nats",
 }
 
