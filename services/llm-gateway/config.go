@@ -97,6 +97,9 @@ func Reference(w io.Writer) error {
 		"One prompt per file, of llm-gateway; its id is the file's name without the ending. `default` replaces the built-in one.", prompt.File{}, true)
 }
 
+// PromptSchema returns what a prompt's file may hold, as a JSON Schema.
+func PromptSchema() map[string]any { return config.JSONSchema(prompt.File{}) }
+
 // defaultModel is the model for requests that name none.
 func (c Config) defaultModel() string {
 	if c.DefaultModel != "" {

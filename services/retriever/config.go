@@ -67,6 +67,9 @@ func Reference(w io.Writer) error {
 		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults(), true)
 }
 
+// StrategySchema returns what a strategy's file may hold, as a JSON Schema.
+func StrategySchema() map[string]any { return config.JSONSchema(search.Defaults()) }
+
 // Validate says what in a configuration is not as it must be.
 func (c Config) Validate() error {
 	switch {

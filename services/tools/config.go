@@ -49,6 +49,9 @@ func Reference(w io.Writer) error {
 		"One HTTP tool per file, of tools; its name is the file's without the ending. It exists for callers once `enabled_plugins` names it.", httptool.Spec{}, true)
 }
 
+// PluginSchema returns what a tool's file may hold, as a JSON Schema.
+func PluginSchema() map[string]any { return config.JSONSchema(httptool.Spec{}) }
+
 // Validate checks the values against their bounds.
 func (c Config) Validate() error {
 	var errs []error
