@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -23,6 +24,10 @@ const (
 	// maxPayload bounds one message. Larger things go to an object store.
 	maxPayload = 1 << 20
 )
+
+// Restoring is what the name of a folder ends with while it is being restored. A server does not start beside one: what is to
+// stand in its folder is not there yet.
+const Restoring = ".restoring"
 
 // Options describe a server.
 type Options struct {
@@ -60,6 +65,9 @@ type Server struct {
 func Start(ctx context.Context, o Options) (*Server, error) {
 	if o.Dir == "" {
 		return nil, errors.New("start NATS: no directory")
+	}
+	if _, err := os.Stat(o.Dir + Restoring); err == nil {
+		return nil, fmt.Errorf("a restore into %s was cut off, or is under way: run `ragmesh restore` again, or remove %s to begin with nothing", o.Dir, o.Dir+Restoring)
 	}
 	options := &server.Options{
 		ServerName:         "ragmesh",

@@ -46,6 +46,7 @@ type Client struct {
 	Dialog     dialogv1connect.DialogServiceClient
 	Workspaces dialogv1connect.WorkspaceServiceClient
 	Keys       dialogv1connect.KeyServiceClient
+	Operations dialogv1connect.OperationsServiceClient
 	Retriever  retrieverv1connect.RetrieverServiceClient
 	Eval       evalv1connect.EvalServiceClient
 
@@ -76,6 +77,7 @@ func New(o Options) (*Client, error) {
 		Dialog:     dialogv1connect.NewDialogServiceClient(h, server, options...),
 		Workspaces: dialogv1connect.NewWorkspaceServiceClient(h, server, options...),
 		Keys:       dialogv1connect.NewKeyServiceClient(h, server, options...),
+		Operations: dialogv1connect.NewOperationsServiceClient(h, server, options...),
 		Retriever:  retrieverv1connect.NewRetrieverServiceClient(h, server, options...),
 		Eval:       evalv1connect.NewEvalServiceClient(h, server, options...),
 		transport:  transport,

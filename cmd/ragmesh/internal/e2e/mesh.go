@@ -2,12 +2,15 @@ package e2e
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // NATS is the name of the mesh's sixth part.
@@ -155,4 +158,51 @@ func (p *Part) signal(tb testing.TB, s syscall.Signal) {
 	if err := p.running.cmd.Process.Signal(s); err != nil {
 		tb.Fatalf("send %v to %s: %v", s, p.running.name, err)
 	}
+}
+
+// Addr is where others reach NATS, host:port, whatever is put between.
+func (p *Part) Addr() string { return p.addr }
+
+// StartNATS runs `ragmesh nats` on a folder, without any service.
+func StartNATS(tb testing.TB, data string) *Part {
+	tb.Helper()
+	addr := freePorts(tb, 1)[0]
+	p := &Part{binary: filepath.Join(Binaries(tb), "ragmesh"), addr: addr, args: []string{"nats", "--data", data, "--addr", addr}}
+	p.launch(tb)
+	p.ready()
+	return p
+}
+
+// StartAlone starts one service of a mesh, without waiting until it is ready.
+func StartAlone(tb testing.TB, service, data, nats string) *Part {
+	tb.Helper()
+	bin := Binaries(tb)
+	if out, err := exec.CommandContext(tb.Context(), filepath.Join(bin, "ragmesh"), "keys", "init", "--data", data).CombinedOutput(); err != nil { //nolint:gosec // our own binary
+		tb.Fatalf("ragmesh keys init: %v\n%s", err, out)
+	}
+	ports := freePorts(tb, 2)
+	p := &Part{
+		Admin: "http://" + ports[1], binary: filepath.Join(bin, "ragmesh-"+service),
+		args: []string{"--data", data, "--rpc-addr", ports[0], "--admin-addr", ports[1], "--nats-url", nats, "--set", "log.level=warn"},
+	}
+	p.launch(tb)
+	return p
+}
+
+// State waits until a process that does not become ready has said why, and returns that.
+func (p *Part) State(tb testing.TB) string {
+	tb.Helper()
+	state := ""
+	client := &http.Client{Timeout: time.Second}
+	p.running.until(func() bool {
+		resp, err := client.Get(p.Admin + "/health/ready") //nolint:noctx // bounded by the client's timeout
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxLog))
+		state = resp.Status + " " + compact(body) + "\n" + p.running.log.String()
+		return strings.Contains(state, "waiting for NATS")
+	}, func() string { return p.Admin + " says " + state })
+	return state
 }
