@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	dialTimeout = 2 * time.Second
+	// dialTimeout leaves time for another attempt within a stage's budget: in a cluster, what takes longer is an address that
+	// nobody has any more.
+	dialTimeout = 800 * time.Millisecond
 	// A connection without traffic is pinged after pingAfter and given up when no answer comes within pingTimeout, so that a
 	// peer that hangs, or a firewall that forgot the connection, is noticed by streams too.
 	pingAfter   = 10 * time.Second
@@ -44,7 +46,8 @@ type ClientOptions struct {
 	Audience string
 	// APIKey is sent as bearer token by clients that have no Signer; empty for none.
 	APIKey string
-	// Retries is how often an idempotent unary call is repeated when the service is unavailable. 0 means 2, negative none.
+	// Retries is how often an idempotent unary call is repeated when the service is unavailable. 0 means 5, which spans the one
+	// and a half seconds in which a load balancer still leads to a replica that is gone; negative means none.
 	Retries int
 	// MaxBytes bounds a response message after decompression. Default 16 MiB.
 	MaxBytes int
@@ -75,7 +78,7 @@ func (c Conn) Close() {
 // when the first call is made.
 func Dial(t Target, o ClientOptions) Conn {
 	if o.Retries == 0 {
-		o.Retries = 2
+		o.Retries = 5
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = maxResponseBytes
@@ -87,7 +90,7 @@ func Dial(t Target, o ClientOptions) Conn {
 		o.pingTimeout = pingTimeout
 	}
 	return Conn{
-		HTTP: &http.Client{Transport: transport(t, o)},
+		HTTP: &http.Client{Transport: connections(t, o)},
 		URL:  strings.TrimSuffix(t.URL, "/"),
 		Options: []connect.ClientOption{
 			connect.WithGRPC(),
@@ -103,7 +106,7 @@ func Dial(t Target, o ClientOptions) Conn {
 //
 //  1. faults: the caller sees *fault.Error only
 //  2. trace: one span for the call with all its attempts; W3C context to the service
-//  3. retry: idempotent unary calls, unavailable only, within the deadline and a budget
+//  3. retry: unary calls that may be repeated, unavailable only, within the deadline and a budget
 //  4. sign, or the API key: a fresh token for each attempt
 //  5. lost: a connection or a service that went away is unavailable, whatever Connect calls it
 func clientInterceptors(o ClientOptions) []connect.Interceptor {
@@ -118,6 +121,14 @@ func clientInterceptors(o ClientOptions) []connect.Interceptor {
 		order = append(order, apiKey(o.APIKey))
 	}
 	return append(order, lost{})
+}
+
+// connections are several over the network, and one to what is in this process.
+func connections(t Target, o ClientOptions) http.RoundTripper {
+	if t.Dial != nil {
+		return transport(t, o)
+	}
+	return newPool(func() *http.Transport { return transport(t, o) })
 }
 
 func transport(t Target, o ClientOptions) *http.Transport {

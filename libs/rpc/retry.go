@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
+	"sync"
 	"time"
 
 	"connectrpc.com/connect"
 	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/budget"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 )
 
@@ -20,14 +22,17 @@ const (
 	maxBackoff   = time.Second
 )
 
-// retry repeats unary calls that may be repeated (by the contract's idempotency_level) when the service was unavailable. It
-// is the only place that does: the mesh doesn't, and services don't.
+// retry repeats unary calls that may be repeated (by the contract's idempotency_level, or because the caller says so, see
+// [Repeatable]; any call that was never sent) when the service was unavailable. It is the only place that does: the mesh
+// doesn't, and services don't.
 //
-// A repeat must fit into the call's deadline, and at most a fifth of the calls under way to a service may be repeats (three
-// always may): a service that is down is not asked three times as much.
+// A repeat must fit into the call's deadline, and the repeats of all calls to a service into an allowance: a service that is
+// down is not asked three times as much.
 type retry struct {
-	executor failsafe.Executor[connect.AnyResponse]
-	repeats  prometheus.Counter
+	executor  failsafe.Executor[connect.AnyResponse]
+	retries   int
+	allowance *Allowance
+	repeats   prometheus.Counter
 }
 
 var _ connect.Interceptor = (*retry)(nil)
@@ -38,13 +43,72 @@ func newRetry(t *telemetry.Telemetry, audience string, retries int) *retry {
 		WithMaxRetries(retries).
 		WithBackoff(firstBackoff, maxBackoff).
 		WithJitterFactor(.25).
-		WithBudget(budget.NewBuilder().WithMaxRate(.2).WithMinConcurrency(3).Build()).
 		ReturnLastFailure().
 		Build()
 	repeats := register(t.Registry, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: t.Metric("rpc_client_retries_total"), Help: "Calls that were repeated because the service was unavailable, by service.",
 	}, []string{"target"}))
-	return &retry{executor: failsafe.With(policy), repeats: repeats.WithLabelValues(audience)}
+	return &retry{executor: failsafe.With(policy), retries: retries, allowance: &Allowance{}, repeats: repeats.WithLabelValues(audience)}
+}
+
+// Allowance bounds repeats: a fifth of the calls, ten a second, and a burst of as many as may be under way on a replica that
+// dies. Its zero value is full.
+type Allowance struct {
+	mu    sync.Mutex
+	spent float64
+	last  time.Time
+}
+
+const (
+	allowedPerCall   = .2
+	allowedPerSecond = 10
+	allowedAtOnce    = 300
+)
+
+// Call notes a call that is no repeat.
+func (a *Allowance) Call() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.spent = max(0, a.spent-allowedPerCall)
+}
+
+// Take says whether one more repeat is allowed.
+func (a *Allowance) Take(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.last.IsZero() {
+		a.spent = max(0, a.spent-allowedPerSecond*now.Sub(a.last).Seconds())
+	}
+	a.last = now
+	if a.spent+1 > allowedAtOnce {
+		return false
+	}
+	a.spent++
+	return true
+}
+
+type repeatableKey struct{}
+
+// Repeatable marks calls as ones that may be made twice, although their procedure can't promise it for every request: the
+// caller knows that this one has no side effects.
+func Repeatable(ctx context.Context) context.Context {
+	return context.WithValue(ctx, repeatableKey{}, true)
+}
+
+// repeatable says whether a call may be made twice.
+func repeatable(ctx context.Context, spec connect.Spec) bool {
+	switch spec.IdempotencyLevel {
+	case connect.IdempotencyNoSideEffects, connect.IdempotencyIdempotent:
+		return true
+	default:
+		return ctx.Value(repeatableKey{}) != nil
+	}
+}
+
+// unsent says that a call failed before anything of it had left: there was no connection.
+func unsent(err error) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	return ok && network.Op == "dial"
 }
 
 // retryable marks an error that justifies another attempt.
@@ -61,19 +125,16 @@ func isRetryable(err error) bool {
 // WrapUnary implements [connect.Interceptor].
 func (r *retry) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 	return func(ctx context.Context, request connect.AnyRequest) (connect.AnyResponse, error) {
-		switch request.Spec().IdempotencyLevel {
-		case connect.IdempotencyNoSideEffects, connect.IdempotencyIdempotent:
-		default:
-			return next(ctx, request)
-		}
-		var last error // the policy's own errors, such as a spent budget, are not the caller's concern
+		r.allowance.Call()
+		free := repeatable(ctx, request.Spec())
+		var last error // the policy's own errors are not the caller's concern
 		response, err := r.executor.WithContext(ctx).GetWithExecution(func(attempt failsafe.Execution[connect.AnyResponse]) (connect.AnyResponse, error) {
 			if attempt.IsRetry() {
 				r.repeats.Inc()
 			}
 			response, err := next(ctx, request)
 			last = err
-			if err != nil && worthRepeating(ctx, err) {
+			if err != nil && (free || unsent(err)) && attempt.Attempts() <= r.retries && worthRepeating(ctx, err, attempt.Attempts()) && r.allowance.Take(time.Now()) {
 				return nil, &retryable{err}
 			}
 			return response, err
@@ -89,16 +150,19 @@ func (r *retry) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 }
 
 // worthRepeating: another attempt may help, and there is time for it.
-func worthRepeating(ctx context.Context, err error) bool {
+func worthRepeating(ctx context.Context, err error, attempts int) bool {
 	if connect.CodeOf(err) != connect.CodeUnavailable || ctx.Err() != nil {
 		return false
 	}
-	wait := max(retryAfter(err), firstBackoff)
+	wait := min(firstBackoff<<(attempts-1), maxBackoff)
+	if fault.ReasonOf(FromConnect(err)) != fault.Draining { // which is about that replica; another one may answer at once
+		wait = max(retryAfter(err), wait)
+	}
 	if wait > maxBackoff {
 		return false // the service says that soon is too soon
 	}
 	deadline, ok := ctx.Deadline()
-	return !ok || time.Until(deadline) > 2*wait
+	return !ok || time.Until(deadline) > wait*5/4+firstBackoff
 }
 
 // WrapStreamingClient implements [connect.Interceptor]. A stream is not repeated: part of it may have been used.

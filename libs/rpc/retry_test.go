@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,7 +22,7 @@ import (
 )
 
 func unavailable() error {
-	return fault.New(fault.Unavailable, fault.Draining, "this replica is stopping")
+	return fault.New(fault.Unavailable, fault.ServiceUnavailable, "this replica is stopping")
 }
 
 func TestRetries(t *testing.T) {
@@ -37,7 +38,8 @@ func TestRetries(t *testing.T) {
 		"first call works":               {fails: 0, err: unavailable, calls: 1, ok: true},
 		"unavailable once":               {fails: 1, err: unavailable, calls: 2, ok: true},
 		"unavailable twice":              {fails: 2, err: unavailable, calls: 3, ok: true},
-		"unavailable for long":           {fails: 9, err: unavailable, calls: 3},
+		"unavailable for long":           {fails: 99, err: unavailable, calls: 6},
+		"unavailable, no time for all":   {fails: 99, err: unavailable, timeout: 300 * time.Millisecond, calls: 3},
 		"retries switched off":           {fails: 9, err: unavailable, retries: -1, calls: 1},
 		"no time left":                   {fails: 9, err: unavailable, timeout: 90 * time.Millisecond, calls: 1},
 		"another failure":                {fails: 9, err: func() error { return errors.New("bug") }, calls: 1},
@@ -84,7 +86,7 @@ func TestNotRepeated(t *testing.T) {
 			return unavailable()
 		}}, MuxOptions{}, ServerOptions{})
 		_, err := drain(asAlice(t.Context()), in.client(t, identity.Dialog, ClientOptions{}), generateOf("bank"))
-		wantFault(t, err, fault.Unavailable, fault.Draining)
+		wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
 		if n := calls.Load(); n != 1 {
 			t.Errorf("%d calls", n)
 		}
@@ -103,7 +105,7 @@ func TestNotRepeated(t *testing.T) {
 		_, err := evalv1connect.NewEvalServiceClient(c.HTTP, c.URL, c.Options...).CreateRun(t.Context(), &evalv1.CreateRunRequest{
 			Workspace: "bank", Cases: []*evalv1.Case{{CaseId: "1", Question: "why?"}},
 		})
-		wantFault(t, err, fault.Unavailable, fault.Draining)
+		wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
 		if n := h.calls.Load(); n != 1 {
 			t.Errorf("%d calls", n)
 		}
@@ -120,25 +122,21 @@ func (r *runs) CreateRun(context.Context, *evalv1.CreateRunRequest) (*evalv1.Cre
 	return nil, unavailable()
 }
 
-// A service that is down is not asked three times as often: the budget bounds how many repeats are under way at once.
-func TestRetryBudget(t *testing.T) {
+// Everything that was under way on a replica that died is repeated.
+func TestABurstIsRepeated(t *testing.T) {
 	t.Parallel()
-	const callers = 40
+	const callers = 128
 	var calls atomic.Int64
 	together := make(chan struct{})
 	var first sync.WaitGroup
 	first.Add(callers)
-	in := install(t, &gateway{embed: func(ctx context.Context, _ *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+	in := install(t, &gateway{embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
 		if calls.Add(1) <= callers {
 			first.Done()
 			<-together // all fail at the same moment
-		} else {
-			select { // repeats take long
-			case <-ctx.Done():
-			case <-time.After(300 * time.Millisecond):
-			}
+			return nil, unavailable()
 		}
-		return nil, unavailable()
+		return &llmv1.EmbedResponse{}, nil
 	}}, MuxOptions{}, ServerOptions{})
 	client := in.client(t, identity.Dialog, ClientOptions{})
 	var ended sync.WaitGroup
@@ -146,7 +144,7 @@ func TestRetryBudget(t *testing.T) {
 		ended.Go(func() {
 			ctx, cancel := context.WithTimeout(asAlice(t.Context()), 20*time.Second)
 			defer cancel()
-			if _, err := client.Embed(ctx, embedOf("bank")); fault.KindOf(err) != fault.Unavailable || fault.ReasonOf(err) != fault.Draining {
+			if _, err := client.Embed(ctx, embedOf("bank")); err != nil {
 				t.Errorf("the caller sees %v", err)
 			}
 		})
@@ -154,10 +152,61 @@ func TestRetryBudget(t *testing.T) {
 	first.Wait()
 	close(together)
 	ended.Wait()
-	if n := calls.Load(); n >= 2*callers || n == callers {
-		t.Errorf("%d calls for %d callers; without a budget there are %d", n, callers, 3*callers)
+}
+
+// A service that is down for long is not asked six times as often.
+func TestAllowance(t *testing.T) {
+	t.Parallel()
+	var a Allowance
+	now := time.Now()
+	repeats := 0
+	for range 60 { // 60 s at 100 calls a second that all fail and want five repeats
+		for range 100 {
+			a.Call()
+			for range 5 {
+				if a.Take(now) {
+					repeats++
+				}
+			}
+		}
+		now = now.Add(time.Second)
+	}
+	if least, most := 60*(20+10), 300+60*(20+10); repeats < least || repeats > most {
+		t.Errorf("%d repeats of 6000 calls, want %d to %d", repeats, least, most)
+	}
+	if !a.Take(now.Add(time.Minute)) {
+		t.Error("after a minute's rest nothing is allowed")
 	}
 }
+
+// What the contract does not call idempotent is repeated when the caller says so, or when it was never sent.
+func TestRepeatedAllTheSame(t *testing.T) {
+	t.Parallel()
+	r := newRetry(telemetry.Nop(identity.Dialog), identity.Tools, 2)
+	for name, test := range map[string]struct {
+		ctx   context.Context //nolint:containedctx // of the table's call
+		err   error
+		calls int
+	}{
+		"sent":       {t.Context(), ToConnect(unavailable()), 1},
+		"repeatable": {Repeatable(t.Context()), ToConnect(unavailable()), 3},
+		"never sent": {t.Context(), connect.NewError(connect.CodeUnavailable, &net.OpError{Op: "dial", Err: errors.New("refused")}), 3},
+	} {
+		calls := 0
+		_, _ = r.WrapUnary(func(context.Context, connect.AnyRequest) (connect.AnyResponse, error) {
+			calls++
+			return nil, test.err
+		})(test.ctx, sideEffects{})
+		if calls != test.calls {
+			t.Errorf("%s: %d calls, want %d", name, calls, test.calls)
+		}
+	}
+}
+
+// sideEffects is a request that may not be repeated.
+type sideEffects struct{ connect.AnyRequest }
+
+func (sideEffects) Spec() connect.Spec { return connect.Spec{} }
 
 func TestRetriesAreCounted(t *testing.T) {
 	t.Parallel()

@@ -109,7 +109,7 @@ func TestShutdown(t *testing.T) {
 		server, served, ended := serveStream(t, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
 			select {
 			case <-Draining(ctx):
-				return unavailable()
+				return fault.New(fault.Unavailable, fault.Draining, "this replica is stopping")
 			case <-ctx.Done():
 				return ctx.Err()
 			}

@@ -162,7 +162,9 @@ func TestDrainingServesAndThenRefusesPolitely(t *testing.T) {
 		close(running)
 		<-finish
 		return s.Send(&llmv1.GenerateResponse{})
-	}, embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) { return &llmv1.EmbedResponse{}, nil }}, ServerOptions{})
+	}, embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+		return &llmv1.EmbedResponse{}, nil
+	}}, ServerOptions{})
 	slow := make(chan error, 1)
 	go func() {
 		_, err := drain(t.Context(), llmv1connect.NewLLMServiceClient(http.DefaultClient, "http://"+addr), generateOf("bank"))
