@@ -33,8 +33,8 @@ type MuxOptions struct {
 	Telemetry *telemetry.Telemetry
 	// Verifier checks the token of every call. Without one, and without Edge, every call is refused.
 	Verifier *identity.Verifier
-	// Edge marks the handlers people reach: no internal token is asked for (an interceptor in Extra authenticates), and a
-	// caller's trace is linked, not continued.
+	// Edge marks the handlers people reach: no internal token is asked for (an interceptor in Extra authenticates), a caller's
+	// trace is linked, not continued, and messages of a stream that follow each other at once leave together.
 	Edge bool
 	// Audience is whom tokens must be made for. Default: the telemetry's service.
 	Audience string
@@ -47,6 +47,7 @@ type MuxOptions struct {
 // Mux collects a service's handlers. Register everything before it is served.
 type Mux struct {
 	telemetry *telemetry.Telemetry
+	edge      bool
 	options   []connect.HandlerOption
 	mux       *http.ServeMux
 	health    *healthChecker
@@ -65,6 +66,7 @@ func NewMux(o MuxOptions) *Mux {
 	}
 	return &Mux{
 		telemetry: o.Telemetry,
+		edge:      o.Edge,
 		options: []connect.HandlerOption{
 			connect.WithInterceptors(serverInterceptors(o)...),
 			connect.WithReadMaxBytes(o.MaxBytes),
@@ -132,7 +134,7 @@ func (m *Mux) Handle(path string, h http.Handler) {
 
 // unread returns h with answers in our terms to the requests that Connect refuses before any interceptor.
 func (m *Mux) unread(h http.Handler) http.Handler {
-	return &unread{next: h, access: newAccess(m.telemetry), errors: connect.NewErrorWriter()}
+	return &unread{next: h, access: newAccess(m.telemetry), errors: connect.NewErrorWriter(), gather: m.edge}
 }
 
 // SetServing says what gRPC health answers. The server sets it when it starts and when it begins to stop.

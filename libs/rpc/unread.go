@@ -25,11 +25,17 @@ type unread struct {
 	next   http.Handler
 	access *access
 	errors *connect.ErrorWriter
+	gather bool // messages of a stream that follow each other at once
 }
 
 // ServeHTTP implements [http.Handler].
 func (u *unread) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	if u.gather {
+		g := &gatherer{ResponseWriter: w}
+		defer g.end()
+		w = g
+	}
 	held := &heldWriter{ResponseWriter: w, header: slices.Sorted(headerNames(w.Header()))}
 	r = r.WithContext(context.WithValue(r.Context(), heldKey{}, held))
 	u.next.ServeHTTP(held, r)
