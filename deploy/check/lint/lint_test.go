@@ -1,7 +1,6 @@
 package lint_test
 
 import (
-	"os"
 	"slices"
 	"testing"
 
@@ -10,21 +9,30 @@ import (
 	"github.com/ragmesh/ragmesh/deploy/check/render"
 )
 
-// good returns a small release that breaks no rule.
+// everything turns on what charts make objects of.
+const everything = `
+global:
+  linkerd: {enabled: true}
+  monitoring: {enabled: true}
+`
+
+// good returns a release of all services with everything turned on, which breaks no rule.
 func good(t testing.TB) render.Objects {
 	t.Helper()
-	text, err := os.ReadFile("testdata/good.yaml")
-	if err != nil {
-		t.Fatal(err)
+	var all render.Objects
+	for _, chart := range []string{"retriever", "tools", "llm-gateway", "eval", "nats-dev"} {
+		all = append(all, render.Render(t, chart, render.YAML(everything))...)
 	}
-	objects, err := render.Parse(string(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return objects
+	return append(all, render.Render(t, "dialog", render.YAML(everything), render.YAML(`
+host: ask.example.com
+ingress: {enabled: true}
+tls: {issuer: {name: letsencrypt}}
+autoscaling: {hpa: {enabled: true}}
+`))...)
 }
 
 func TestRulesFindWhatIsBroken(t *testing.T) {
 	t.Parallel()
-	linttest.Run(t, lint.Rules(), good, slices.Concat(networkCases))
+	rules := append(lint.Rules(), lint.ServiceAccounts)
+	linttest.Run(t, rules, good(t), slices.Concat(workloadCases, releaseCases, networkCases, linkerdCases, monitoringCases))
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 )
 
@@ -154,6 +155,15 @@ func (o Objects) One(t testing.TB, kind, name string) Object {
 		t.Fatalf("no %s/%s among %s", kind, name, strings.Join(o.IDs(), ", "))
 	}
 	return object
+}
+
+// Clone returns objects that share nothing with these, for a test to change.
+func (o Objects) Clone() Objects {
+	clones := slices.Clone(o)
+	for i := range clones {
+		clones[i].Raw = runtime.DeepCopyJSON(clones[i].Raw)
+	}
+	return clones
 }
 
 // IDs returns what the objects are, in their order.

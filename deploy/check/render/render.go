@@ -9,6 +9,8 @@ package render
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log" //nolint:depguard // Helm's
 	"maps"
 	"os"
 	"path/filepath"
@@ -163,6 +165,8 @@ func Refused(t testing.TB, chartName string, values ...Values) string {
 // Chart renders the chart in a folder. Its dependencies are in the chart's folder charts, which may hold symbolic links. The release has
 // the chart's name. Objects come in the order of the templates' names; hooks and tests are among them, notes are not.
 func Chart(dir string, values ...Values) (Objects, error) {
+	// Helm logs every symbolic link that it follows, and ours are many.
+	log.SetOutput(io.Discard)
 	c, err := loader.LoadDir(dir)
 	if err != nil {
 		return nil, fmt.Errorf("load chart: %w", err)
@@ -188,7 +192,7 @@ func Chart(dir string, values ...Values) (Objects, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := engine.Engine{Strict: false}.Render(c, all)
+	files, err := engine.Engine{}.Render(c, all)
 	if err != nil {
 		return nil, err
 	}

@@ -23,9 +23,9 @@ type Case struct {
 
 // Run checks that the rules find nothing in the objects as they are, that each case's rule finds what the case breaks, and that each rule
 // has a case.
-func Run(t *testing.T, rules []lint.Rule, good func(testing.TB) render.Objects, cases []Case) {
+func Run(t *testing.T, rules []lint.Rule, good render.Objects, cases []Case) {
 	t.Helper()
-	for _, finding := range lint.Run(good(t), rules...) {
+	for _, finding := range lint.Run(good, rules...) {
 		t.Errorf("found in objects that are in order: %s", finding)
 	}
 	for _, rule := range rules {
@@ -35,11 +35,12 @@ func Run(t *testing.T, rules []lint.Rule, good func(testing.TB) render.Objects, 
 	}
 	for _, c := range cases {
 		t.Run(c.Rule+"/"+c.Name, func(t *testing.T) {
+			t.Parallel()
 			i := slices.IndexFunc(rules, func(r lint.Rule) bool { return r.Name == c.Rule })
 			if i < 0 {
 				t.Fatalf("there is no rule %s", c.Rule)
 			}
-			found := lint.Run(c.Edit(t, good(t)), rules[i])
+			found := lint.Run(c.Edit(t, good.Clone()), rules[i])
 			if !slices.ContainsFunc(found, func(f lint.Finding) bool { return strings.Contains(f.String(), c.Want) }) {
 				t.Errorf("found %v, want a finding with %q", found, c.Want)
 			}
