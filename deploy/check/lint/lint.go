@@ -39,7 +39,7 @@ func (f Finding) String() string { return f.Object + ": " + f.Message + " (" + f
 
 // Rules returns all rules that need nothing but the objects.
 func Rules() []Rule {
-	return slices.Concat(workloadRules(), releaseRules(), networkRules(), linkerdRules(), monitoringRules())
+	return slices.Concat(workloadRules(), releaseRules(), networkRules(), linkerdRules(), meshRules(), monitoringRules())
 }
 
 // Run checks the objects of one release.

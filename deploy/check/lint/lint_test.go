@@ -34,5 +34,5 @@ autoscaling: {hpa: {enabled: true}}
 func TestRulesFindWhatIsBroken(t *testing.T) {
 	t.Parallel()
 	rules := append(lint.Rules(), lint.ServiceAccounts)
-	linttest.Run(t, rules, good(t), slices.Concat(workloadCases, releaseCases, networkCases, linkerdCases, monitoringCases))
+	linttest.Run(t, rules, good(t), slices.Concat(workloadCases, releaseCases, networkCases, linkerdCases, meshCases, monitoringCases))
 }
