@@ -58,6 +58,15 @@ credentialsSecret: {{ $own.credentialsSecret | default $global.credentialsSecret
 {{- end }}
 {{- end }}
 
+{{- /* A hash of what the ConfigMaps hold. One that comes from elsewhere is not seen here: a new name, or a restart, makes new pods. */}}
+{{- define "ragmesh.configHash" -}}
+{{- $folder := dict }}
+{{- with (include "ragmesh.fact" . | fromYaml).folder }}
+  {{- $folder = index $.Values .values }}
+{{- end }}
+{{- printf "%s\n%s" (include "ragmesh.config" .) (toYaml $folder) | sha256sum | trunc 16 }}
+{{- end }}
+
 {{- define "ragmesh.configMaps" }}
 ---
 apiVersion: v1

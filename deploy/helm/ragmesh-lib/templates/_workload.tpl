@@ -77,7 +77,7 @@ volumeClaimTemplates:
 kubectl.kubernetes.io/default-container: {{ .Chart.Name }}
 {{- if eq .Values.reload "roll" }}
 # A change of the configuration is a new revision of the workload, so that each pod is known to have one or the other.
-ragmesh.dev/config-hash: {{ include "ragmesh.configMaps" . | sha256sum }}
+ragmesh.dev/config-hash: {{ include "ragmesh.configHash" . | quote }}
 {{- end }}
 {{- with include "ragmesh.linkerd.podAnnotations" . }}
 {{ . }}
