@@ -200,8 +200,7 @@ var linkerdPolicies = Rule{
 	},
 }
 
-// ServiceAccounts is a rule for releases that hold all services: in one of a single service, the callers' accounts are elsewhere.
-var ServiceAccounts = Rule{
+var serviceAccounts = Rule{
 	Name: "linkerd-identities",
 	Why:  "A policy that lets in an account that nobody has keeps its caller out.",
 	Check: func(objects render.Objects, report Report) {

@@ -1,8 +1,8 @@
 // Package lint finds what no schema refuses and a cluster would run with: an annotation with a typo, a selector that selects nothing, a
 // policy for an identity that nobody has.
 //
-// A rule looks at all objects of one release. To add one, write it in the file of its subject (workload.go, release.go, network.go,
-// linkerd.go, monitoring.go), name it in that file's list, and break an object for it in the test of the same name; [Rules] runs over every chart with
+// A rule looks at all objects of one release. To add one, write it in the file of its subject (workload.go, release.go, config.go,
+// network.go, linkerd.go, monitoring.go), name it in that file's list, and break an object for it in the test of the same name; [Rules] runs over every chart with
 // every values set, and a test fails for a rule that nothing broken proves. A rule that compares with the code takes what the code says
 // (package code) as an argument, and is run from the tests of package check.
 package lint
@@ -37,9 +37,9 @@ type Finding struct {
 // String returns the finding on one line.
 func (f Finding) String() string { return f.Object + ": " + f.Message + " (" + f.Rule + ")" }
 
-// Rules returns all rules that need nothing but the objects.
+// Rules returns all rules that need nothing but the objects, and hold for the release of a single service as well (see [Whole]).
 func Rules() []Rule {
-	return slices.Concat(workloadRules(), releaseRules(), networkRules(), linkerdRules(), meshRules(), monitoringRules())
+	return slices.Concat(workloadRules(), releaseRules(), configRules(), networkRules(), linkerdRules(), meshRules(), monitoringRules())
 }
 
 // Run checks the objects of one release.

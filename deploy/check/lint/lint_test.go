@@ -33,6 +33,6 @@ autoscaling: {hpa: {enabled: true}}
 
 func TestRulesFindWhatIsBroken(t *testing.T) {
 	t.Parallel()
-	rules := append(lint.Rules(), lint.ServiceAccounts)
-	linttest.Run(t, rules, good(t), slices.Concat(workloadCases, releaseCases, networkCases, linkerdCases, meshCases, monitoringCases))
+	rules := append(lint.Rules(), lint.Whole()...)
+	linttest.Run(t, rules, good(t), slices.Concat(workloadCases, releaseCases, configCases, networkCases, linkerdCases, meshCases, monitoringCases))
 }

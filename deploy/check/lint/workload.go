@@ -212,26 +212,18 @@ var gracePeriod = Rule{
 	},
 }
 
-// shutdownTimeout returns shutdown.timeout of the configuration that a pod mounts.
+// shutdownTimeout returns how long the process of a pod takes to end at most, from the configuration that it mounts.
 func shutdownTimeout(objects render.Objects, p pod) (time.Duration, bool) {
-	for _, v := range p.spec.Volumes {
-		if v.ConfigMap == nil {
+	for _, file := range ConfigFiles(objects, p.Object) {
+		var config struct {
+			Shutdown struct{ Timeout, Delay string }
+		}
+		if yaml.Unmarshal([]byte(file.Text), &config) != nil {
 			continue
 		}
-		o, ok := objects.Find("ConfigMap", v.ConfigMap.Name)
-		if !ok {
-			continue
-		}
-		for _, text := range o.Strings("data") {
-			var config struct {
-				Shutdown struct{ Timeout string }
-			}
-			if yaml.Unmarshal([]byte(text), &config) != nil {
-				continue
-			}
-			if d, err := time.ParseDuration(config.Shutdown.Timeout); err == nil {
-				return d, true
-			}
+		if timeout, err := time.ParseDuration(config.Shutdown.Timeout); err == nil {
+			delay, _ := time.ParseDuration(config.Shutdown.Delay)
+			return timeout + delay, true
 		}
 	}
 	return 0, false
