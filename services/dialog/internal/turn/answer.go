@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/followup"
 )
 
@@ -49,6 +50,7 @@ type Answerer struct {
 	log       func(context.Context) zerolog.Logger
 
 	calls sync.WaitGroup // turns, and every goroutine that asks a peer
+	again repeat.Allowance
 
 	mu       sync.Mutex
 	running  int
@@ -318,7 +320,7 @@ func (r *run) finish(ctx context.Context) {
 	case stored == StoredSpooled:
 		r.degrade(Degradation{Stage: "save", Reason: "spooled", Message: "The turn is stored on this server and will be moved to the turns stream when that is back."})
 	}
-	r.a.metrics.turns.WithLabelValues(t.Outcome.String(), degradedLabel(len(t.Degradations) > 0)).Inc()
+	r.a.metrics.turns.WithLabelValues(t.Outcome.String(), yes(len(t.Degradations) > 0)).Inc()
 	r.a.metrics.duration.Observe(r.since().Seconds())
 	log.Info().Str("turn", t.ID).Str("session", t.Session).Str("outcome", t.Outcome.String()).Int("degradations", len(t.Degradations)).
 		Int("sources", len(t.Sources)).Int("citations", len(t.Citations)).Dur("took", r.since()).Msg("turn ended")

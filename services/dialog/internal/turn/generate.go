@@ -24,16 +24,46 @@ type writer struct {
 	cited   int // bytes of citations so far
 	dropped bool
 	full    bool // the answer reached its bound
+	// stale says why what was sent is taken back as soon as there is something else to say; empty when it isn't.
+	stale string
 }
 
 func (r *run) newWriter() *writer {
+	return &writer{r: r, filter: citing.NewFilter(r.numbers()), citer: r.newCiter()}
+}
+
+func (r *run) numbers() []uint32 {
 	numbers := make([]uint32, len(r.turn.Sources))
-	sources := make([]citing.Source, len(r.turn.Sources))
 	for i, s := range r.turn.Sources {
 		numbers[i] = s.Number
+	}
+	return numbers
+}
+
+func (r *run) newCiter() *citing.Citer {
+	sources := make([]citing.Source, len(r.turn.Sources))
+	for i, s := range r.turn.Sources {
 		sources[i] = citing.Source{Number: s.Number, Text: s.text()}
 	}
-	return &writer{r: r, filter: citing.NewFilter(numbers), citer: citing.NewCiter(sources, verifier())}
+	return citing.NewCiter(sources, verifier())
+}
+
+// again begins the answer again. What was sent stays until there is something else to say: a beginning is better than
+// nothing.
+func (w *writer) again(reason string) {
+	w.filter, w.full = citing.NewFilter(w.r.numbers()), false
+	if w.answer.Len() > 0 && w.stale == "" {
+		w.stale = reason
+	}
+}
+
+// takeBack forgets what was sent, and says so.
+func (w *writer) takeBack() {
+	w.answer.Reset()
+	w.r.turn.Citations = nil
+	w.citer, w.cited, w.dropped = w.r.newCiter(), 0, false
+	w.r.emit.send(Event{Restarted: &Restarted{Reason: w.stale}})
+	w.stale = ""
 }
 
 // verifier is evidence's verification in citing's terms. Sources are cited again and again, so each of their sentences is
@@ -81,11 +111,7 @@ func (w *writer) restart() {
 	if !w.full {
 		w.put(w.filter.Close())
 	}
-	numbers := make([]uint32, len(w.r.turn.Sources))
-	for i, s := range w.r.turn.Sources {
-		numbers[i] = s.Number
-	}
-	w.filter.Restart(numbers)
+	w.filter.Restart(w.r.numbers())
 }
 
 func (w *writer) write(piece string) {
@@ -106,6 +132,9 @@ func (w *writer) close() {
 func (w *writer) put(s string, markers []citing.Marker) {
 	if s == "" {
 		return
+	}
+	if w.stale != "" {
+		w.takeBack()
 	}
 	if w.answer.Len()+len(s) > maxAnswer {
 		s, w.full = clip(s, maxAnswer-w.answer.Len()), true
@@ -171,7 +200,7 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	ctx, st := r.stage(ctx, "generate", llmGateway, input,
 		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", g.Model), attribute.String("gen_ai.conversation.id", r.turn.Session))
 	r.a.metrics.toModel.Observe(st.begin.Seconds())
-	err := r.stream(ctx, w, g)
+	repeats, err := r.insist(ctx, w, g)
 	if gen := t.Generation; gen != nil {
 		st.span.SetAttributes(attribute.String("gen_ai.provider.name", gen.Provider), attribute.String("gen_ai.response.model", gen.ProviderModel),
 			attribute.Int("gen_ai.usage.input_tokens", int(t.Usage.Prompt)), attribute.Int("gen_ai.usage.output_tokens", int(t.Usage.Completion)),
@@ -184,17 +213,84 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 			status = StatusDegraded
 		}
 	}
-	st.end(status, map[string]any{"generation": t.Generation, "finish": t.Finish.String(), "usage": t.Usage, "bytes": w.answer.Len()}, err)
+	out := map[string]any{"generation": t.Generation, "finish": t.Finish.String(), "usage": t.Usage, "bytes": w.answer.Len()}
+	if repeats > 0 {
+		out["repeats"] = repeats
+	}
+	st.end(status, out, err)
 	return err
 }
 
-// stream reads the model's stream under two watches: the first text has to come within one budget, each further one
-// within another. The reader is a goroutine of its own, which ends with ctx.
-func (r *run) stream(parent context.Context, w *writer, g Generate) error {
+const (
+	// maxRepeats is how often an answer is asked for again while nothing of it has come: for as long as a load balancer may
+	// still lead to a gateway that is gone. maxRestarts is how often one is that had begun.
+	maxRepeats  = 5
+	maxRestarts = 2
+	firstPause  = 50 * time.Millisecond
+)
+
+// insist asks the model, and asks again when the gateway goes away meanwhile: another replica gives the whole answer. What
+// the gateway says about its providers is not repeated: it has tried all it can.
+func (r *run) insist(ctx context.Context, w *writer, g Generate) (repeats int, err error) {
+	r.mu.Lock()
+	before := len(r.turn.Degradations)
+	r.mu.Unlock()
+	r.a.again.Call()
+	restarts, tries := 0, 0
+	begun, pause := time.Now(), firstPause
+	budget := r.terms.cfg.Budget.FirstToken
+	for {
+		err = r.stream(ctx, w, g, budget)
+		if err == nil || !gatewayGone(err) || ctx.Err() != nil {
+			return repeats, err
+		}
+		sent := w.answer.Len() > 0 && w.stale == ""
+		if sent { // it had begun: a new start, with its own time
+			restarts++
+			begun, pause, tries = time.Now(), firstPause, 0
+		}
+		tries++
+		budget = r.terms.cfg.Budget.FirstToken - time.Since(begun) - pause
+		if tries > maxRepeats || restarts > maxRestarts || sent && r.q.Committed || budget <= 0 || !r.a.again.Take(time.Now()) || !pauseFor(ctx, pause) {
+			return repeats, err
+		}
+		pause *= 2
+		repeats++
+		r.a.metrics.repeats.WithLabelValues(yes(sent)).Inc()
+		w.again(fault.ReasonName(fault.ReasonOf(err)))
+		r.mu.Lock()
+		r.turn.Degradations = r.turn.Degradations[:before]
+		r.mu.Unlock()
+	}
+}
+
+// gatewayGone says that the llm-gateway, or the way to it, broke, and not what is behind it.
+func gatewayGone(err error) bool {
+	if fault.KindOf(err) != fault.Unavailable {
+		return false
+	}
+	reason := fault.ReasonOf(err)
+	return reason == fault.ServiceUnavailable || reason == fault.Draining
+}
+
+// pauseFor reports false when ctx ends first.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// stream reads the model's stream under two watches: the first text has to come within budget, each further one within
+// another. The reader is a goroutine of its own, which ends with ctx.
+func (r *run) stream(parent context.Context, w *writer, g Generate, budget time.Duration) error {
 	ctx, cancel := context.WithCancel(parent)
 	defer cancel()
 	parts := r.read(ctx, g)
-	budget := r.terms.cfg.Budget.FirstToken
 	watch := time.NewTimer(budget)
 	defer watch.Stop()
 	for {

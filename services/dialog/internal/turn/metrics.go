@@ -13,6 +13,7 @@ type metrics struct {
 	turns        *prometheus.CounterVec
 	degradations *prometheus.CounterVec
 	stages       *prometheus.HistogramVec
+	repeats      *prometheus.CounterVec
 	toModel      prometheus.Histogram
 	firstToken   prometheus.Histogram
 	duration     prometheus.Histogram
@@ -27,6 +28,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		turns:        prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_turns_total", Help: "Turns by how they ended, and whether a stage did less than its whole work."}, []string{"outcome", "degraded"}),
 		degradations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_degradations_total", Help: "Stages that did not do their whole work, by stage and reason."}, []string{"stage", "reason"}),
 		stages:       prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "ragmesh_dialog_stage_duration_seconds", Help: "How long a stage of a turn took.", Buckets: seconds}, []string{"stage", "status"}),
+		repeats:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_generation_repeats_total", Help: "Answers that the llm-gateway was asked for again because it went away, by whether text had been sent, which was then taken back."}, []string{"sent"}),
 		toModel:      prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_time_to_model_seconds", Help: "From the question's arrival until the model is asked: what is added to the model's own time.", Buckets: seconds}),
 		firstToken:   prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_time_to_first_token_seconds", Help: "From the question's arrival to the first text of the answer.", Buckets: seconds}),
 		duration:     prometheus.NewHistogram(prometheus.HistogramOpts{Name: "ragmesh_dialog_turn_duration_seconds", Help: "How long a turn took, saving included.", Buckets: seconds}),
@@ -36,8 +38,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	}
 	// A series that begins with its first event hides that event from rates; what alerts look at begins at 0.
 	for o := Answered; o <= Failed; o++ {
-		m.turns.WithLabelValues(o.String(), degradedLabel(false))
-		m.turns.WithLabelValues(o.String(), degradedLabel(true))
+		m.turns.WithLabelValues(o.String(), yes(false))
+		m.turns.WithLabelValues(o.String(), yes(true))
 	}
 	for _, c := range []citing.Support{citing.Supported, citing.Unsupported, citing.Unverified} {
 		m.citations.WithLabelValues(supportName(c))
@@ -45,10 +47,14 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, by := range []string{byEvidence, byModel} {
 		m.abstentions.WithLabelValues(by)
 	}
+	m.degradations.WithLabelValues("save", "not_stored")
+	for _, sent := range []bool{false, true} {
+		m.repeats.WithLabelValues(yes(sent))
+	}
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.toModel, m.firstToken, m.duration, m.citations, m.abstentions, m.running} {
+	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.repeats, m.toModel, m.firstToken, m.duration, m.citations, m.abstentions, m.running} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register turn metrics: %w", err)
 		}
@@ -62,7 +68,7 @@ const (
 	byModel    = "model"
 )
 
-func degradedLabel(degraded bool) string {
+func yes(degraded bool) string {
 	if degraded {
 		return "yes"
 	}

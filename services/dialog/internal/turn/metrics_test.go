@@ -55,6 +55,7 @@ ragmesh_dialog_turns_total{degraded="yes",outcome="failed"} 0
 ragmesh_dialog_turns_total{degraded="yes",outcome="interrupted"} 0
 # HELP ragmesh_dialog_degradations_total Stages that did not do their whole work, by stage and reason.
 # TYPE ragmesh_dialog_degradations_total counter
+ragmesh_dialog_degradations_total{reason="not_stored",stage="save"} 0
 ragmesh_dialog_degradations_total{reason="unavailable",stage="retriever"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "ragmesh_dialog_turns_total", "ragmesh_dialog_degradations_total"); err != nil {

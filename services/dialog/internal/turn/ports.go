@@ -106,12 +106,16 @@ type Event struct {
 	Delta     string
 	Citation  *Citation
 	Heartbeat bool
+	Restarted *Restarted
 	Completed *Ended
 	Failed    *Ended
 }
 
 // Started names the turn.
 type Started struct{ Turn, Session, TraceID string }
+
+// Restarted takes back the deltas and citations so far: the answer begins again.
+type Restarted struct{ Reason string }
 
 // StageEvent says that a stage began or ended.
 type StageEvent struct {

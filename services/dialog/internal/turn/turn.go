@@ -207,6 +207,8 @@ type Question struct {
 	// History is the conversation before the question where the caller keeps it, oldest first; nil for the session's own.
 	History []Exchange
 	Form    Form
+	// Committed says that what was sent can't be taken back: an answer that breaks off after its first text ends there.
+	Committed bool
 }
 
 // Exchange is an earlier question and what was answered.

@@ -39,6 +39,11 @@ func newMetrics(t *telemetry.Telemetry) (*metrics, error) {
 			Name: t.Metric("malformed_batches_total"), Help: "Batches of spans that could not be decoded.",
 		}),
 	}
+	// A series that begins with its first event hides that event from rates.
+	for _, outcome := range []string{stored, repeated, malformed} {
+		m.turns.WithLabelValues(outcome)
+		m.spans.WithLabelValues(outcome)
+	}
 	for _, c := range []prometheus.Collector{m.turns, m.spans, m.batches} {
 		if err := t.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)

@@ -44,6 +44,11 @@ const (
 	outcomeSuperseded = "superseded"
 )
 
+// Outcomes returns every outcome a job can have.
+func Outcomes() []string {
+	return []string{outcomeReady, outcomeFailed, outcomeRetry, outcomeSuperseded}
+}
+
 // work takes a job through its stages. A nil error ends the job, whatever became of it; any other brings it again.
 func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
 	if attempt >= suspected {

@@ -63,6 +63,10 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 	for _, outcome := range []string{found, empty, degraded, failed} {
 		m.searches.WithLabelValues(outcome)
 	}
+	for _, outcome := range ingest.Outcomes() {
+		m.jobs.WithLabelValues(outcome)
+	}
+	m.degraded.WithLabelValues("timeout")
 	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded} {
 		if err := t.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
