@@ -132,6 +132,7 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 		st := sentence{passage: p, span: span, ordinal: i, list: list, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
 		slab = slab[len(a.q.units):]
 		m.measure(&st, s, tokens[from:to])
+		st.negated, st.code = negated(s, tokens[from:to]), isCode(s[tokens[from].Start:tokens[to-1].End])
 		a.q.bridge(st.own)
 		a.lookBack(&st, s, full, tokens[from:to])
 		whole.merge(st.own, 1)

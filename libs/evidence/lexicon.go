@@ -201,8 +201,14 @@ func isCommon(term string) bool {
 	return false
 }
 
+// negatingPrefixes make a word deny what it would say without them. What is left of it has at least minDenied bytes.
+var negatingPrefixes = [...]string{"un", "non", "in", "im", "dis", "ir", "il"} //nolint:gochecknoglobals // a constant
+
+const minDenied = 5
+
 // opposites returns the terms that contradict a unit: its antonym, other
-// ordinals, and its form with or without a negating prefix.
+// ordinals, and its form without a negating prefix. For that with one see
+// matcher.denied.
 func opposites(stem string, k unitKind) []string {
 	var out []string
 	if o := antonym(stem); o != "" {
@@ -221,12 +227,9 @@ func opposites(stem string, k unitKind) []string {
 			}
 		}
 	}
-	for _, prefix := range [...]string{"un", "non", "in", "im", "dis", "ir", "il"} {
-		if rest := strings.TrimPrefix(stem, prefix); len(rest) >= 5 && len(rest) < len(stem) {
+	for _, prefix := range negatingPrefixes {
+		if rest, ok := strings.CutPrefix(stem, prefix); ok && len(rest) >= minDenied {
 			out = append(out, rest)
-		}
-		if len(stem) >= 5 {
-			out = append(out, prefix+stem)
 		}
 	}
 	return out

@@ -18,19 +18,25 @@ const farAway = 99
 // matcher finds the units of one question in texts.
 type matcher struct {
 	q      *question
+	likely [512]bool            // by slot: the terms that mean anything here; of most terms of a text this alone is read
+	limits bool                 // the question asks about a limit; see limit
 	single map[string][2]uint64 // CJK character -> pair units it begins, ends
 	prefix []int                // units that may match by prefix
 	joined map[string]uint64    // two neighbouring words written as one: "replicaset"
+	sizes  uint64               // of joined, a bit for each length; those from 63 on share the last
 	oppose map[string]uint64    // antonym -> units it contradicts
 }
 
 func newMatcher(q *question) *matcher {
-	m := &matcher{q: q, single: map[string][2]uint64{}, joined: map[string]uint64{}, oppose: map[string]uint64{}}
+	m := &matcher{q: q}
 	for i, u := range q.units {
 		switch u.kind {
 		case hanPair:
 			_, size := utf8.DecodeRuneInString(u.term)
 			a, b := u.term[:size], u.term[size:]
+			if m.single == nil {
+				m.single = map[string][2]uint64{}
+			}
 			e := m.single[a]
 			e[0] |= 1 << i
 			m.single[a] = e
@@ -42,14 +48,39 @@ func newMatcher(q *question) *matcher {
 				m.prefix = append(m.prefix, i)
 			}
 			if i > 0 && q.units[i-1].kind <= name && u.start-q.units[i-1].end == 1 {
-				m.joined[q.units[i-1].raw+u.raw] |= 1<<i | 1<<(i-1)
+				if m.joined == nil {
+					m.joined = map[string]uint64{}
+				}
+				word := q.units[i-1].raw + u.raw
+				m.joined[word] |= 1<<i | 1<<(i-1)
+				m.sizes |= 1 << min(len(word), 63)
 			}
 		}
 		for _, o := range opposites(u.term, u.kind) {
+			if m.oppose == nil {
+				m.oppose = map[string]uint64{}
+			}
 			m.oppose[o] |= 1 << i
+			m.likely[slot(o)] = true
 		}
 	}
+	for term := range q.terms { // the units' are among them
+		m.likely[slot(term)] = true
+	}
+	for _, term := range [...]string{"max", "min", "最多", "最少"} {
+		_, asked := q.index[term]
+		m.limits = m.limits || asked
+	}
 	return m
+}
+
+// slot spreads terms over a matcher's filter.
+func slot(term string) int {
+	n := len(term)
+	if n == 0 {
+		return 0
+	}
+	return (131*n + 31*int(term[0]) + 7*int(term[n-1]) + int(term[n/2])) % len(matcher{}.likely)
 }
 
 // match raises c by what s mentions.
@@ -72,7 +103,8 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 	st.near = farAway
 	for i, t := range tokens {
 		term := canonical(t.Term)
-		hit := m.hits(term, s, tokens, i, st.own)
+		likely := m.likely[slot(term)]
+		hit := m.hits(term, likely, s, tokens, i, st.own)
 		for h := hit; h != 0; h &= h - 1 {
 			u := bits.TrailingZeros64(h)
 			last[u] = t.Position + 1
@@ -102,15 +134,20 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 			begin |= e[0]
 			end |= e[1]
 		}
-		opposed |= m.oppose[term]
-		if _, asked := m.q.terms[term]; asked {
-			if t.Kind != text.HanPair && !t.Stop {
-				st.size++
-			}
+		opposed |= m.denied(term)
+		asked := false
+		if likely {
+			opposed |= m.oppose[term]
+			_, asked = m.q.terms[term]
+		}
+		content := t.Kind != text.HanPair && !t.Stop
+		if content {
+			st.size++
+		}
+		if asked {
 			continue
 		}
-		if t.Kind != text.HanPair && !t.Stop {
-			st.size++
+		if content {
 			st.news++
 		}
 		if candidate(m.q.expects.kind, s, t, i == 0) {
@@ -125,22 +162,43 @@ func (m *matcher) measure(st *sentence, s string, tokens []text.Token) {
 		st.own[u] = max(st.own[u], apart)
 	}
 	st.clash = opposed&^seen != 0
-	st.negated = negated(s, tokens)
-	if len(tokens) > 0 {
-		body := s[tokens[0].Start:tokens[len(tokens)-1].End]
-		st.code = isCode(body)
-	}
 }
 
-// hits returns the units that token i, of a canonical term, mentions and raises their credit.
-func (m *matcher) hits(term, s string, tokens []text.Token, i int, c credits) uint64 {
-	t := tokens[i]
-	if u, ok := m.q.index[term]; ok {
-		c[u] = 1
-		return 1 << u
+// denied returns the unit that a term denies by how it begins: "unsupport" for "support".
+func (m *matcher) denied(term string) uint64 {
+	if len(term) < 2+minDenied {
+		return 0
 	}
-	if l := limit(s, t); l != "" {
-		if u, ok := m.q.index[l]; ok {
+	switch term[0] {
+	case 'u', 'n', 'i', 'd':
+	default:
+		return 0
+	}
+	var units uint64
+	for _, prefix := range negatingPrefixes {
+		rest, ok := strings.CutPrefix(term, prefix)
+		if !ok || len(rest) < minDenied || !m.likely[slot(rest)] {
+			continue
+		}
+		if u, ok := m.q.index[rest]; ok && m.q.units[u].kind == plain {
+			units |= 1 << u
+		}
+	}
+	return units
+}
+
+// hits returns the units that token i, of a canonical term, mentions and raises their credit. A term that is not likely is none
+// of the question's.
+func (m *matcher) hits(term string, likely bool, s string, tokens []text.Token, i int, c credits) uint64 {
+	t := tokens[i]
+	if likely {
+		if u, ok := m.q.index[term]; ok {
+			c[u] = 1
+			return 1 << u
+		}
+	}
+	if m.limits {
+		if u, ok := m.q.index[limit(s, t)]; ok {
 			c[u] = 1
 			return 1 << u
 		}
@@ -157,7 +215,7 @@ func (m *matcher) hits(term, s string, tokens []text.Token, i int, c credits) ui
 			}
 		}
 	}
-	if len(m.joined) > 0 {
+	if m.sizes>>min(t.End-t.Start, 63)&1 != 0 {
 		if h, ok := m.joined[strings.ToLower(s[t.Start:t.End])]; ok {
 			for b := h; b != 0; b &= b - 1 {
 				c[bits.TrailingZeros64(b)] = 1

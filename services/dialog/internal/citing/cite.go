@@ -59,22 +59,23 @@ type Citation struct {
 	Score float64
 }
 
-// Citer finds the quote behind each marker.
+// Citer finds the quote behind each marker. It is not safe for concurrent use.
 type Citer struct {
 	verify  Verify
-	sources map[uint32]source
+	sources map[uint32]*source
 }
 
 type source struct {
 	text      string
-	sentences []text.Span
+	read      bool
+	sentences []text.Span // once read: most sources are never cited
 }
 
 // NewCiter returns a Citer over sources.
 func NewCiter(sources []Source, verify Verify) *Citer {
-	c := &Citer{verify: verify, sources: make(map[uint32]source, len(sources))}
+	c := &Citer{verify: verify, sources: make(map[uint32]*source, len(sources))}
 	for _, s := range sources {
-		c.sources[s.Number] = source{text: s.Text, sentences: pieces(s.Text)}
+		c.sources[s.Number] = &source{text: s.Text}
 	}
 	return c
 }
@@ -84,7 +85,13 @@ func NewCiter(sources []Source, verify Verify) *Citer {
 func (c *Citer) Cite(answer string, m Marker) Citation {
 	out := Citation{Marker: m, Claim: Claim(answer[:m.Start]), Support: Unsupported}
 	s, ok := c.sources[m.Number]
-	if !ok || len(s.sentences) == 0 {
+	if !ok {
+		return out
+	}
+	if !s.read {
+		s.sentences, s.read = pieces(s.text), true
+	}
+	if len(s.sentences) == 0 {
 		return out
 	}
 	best := s.best(c.verify(out.Claim))
@@ -109,7 +116,7 @@ func (f finding) better(than finding) bool {
 
 // best returns the sentence that supports the claim most and, when it does not do so alone, the shortest run of neighbours
 // around it that does.
-func (s source) best(judge Judge) finding {
+func (s *source) best(judge Judge) finding {
 	var best finding
 	at := 0
 	for i, span := range s.sentences {
@@ -141,7 +148,7 @@ func (s source) best(judge Judge) finding {
 	return best
 }
 
-func (s source) judge(span text.Span, judge Judge) finding {
+func (s *source) judge(span text.Span, judge Judge) finding {
 	support, score := judge(s.text[span.Start:span.End])
 	return finding{Span: span, support: support, score: score}
 }
