@@ -184,7 +184,8 @@ func FromConnect(err error) error {
 // brokenOff says whether a call ended without its end: the connection was lost, or the service stopped, in the middle of an
 // answer. Connect reports it as internal and has no type for it.
 func brokenOff(c *connect.Error) bool {
-	return !connect.IsWireError(c) && c.Code() == connect.CodeInternal && strings.HasPrefix(c.Message(), "protocol error:")
+	return !connect.IsWireError(c) && c.Code() == connect.CodeInternal &&
+		(strings.HasPrefix(c.Message(), "protocol error:") || strings.Contains(c.Message(), "stream error:")) // the latter is a proxy's
 }
 
 func fromConnect(c *connect.Error) *fault.Error {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
 	"time"
 
 	"connectrpc.com/connect"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 )
 
@@ -31,7 +31,7 @@ const (
 type retry struct {
 	executor  failsafe.Executor[connect.AnyResponse]
 	retries   int
-	allowance *Allowance
+	allowance *repeat.Allowance
 	repeats   prometheus.Counter
 }
 
@@ -48,43 +48,7 @@ func newRetry(t *telemetry.Telemetry, audience string, retries int) *retry {
 	repeats := register(t.Registry, prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: t.Metric("rpc_client_retries_total"), Help: "Calls that were repeated because the service was unavailable, by service.",
 	}, []string{"target"}))
-	return &retry{executor: failsafe.With(policy), retries: retries, allowance: &Allowance{}, repeats: repeats.WithLabelValues(audience)}
-}
-
-// Allowance bounds repeats: a fifth of the calls, ten a second, and a burst of as many as may be under way on a replica that
-// dies. Its zero value is full.
-type Allowance struct {
-	mu    sync.Mutex
-	spent float64
-	last  time.Time
-}
-
-const (
-	allowedPerCall   = .2
-	allowedPerSecond = 10
-	allowedAtOnce    = 300
-)
-
-// Call notes a call that is no repeat.
-func (a *Allowance) Call() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.spent = max(0, a.spent-allowedPerCall)
-}
-
-// Take says whether one more repeat is allowed.
-func (a *Allowance) Take(now time.Time) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if !a.last.IsZero() {
-		a.spent = max(0, a.spent-allowedPerSecond*now.Sub(a.last).Seconds())
-	}
-	a.last = now
-	if a.spent+1 > allowedAtOnce {
-		return false
-	}
-	a.spent++
-	return true
+	return &retry{executor: failsafe.With(policy), retries: retries, allowance: &repeat.Allowance{}, repeats: repeats.WithLabelValues(audience)}
 }
 
 type repeatableKey struct{}

@@ -65,6 +65,9 @@ const (
 	// toolsAway is how long a failure to list them is remembered, so that a tools service that hangs costs one turn its
 	// time and not every one.
 	toolsAway = 3 * time.Second
+	// toolsStale is how long a list serves while no newer one can be had: which tools there are changes seldom, and a call
+	// says for itself when nobody answers it.
+	toolsStale = 10 * time.Minute
 	// maxWorkspaces bounds the lists that are kept.
 	maxWorkspaces = 1000
 )
@@ -82,6 +85,7 @@ type list struct {
 	names []string
 	err   error
 	until time.Time
+	stale time.Time // from when on the names are not to be relied on any more
 }
 
 // NewTools returns Tools over a connection.
@@ -90,7 +94,7 @@ func NewTools(c rpc.Conn, now func() time.Time) *Tools {
 }
 
 // Enabled implements [turn.Tools]. It answers from memory for a minute. While the tools service is away the last list it
-// gave stays in use beside the error.
+// gave stays in use, after ten minutes beside the error.
 func (t *Tools) Enabled(ctx context.Context, workspace string) ([]string, error) {
 	t.mu.Lock()
 	known, ok := t.lists[workspace]
@@ -99,16 +103,19 @@ func (t *Tools) Enabled(ctx context.Context, workspace string) ([]string, error)
 		return known.names, known.err
 	}
 	answer, err := t.client.ListTools(ctx, &toolsv1.ListToolsRequest{Workspace: workspace})
-	fresh := list{names: known.names, err: err, until: t.now().Add(toolsAway)}
+	fresh := list{names: known.names, err: err, until: t.now().Add(toolsAway), stale: known.stale}
+	if t.now().Before(known.stale) {
+		fresh.err = nil
+	}
 	if err == nil {
-		fresh = list{until: t.now().Add(toolsFor)}
+		fresh = list{until: t.now().Add(toolsFor), stale: t.now().Add(toolsStale)}
 		for _, tool := range answer.GetTools() {
 			if !tool.GetSideEffects() { // those need an approval, which rules can't give
 				fresh.names = append(fresh.names, tool.GetName())
 			}
 		}
 	} else if errors.Is(ctx.Err(), context.Canceled) {
-		return known.names, err // the caller went away; says nothing about the service
+		return known.names, fresh.err // the caller went away; says nothing about the service
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -119,10 +126,10 @@ func (t *Tools) Enabled(ctx context.Context, workspace string) ([]string, error)
 	return fresh.names, fresh.err
 }
 
-// Call implements [turn.Tools].
+// Call implements [turn.Tools]. It may be made twice: without an approval, no tool with side effects runs.
 func (t *Tools) Call(ctx context.Context, workspace string, call plan.Call) (turn.ToolResult, string, error) {
 	arguments := record.Struct(call.Arguments)
-	answer, err := t.client.Call(ctx, &toolsv1.CallRequest{Workspace: workspace, CallId: call.ID, Tool: call.Tool, Arguments: arguments})
+	answer, err := t.client.Call(rpc.Repeatable(ctx), &toolsv1.CallRequest{Workspace: workspace, CallId: call.ID, Tool: call.Tool, Arguments: arguments})
 	if err != nil {
 		return turn.ToolResult{}, "", err
 	}

@@ -73,6 +73,8 @@ func event(e turn.Event) *dialogv1.ChatResponse {
 		out.Event = &dialogv1.ChatResponse_Delta{Delta: &llmv1.Delta{Text: e.Delta}}
 	case e.Citation != nil:
 		out.Event = &dialogv1.ChatResponse_Citation{Citation: record.Citation(*e.Citation)}
+	case e.Restarted != nil:
+		out.Event = &dialogv1.ChatResponse_Restarted{Restarted: &dialogv1.ChatRestarted{Reason: e.Restarted.Reason}}
 	case e.Completed != nil:
 		out.Event = &dialogv1.ChatResponse_Completed{Completed: &dialogv1.ChatCompleted{Turn: record.Turn(e.Completed.Turn), Stored: dialogv1.Stored(e.Completed.Stored)}}
 	case e.Failed != nil:
