@@ -47,6 +47,10 @@ images: ## Make the six container images: archives in build/images, and in Docke
 test: ## Run every module's tests, end to end ones included; PKG=./libs/... TESTFLAGS=-run=X narrow it down
 	go test $(TESTFLAGS) $(PKG)
 
+.PHONY: test-cluster
+test-cluster: ## Try the charts on a real cluster, under load and with pods killed (deploy/test/main.go); ARGS="-steps evict" and the like are passed on
+	@GOWORK=off go -C deploy/test run . $(ARGS)
+
 .PHONY: race
 race: export CGO_ENABLED := 1
 race: ## The same under the race detector, which needs a C compiler
