@@ -202,7 +202,7 @@ func isCommon(term string) bool {
 }
 
 // negatingPrefixes make a word deny what it would say without them. What is left of it has at least minDenied bytes.
-var negatingPrefixes = [...]string{"un", "non", "in", "im", "dis", "ir", "il"} //nolint:gochecknoglobals // a constant
+var negatingPrefixes = [...]string{"un", "non", "in", "im", "dis", "ir", "il"}
 
 const minDenied = 5
 
