@@ -15,6 +15,7 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
 )
 
 // Peers are the connections to the services behind the edge.
@@ -26,6 +27,7 @@ type Handlers struct {
 	Workspaces *Workspaces
 	Keys       *Keys
 	Operations *Operations
+	OpenAI     *openai.Handler
 	Peers      Peers
 }
 
@@ -38,6 +40,9 @@ func (h Handlers) Register(mux *kit.Mux) {
 	add(dialogv1connect.NewWorkspaceServiceHandler(h.Workspaces, o...))
 	add(dialogv1connect.NewKeyServiceHandler(h.Keys, o...))
 	add(dialogv1connect.NewOperationsServiceHandler(h.Operations, o...))
+	for pattern, handler := range h.OpenAI.Routes() {
+		mux.HandlePlain(pattern, withAddress(handler))
+	}
 	p := h.Peers
 	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...)}, o...))
 	add(evalv1connect.NewEvalServiceHandler(evalv1connect.NewEvalServiceClient(p.Eval.HTTP, p.Eval.URL, p.Eval.Options...), o...))
