@@ -21,9 +21,6 @@ func (a *answer) take(e turn.Event) {
 	switch {
 	case e.Started != nil:
 		a.id = e.Started.Turn
-	case e.Restarted != nil:
-		a.text.Reset()
-		a.citations = nil
 	case e.Completed != nil:
 		a.ended = e.Completed
 	case e.Failed != nil:
