@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -136,7 +135,7 @@ type Ingester struct {
 
 	alone   chan struct{} // capacity 1: whoever puts something in works on a suspect
 	recheck chan struct{} // capacity 1
-	missing atomic.Int64
+	missing missing
 }
 
 // New returns an ingester. Run makes it work on jobs.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -31,7 +32,45 @@ func (in *Ingester) Recheck() {
 }
 
 // Missing is how many live versions the store lacked when it was checked last and are not restored yet.
-func (in *Ingester) Missing() int { return int(in.missing.Load()) }
+func (in *Ingester) Missing() int { return in.missing.len() }
+
+// missing are the live versions that the store lacked when it was checked last, by workspace and document.
+type missing struct {
+	mu        sync.Mutex
+	documents map[[2]string]uint64 // their sequences
+}
+
+func (m *missing) set(documents []document.Document) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.documents = make(map[[2]string]uint64, len(documents))
+	for _, d := range documents {
+		m.documents[[2]string{d.Workspace, d.ID}] = d.Live.Sequence
+	}
+}
+
+// done forgets a document whose job has ended: a version of it is in the store now, perhaps a newer one than the one that was
+// missing, or there is none any more that could be.
+func (m *missing) done(j Job, outcome string) {
+	key := [2]string{j.Workspace, j.DocumentID}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if outcome == outcomeReady || outcome != outcomeRetry && m.documents[key] == j.Sequence {
+		delete(m.documents, key)
+	}
+}
+
+func (m *missing) deleted(workspace, id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.documents, [2]string{workspace, id})
+}
+
+func (m *missing) len() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.documents)
+}
 
 // restore keeps the store as the manifest says: what is live but not in it, because the index was lost, was damaged, or was made
 // by another parser or chunker, is queued to be derived from its original again. It is told how the first check went, and
@@ -68,7 +107,7 @@ func (in *Ingester) check(ctx context.Context) error {
 		lacking, err := in.lacking(ctx, live[:n])
 		errs, missing, live = append(errs, err), append(missing, lacking...), live[n:]
 	}
-	in.missing.Store(int64(len(missing)))
+	in.missing.set(missing)
 	if len(missing) == 0 {
 		return errors.Join(errs...)
 	}
@@ -145,9 +184,6 @@ func (in *Ingester) revive(ctx context.Context, d document.Document, attempt int
 		return in.abandon(ctx, Job{Workspace: d.Workspace, DocumentID: d.ID})
 	case err != nil:
 		return outcomeRetry, err
-	}
-	if in.missing.Add(-1) < 0 {
-		in.missing.Store(0)
 	}
 	return outcomeReady, in.finish(ctx, d, true)
 }

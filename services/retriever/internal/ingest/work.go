@@ -71,6 +71,7 @@ func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
 			outcome, err = outcomeRetry, failed
 		}
 	}
+	in.missing.done(j, outcome)
 	in.deps.Observer.Ended(ctx, j, outcome, in.deps.Clock().Sub(began), err)
 	if outcome == outcomeRetry {
 		return &stageError{at.name(), err}
@@ -375,6 +376,7 @@ func (in *Ingester) Delete(ctx context.Context, workspace, id string) (int, erro
 	case err != nil:
 		return 0, err
 	}
+	in.missing.deleted(workspace, id)
 	in.desk.stop(workspace, id, errDeleted)
 	bounded, cancel := context.WithTimeout(ctx, maxErase)
 	defer cancel()
