@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,7 +41,7 @@ func (j *journal) readAsOf(t *testing.T, notes int) *ledger {
 
 // rehearse takes a backup of a system that is being used, has it restored, and wants everything that was acknowledged before
 // the backup began, as it was then or later, and everything else whole.
-func rehearse(t *testing.T, from *e2e.System, args []string, restore func(t *testing.T, file string) *e2e.System) {
+func rehearse(t *testing.T, from *e2e.System, args []string, restore func(t *testing.T, file string) (_ *e2e.System, stop func())) {
 	t.Helper()
 	dir := t.TempDir()
 	j, seed := openJournal(t, filepath.Join(dir, "journal")), number(t, "RAGMESH_SEED", 1)
@@ -70,12 +71,13 @@ func rehearse(t *testing.T, from *e2e.System, args []string, restore func(t *tes
 	}
 
 	begin = time.Now()
-	to := restore(t, file)
+	to, stop := restore(t, file)
 	serving := time.Since(begin)
+	awaitIndex(t, to)
+	indexed := time.Since(begin)
 	v := &e2e.Victim{System: *to}
 	c := newCheck(t, v, l, 0)
 	c.run(true)
-	whole := time.Since(begin)
 	counts := map[string]int{}
 	for kind, fates := range l.fates {
 		for _, f := range fates {
@@ -88,12 +90,39 @@ func rehearse(t *testing.T, from *e2e.System, args []string, restore func(t *tes
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("backup under load %s, %d bytes; restored and serving after %s, everything found after %s: %v", took.Round(time.Millisecond), info.Size(), serving.Round(time.Millisecond), whole.Round(time.Millisecond), counts)
-	t.Cleanup(func() {
-		if !t.Failed() {
-			checkFeedback(t, filepath.Join(to.Data, "nats"), l)
+	t.Logf("backup under load %s, %d bytes; restored and serving after %s, indexed after %s: %v",
+		took.Round(time.Millisecond), info.Size(), serving.Round(time.Millisecond), indexed.Round(time.Millisecond), counts)
+	stop() // its streams are read from the files
+	checkFeedback(t, filepath.Join(to.Data, "nats"), l)
+}
+
+// awaitIndex waits until the retriever's readiness says that nothing is missing from its index.
+func awaitIndex(t *testing.T, s *e2e.System) {
+	t.Helper()
+	admin := s.RetrieverAdmin()
+	client := &http.Client{Timeout: time.Second}
+	for deadline := time.Now().Add(settleTime); ; <-time.After(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the index is not restored")
 		}
-	})
+		resp, err := client.Get(admin + "/health/ready") //nolint:noctx // bounded by the client's timeout
+		if err != nil {
+			continue
+		}
+		var state struct {
+			Components []struct {
+				Name  string
+				Ready bool
+			}
+		}
+		err = json.NewDecoder(resp.Body).Decode(&state)
+		_ = resp.Body.Close()
+		for _, c := range state.Components {
+			if err == nil && strings.HasSuffix(c.Name, "index") && c.Ready {
+				return
+			}
+		}
+	}
 }
 
 // What was acknowledged before a backup began is there after it was restored: documents and what they are found by, turns,
@@ -105,7 +134,7 @@ func TestBackupIsRestored(t *testing.T) {
 	t.Run("all in one", func(t *testing.T) {
 		from := e2e.StartVictim(t, filepath.Join(t.TempDir(), "data"))
 		from.Await()
-		rehearse(t, &from.System, nil, func(t *testing.T, file string) *e2e.System {
+		rehearse(t, &from.System, nil, func(t *testing.T, file string) (*e2e.System, func()) {
 			t.Helper()
 			data := filepath.Join(t.TempDir(), "restored")
 			if out := must(t, &from.System, "restore", file, "--data", data); !strings.Contains(out, "Restored as of") {
@@ -116,15 +145,16 @@ func TestBackupIsRestored(t *testing.T) {
 			}
 			to := e2e.StartVictim(t, data)
 			to.Await()
-			t.Cleanup(func() { checkLog(t, to) })
-			t.Cleanup(to.Stop) // before its streams are read
-			return &to.System
+			return &to.System, func() {
+				checkLog(t, to)
+				to.Stop()
+			}
 		})
 	})
 	t.Run("five processes", func(t *testing.T) {
 		from := e2e.StartMesh(t)
 		nats := "nats://" + from.Part(t, e2e.NATS).Addr()
-		rehearse(t, from, []string{"--nats", nats}, func(t *testing.T, file string) *e2e.System {
+		rehearse(t, from, []string{"--nats", nats}, func(t *testing.T, file string) (*e2e.System, func()) {
 			t.Helper()
 			if code, _, stderr := from.Run(t, "", "restore", file, "--nats", nats); code != 1 || !strings.Contains(stderr, "is not empty") {
 				t.Errorf("a restore into the running system: exit code %d, %s", code, stderr)
@@ -136,20 +166,54 @@ func TestBackupIsRestored(t *testing.T) {
 			if err := empty.Wait(); err != nil {
 				t.Errorf("NATS ended with %v", err)
 			}
-			return e2e.StartMesh(t, e2e.WithData(data))
+			to := e2e.StartMesh(t, e2e.WithData(data))
+			return to, func() {
+				to.Part(t, e2e.NATS).Terminate(t)
+				_ = to.Part(t, e2e.NATS).Wait()
+			}
 		})
 	})
 }
 
-// begin runs a command in the background.
-func begin(t *testing.T, s *e2e.System, args ...string) *exec.Cmd {
+// running is a command in the background.
+type running struct {
+	cmd   *exec.Cmd
+	ended chan struct{}
+	err   error
+}
+
+func begin(t *testing.T, s *e2e.System, args ...string) *running {
 	t.Helper()
-	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), s.Binary, args...) //nolint:gosec // our own binary
-	cmd.Env = append(os.Environ(), "RAGMESH_SERVER="+s.Server)
-	if err := cmd.Start(); err != nil {
+	r := &running{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), s.Binary, args...), ended: make(chan struct{})} //nolint:gosec // our own binary
+	r.cmd.Env = append(os.Environ(), "RAGMESH_SERVER="+s.Server)
+	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return cmd
+	go func() {
+		defer close(r.ended)
+		r.err = r.cmd.Wait()
+	}()
+	t.Cleanup(r.kill)
+	return r
+}
+
+// kill ends the command, unless it has ended by itself.
+func (r *running) kill() {
+	_ = r.cmd.Process.Kill()
+	<-r.ended
+}
+
+// until waits until a file is there, or the command has ended.
+func (r *running) until(path string) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !there(path) {
+		select {
+		case <-tick.C:
+		case <-r.ended:
+			return
+		}
+	}
 }
 
 func there(path string) bool {
@@ -167,8 +231,8 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 	v.Await()
 	dir, documents := t.TempDir(), t.TempDir()
 	r := rand.New(rand.NewPCG(number(t, "RAGMESH_SEED", 1), 2))
-	for i := range 24 { // what does not compress takes its time
-		noise := make([]byte, 600<<10)
+	for i := range 12 { // what does not compress takes its time
+		noise := make([]byte, 400<<10)
 		for k := range noise {
 			noise[k] = byte('a' + r.IntN(26))
 			if k%9 == 8 {
@@ -185,12 +249,9 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 	file := filepath.Join(dir, "backup")
 	for range 4 {
 		cmd := begin(t, &v.System, "backup", file)
-		for !there(file + ".partial") {
-			<-time.After(time.Millisecond)
-		}
+		cmd.until(file + ".partial")
 		<-time.After(time.Duration(r.IntN(120)) * time.Millisecond)
-		_ = cmd.Process.Kill() // it may be done
-		_ = cmd.Wait()
+		cmd.kill()
 		if there(file) {
 			if code, _, stderr := v.Run(t, "", "restore", file, "--data", filepath.Join(t.TempDir(), "x")); code != 0 {
 				t.Errorf("a backup has its name and is not whole: %s", stderr)
@@ -198,12 +259,19 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 			_ = os.Remove(file)
 			continue
 		}
+		if !there(file + ".partial") {
+			continue // the server was not done with the one before
+		}
 		code, _, stderr := v.Run(t, "", "restore", file+".partial", "--data", filepath.Join(dir, "never"))
 		if code != 1 || !strings.Contains(stderr, "nothing was changed") || there(filepath.Join(dir, "never")) {
 			t.Errorf("half of a backup: exit code %d, %s", code, stderr)
 		}
 	}
-	must(t, &v.System, "backup", file)
+	for deadline := time.Now().Add(settleTime); !there(file); { // the server may have to notice first that the last one is dead
+		if code, _, stderr := v.Run(t, "", "backup", file); code != 0 && time.Now().After(deadline) {
+			t.Fatalf("backup: exit code %d, %s", code, stderr)
+		}
+	}
 	if there(file + ".partial") {
 		t.Error("the last backup has left its partial file")
 	}
@@ -212,21 +280,20 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 	}
 
 	cmd := begin(t, &v.System, "backup", file+"2")
-	for !there(file + "2.partial") {
-		<-time.After(time.Millisecond)
-	}
+	cmd.until(file + "2.partial")
 	v.Kill()
-	if err := cmd.Wait(); err == nil && !there(file+"2") || err != nil && (there(file+"2") || there(file+"2.partial")) {
-		t.Errorf("the server was killed: the command ends with %v, and its files are there: %v, %v", err, there(file+"2"), there(file+"2.partial"))
+	<-cmd.ended
+	if cmd.err == nil && !there(file+"2") || cmd.err != nil && (there(file+"2") || there(file+"2.partial")) {
+		t.Errorf("the server was killed: the command ends with %v, and its files are there: %v, %v", cmd.err, there(file+"2"), there(file+"2.partial"))
 	}
 
 	data := filepath.Join(dir, "restored")
 	halves := 0
 	for i := range 8 {
 		cmd := begin(t, &v.System, "restore", file, "--data", data)
-		<-time.After(time.Duration(50+r.IntN(150*(i+1))) * time.Millisecond)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		cmd.until(filepath.Join(data, "nats.restoring"))
+		<-time.After(time.Duration(r.IntN(50*(i+1))) * time.Millisecond)
+		cmd.kill()
 		if there(filepath.Join(data, "nats")) { // it was done
 			break
 		}
@@ -247,7 +314,7 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 	to := e2e.StartVictim(t, data)
 	to.Await()
 	must(t, &to.System, "trace", turn)
-	if out := must(t, &to.System, "docs", "list"); !strings.Contains(out, "docx.md") {
+	if out := must(t, &to.System, "docs", "list"); !strings.Contains(out, "docl.md") {
 		t.Errorf("documents after it:\n%s", out)
 	}
 	to.Stop()
@@ -274,18 +341,17 @@ func TestServicesWaitForAWholeRestore(t *testing.T) {
 	for wait := 20 * time.Millisecond; !cut && wait < 2*time.Second; wait += 15 * time.Millisecond {
 		cmd := begin(t, &v.System, "restore", file, "--nats", address)
 		<-time.After(wait)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+		cmd.kill()
 		cut = there(filepath.Join(data, "nats/jetstream/$G/streams/RAGMESH_RESTORE"))
 	}
 	if !cut {
 		t.Skip("no restore could be cut off in its middle")
 	}
-	dialog := e2e.StartAlone(t, "retriever", data, address)
-	if state := dialog.State(t); !strings.Contains(state, "ragmesh restore") {
+	alone := e2e.StartAlone(t, "retriever", data, address)
+	if state := alone.State(t); !strings.Contains(state, "ragmesh restore") {
 		t.Errorf("a service on half of a restore says %s", state)
 	}
-	dialog.Kill(t)
+	alone.Kill(t)
 	must(t, &v.System, "restore", file, "--nats", address)
 	nats.Terminate(t)
 	_ = nats.Wait()

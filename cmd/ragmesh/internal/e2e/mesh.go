@@ -100,6 +100,14 @@ func (p *Part) launch(tb testing.TB) {
 	p.running = start(tb, p.binary, p.args, nil)
 }
 
+// RetrieverAdmin is the admin address of the process that the retriever runs in.
+func (s *System) RetrieverAdmin() string {
+	if p := s.parts["retriever"]; p != nil {
+		return p.Admin
+	}
+	return s.Admin
+}
+
 // PID returns the process's id.
 func (p *Part) PID() int { return p.running.cmd.Process.Pid }
 
