@@ -10,22 +10,22 @@ import (
 )
 
 const objects = `
-{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {name: rpc, namespace: n}, spec: {podSelector: {matchLabels: {app.kubernetes.io/name: tools}}, port: rpc}}
+{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {name: rpc, namespace: ours}, spec: {podSelector: {matchLabels: {app.kubernetes.io/name: tools}}, port: rpc}}
 ---
-{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {name: all, namespace: n}, spec: {podSelector: {}, port: 4191}}
+{apiVersion: policy.linkerd.io/v1beta3, kind: Server, metadata: {name: all, namespace: ours}, spec: {podSelector: {}, port: 4191}}
 ---
-{apiVersion: policy.linkerd.io/v1alpha1, kind: MeshTLSAuthentication, metadata: {name: callers, namespace: n}, spec: {identityRefs: [
+{apiVersion: policy.linkerd.io/v1alpha1, kind: MeshTLSAuthentication, metadata: {name: callers, namespace: ours}, spec: {identityRefs: [
   {kind: ServiceAccount, name: dialog}, {kind: ServiceAccount, name: nginx, namespace: ingress}, {kind: Namespace, name: trusted}]}}
 ---
-{apiVersion: policy.linkerd.io/v1alpha1, kind: NetworkAuthentication, metadata: {name: nets, namespace: n}, spec: {networks: [{cidr: 10.0.0.0/8}]}}
+{apiVersion: policy.linkerd.io/v1alpha1, kind: NetworkAuthentication, metadata: {name: nets, namespace: ours}, spec: {networks: [{cidr: 10.0.0.0/8}]}}
 ---
-{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: a, namespace: n}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: rpc},
+{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: a, namespace: ours}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: rpc},
   requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: MeshTLSAuthentication, name: callers}]}}
 ---
-{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: b, namespace: n}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: all},
+{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: b, namespace: ours}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: all},
   requiredAuthenticationRefs: [{group: policy.linkerd.io, kind: NetworkAuthentication, name: nets}]}}
 ---
-{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: c, namespace: n}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: rpc},
+{apiVersion: policy.linkerd.io/v1alpha1, kind: AuthorizationPolicy, metadata: {name: c, namespace: ours}, spec: {targetRef: {group: policy.linkerd.io, kind: Server, name: rpc},
   requiredAuthenticationRefs: [{kind: ServiceAccount, name: eval}]}}
 `
 
@@ -42,8 +42,8 @@ func TestEdges(t *testing.T) {
 	want := []string{
 		"10.0.0.0/8 -> everything:4191",
 		"ingress/nginx -> tools:rpc",
-		"n/dialog -> tools:rpc",
-		"n/eval -> tools:rpc",
+		"ours/dialog -> tools:rpc",
+		"ours/eval -> tools:rpc",
 		"trusted/* -> tools:rpc",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
