@@ -99,6 +99,7 @@ vuln: .bin/vuln.stamp ## Check what we call against the Go vulnerability databas
 generate: .bin/proto.stamp ## Regenerate the Go code of the proto files and every go:generate output
 	cd proto && buf generate
 	go generate work
+	GOWORK=off go -C deploy/check generate ./...
 
 .PHONY: tidy
 tidy: ## Tidy every module and keep them in step on shared versions
