@@ -68,6 +68,36 @@ type events struct {
 	ready []byte // to be handed on
 	err   error  // after ready
 	fails bool   // the next data line is an error: "event: error" came
+	mould mould
+}
+
+// mould is what the events of a stream have around their text, which in practice is the same for all: an event that fits needs
+// no decoder.
+type mould struct{ before, after []byte }
+
+// cast makes the mould of an event that holds a piece of text and nothing else. It makes none when that is not to be had
+// for certain: without any escape in it, an event in which the text stands once between quotes has it there.
+func cast(data []byte, text string) mould {
+	quoted := []byte(`"` + text + `"`)
+	at := bytes.Index(data, quoted)
+	if at < 0 || bytes.Contains(data[at+1:], quoted) || bytes.IndexByte(data, '\\') >= 0 {
+		return mould{}
+	}
+	return mould{before: bytes.Clone(data[:at+1]), after: bytes.Clone(data[at+len(quoted)-1:])}
+}
+
+// text returns the text of an event that fits.
+func (m mould) text(data []byte) (string, bool) {
+	if len(m.before) == 0 || len(data) <= len(m.before)+len(m.after) || !bytes.HasPrefix(data, m.before) || !bytes.HasSuffix(data, m.after) {
+		return "", false
+	}
+	text := data[len(m.before) : len(data)-len(m.after)]
+	for _, c := range text {
+		if c == '"' || c == '\\' || c < ' ' {
+			return "", false
+		}
+	}
+	return string(text), utf8.Valid(text)
 }
 
 func newEvents(body io.ReadCloser, t *tap) *events {
@@ -187,6 +217,10 @@ func (e *events) data(data []byte) {
 		e.err = io.EOF
 		return
 	}
+	if text, ok := e.mould.text(data); ok && !e.fails {
+		e.keep(text, handOn(data, chunk{Choices: []choice{{Delta: delta{Content: text}}}}))
+		return
+	}
 	var c chunk
 	if err := json.Unmarshal(data, &c); err != nil {
 		e.err = e.tap.fail(fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that can't be read"))
@@ -201,6 +235,7 @@ func (e *events) data(data []byte) {
 	}
 	e.tap.see(&c)
 	if event := handOn(data, c); c.plain() {
+		e.mould = cast(data, c.Choices[0].Delta.Content)
 		e.keep(c.Choices[0].Delta.Content, event)
 	} else {
 		e.put(event)

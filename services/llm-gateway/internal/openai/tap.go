@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -69,18 +70,54 @@ func (t *tap) prepare(req *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("read request: %w", err)
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return fmt.Errorf("decode request: %w", err)
-	}
-	delete(fields, "temperature")
-	if raw, err = json.Marshal(fields); err != nil {
-		return fmt.Errorf("encode request: %w", err)
-	}
+	raw = withoutNumber(raw, "temperature")
 	req.Body = io.NopCloser(bytes.NewReader(raw))
 	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(raw)), nil }
 	req.ContentLength = int64(len(raw))
 	return nil
+}
+
+// withoutNumber takes a number out of an object in JSON, which json.Marshal has written. Decoding and encoding the object costs
+// many times as much: it holds the whole prompt.
+func withoutNumber(object []byte, field string) []byte {
+	depth, key := 0, false // key: a string that begins here is a key of the object
+	for i := 0; i < len(object); i++ {
+		switch object[i] {
+		case '{', '[':
+			depth++
+			key = depth == 1
+		case '}', ']':
+			depth--
+		case ',':
+			key = depth == 1
+		case '"':
+			begin := i
+			for i++; i < len(object) && object[i] != '"'; i++ {
+				if object[i] == '\\' {
+					i++
+				}
+			}
+			if key && i < len(object) && string(object[begin+1:i]) == field {
+				return withoutMember(object, begin)
+			}
+			key = false
+		}
+	}
+	return object
+}
+
+// withoutMember takes out the member of an object that begins at begin and whose value is a number.
+func withoutMember(object []byte, begin int) []byte {
+	end := begin + bytes.IndexAny(object[begin:], ",}")
+	switch {
+	case end < begin:
+		return object
+	case object[end] == ',':
+		end++
+	case object[begin-1] == ',':
+		begin--
+	}
+	return slices.Concat(object[:begin], object[end:])
 }
 
 // fail remembers the first failure.
