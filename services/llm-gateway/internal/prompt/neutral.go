@@ -10,8 +10,14 @@ import (
 // the control tokens chat templates use (<|im_start|>, <｜User｜>, [INST], <<SYS>>), becomes another character that reads the
 // same; characters nobody sees, which could hide one, are dropped. All other text stays as it is.
 func neutralise(s string) string {
+	kept := harmless(s)
+	if kept == len(s) {
+		return s
+	}
 	var b strings.Builder
 	b.Grow(len(s))
+	b.WriteString(s[:kept])
+	s = s[kept:]
 	for i, r := range s {
 		switch {
 		case invisible(r):
@@ -26,6 +32,16 @@ func neutralise(s string) string {
 		}
 	}
 	return b.String()
+}
+
+// harmless returns how much of the beginning of s is plain ASCII without a bracket, which stays as it is.
+func harmless(s string) int {
+	for i := range len(s) {
+		if c := s[i]; c == '<' || c == '[' || (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+			return i
+		}
+	}
+	return len(s)
 }
 
 // invisible says whether r has no shape and no meaning in plain text. Joiners stay: scripts and emoji need them.

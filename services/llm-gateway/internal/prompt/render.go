@@ -44,7 +44,7 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	var examples []ask.Message
 	for _, e := range l.examples {
 		examples = append(examples,
-			ask.Message{Role: ask.User, Content: userMessage(e.Question, exampleSources(e), language)},
+			ask.Message{Role: ask.User, Content: userMessage(e.Question, exampleBlocks(e), language)},
 			ask.Message{Role: ask.Assistant, Content: strings.TrimSpace(e.Answer)})
 	}
 	// The instructions may name the number of sources, which depends on what the instructions leave room for. Their size
@@ -61,7 +61,7 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 		return Rendered{}, fault.New(fault.Invalid, fault.PromptTooLarge,
 			"the prompt takes about %d tokens before any source, more than the %d there is room for; ask a shorter question", fixed, budget.Total)
 	}
-	sources, used := fitSources(r.Sources, min(budget.Context, room))
+	sources, blocks, used := fitSources(r.Sources, min(budget.Context, room))
 	history := fitHistory(r.History, min(budget.History, room-used))
 	system, err := execute(l.system, vars(language, len(sources)))
 	if err != nil {
@@ -69,7 +69,7 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	}
 	messages := append([]ask.Message{{Role: ask.System, Content: system + added}}, examples...)
 	messages = append(messages, history...)
-	messages = append(messages, ask.Message{Role: ask.User, Content: userMessage(r.Question, sources, language)})
+	messages = append(messages, ask.Message{Role: ask.User, Content: userMessage(r.Question, blocks, language)})
 	return Rendered{Messages: messages, Sources: sources, Hash: hash(messages), Tokens: total(messages)}, nil
 }
 
@@ -97,19 +97,20 @@ func total(messages []ask.Message) int {
 }
 
 // fitSources keeps the best sources that fit. Whole sources go from the end; one that alone is larger than all the room is
-// left out without taking those behind it along.
-func fitSources(sources []ask.Source, room int) (kept []ask.Source, used int) {
+// left out without taking those behind it along. blocks are what is kept, as the prompt has it.
+func fitSources(sources []ask.Source, room int) (kept []ask.Source, blocks []string, used int) {
 	for _, s := range sources {
-		n := text.EstimateTokens(block(s))
+		b := block(s)
+		n := text.EstimateTokens(b)
 		switch {
 		case n > room:
 			continue
 		case used+n > room:
-			return kept, used
+			return kept, blocks, used
 		}
-		kept, used = append(kept, s), used+n
+		kept, blocks, used = append(kept, s), append(blocks, b), used+n
 	}
-	return kept, used
+	return kept, blocks, used
 }
 
 // fitHistory keeps the newest messages that fit, beginning with one of the person's: providers refuse a conversation that
@@ -143,19 +144,19 @@ var citation = regexp.MustCompile(` ?\[\d{1,4}\]`)
 // withoutCitations takes the markers out of an earlier answer: their numbers name that answer's sources, not this one's.
 func withoutCitations(s string) string { return citation.ReplaceAllString(s, "") }
 
-func exampleSources(e Example) []ask.Source {
+func exampleBlocks(e Example) []string {
 	if strings.TrimSpace(e.Context) == "" {
 		return nil
 	}
-	return []ask.Source{{Number: 1, Text: e.Context}}
+	return []string{block(ask.Source{Number: 1, Text: e.Context})}
 }
 
-// userMessage is the last message: the sources as data, then the question.
-func userMessage(question string, sources []ask.Source, language string) string {
+// userMessage is the last message: the sources' blocks as data, then the question.
+func userMessage(question string, blocks []string, language string) string {
 	var b strings.Builder
 	b.WriteString("<sources>\n")
-	for _, s := range sources {
-		b.WriteString(block(s))
+	for _, s := range blocks {
+		b.WriteString(s)
 	}
 	b.WriteString("</sources>\n\n")
 	if language == ask.Chinese {
