@@ -33,25 +33,26 @@ import (
 // The sum is that of go.sum.
 type module struct {
 	path, version, sum string
-	// dir holds the definitions, one file for each kind: <group>_<plural>.yaml.
-	dir string
+	// dirs hold the definitions, one file for each kind: <group>_<plural>.yaml. The first that has it counts.
+	dirs []string
 }
 
-// modules are the modules by API group. Gateway API stays at 1.2.1: Linkerd ignores a whole route that has any newer field.
+// modules are the modules by API group. Gateway API stays at 1.2.1: Linkerd ignores a whole route that has any newer field; only
+// TLSRoute, which Linkerd reads too, is experimental there.
 func modules() map[string]module {
 	return map[string]module{
 		"gateway.networking.k8s.io": {
-			"sigs.k8s.io/gateway-api", "v1.2.1", "h1:fZZ/+RyRb+Y5tGkwxFKuYuSRQHu9dZtbjenblleOLHM=", "config/crd/standard",
+			"sigs.k8s.io/gateway-api", "v1.2.1", "h1:fZZ/+RyRb+Y5tGkwxFKuYuSRQHu9dZtbjenblleOLHM=", []string{"config/crd/standard", "config/crd/experimental"},
 		},
 		"keda.sh": {
-			"github.com/kedacore/keda/v2", "v2.21.0", "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=", "config/crd/bases",
+			"github.com/kedacore/keda/v2", "v2.21.0", "h1:R6z2HZvstK4RLUMxroNACzBj74xGxt3kG59b5Xc+Xps=", []string{"config/crd/bases"},
 		},
 		"cert-manager.io": {
-			"github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=", "deploy/crds",
+			"github.com/cert-manager/cert-manager", "v1.21.2", "h1:UWgoYM+KLNtRlqmoWOKjKBOBUPVHeepQ6/ac3ERJW68=", []string{"deploy/crds"},
 		},
 		"monitoring.coreos.com": {
 			"github.com/prometheus-operator/prometheus-operator", "v0.85.0", "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
-			"example/prometheus-operator-crd",
+			[]string{"example/prometheus-operator-crd"},
 		},
 	}
 }
@@ -91,15 +92,17 @@ func readModule(group, apiVersion, kind string) (*definition, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := filepath.Join(dir, filepath.FromSlash(m.dir), group+"_"+strings.ToLower(kind)+"s.yaml")
-	text, err := os.ReadFile(file)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s %s has no %s", m.path, m.version, kind)
+	for _, sub := range m.dirs {
+		text, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(sub), group+"_"+strings.ToLower(kind)+"s.yaml"))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read definition: %w", err)
+		}
+		return readDefinition(text, apiVersion)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return readDefinition(text, apiVersion)
+	return nil, fmt.Errorf("%s %s has no %s", m.path, m.version, kind)
 }
 
 // download returns the folder of the module in Go's module cache.
