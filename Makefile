@@ -47,6 +47,10 @@ images: ## Make the six container images: archives in build/images, and in Docke
 test: ## Run every module's tests, end to end ones included; PKG=./libs/... TESTFLAGS=-run=X narrow it down
 	go test $(TESTFLAGS) $(PKG)
 
+.PHONY: charts
+charts: ## Check charts, policies and manifests offline (deploy/check, a module of its own); TESTFLAGS=-run=X narrows it down
+	cd deploy/check && GOWORK=off go vet ./... && GOWORK=off go test $(TESTFLAGS) ./...
+
 .PHONY: test-cluster
 test-cluster: ## Try the charts on a real cluster, under load and with pods killed (deploy/test/main.go); ARGS="-steps evict" and the like are passed on
 	@GOWORK=off go -C deploy/test run . $(ARGS)
