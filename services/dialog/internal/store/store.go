@@ -6,9 +6,6 @@ package store
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -64,7 +61,8 @@ type Store struct {
 	home, life string
 
 	mu      sync.Mutex
-	pending []turn.Turn // whose sessions are not up to date; only what a session shows of them
+	pending []turn.Turn          // whose sessions are not up to date; only what a session shows of them
+	silent  map[string]time.Time // since when a process has not said that it is there, by its life
 }
 
 // maxPending bounds the sessions that wait to be brought up to date.
@@ -84,7 +82,7 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	}
 	s := &Store{
 		bus: deps.Bus, codec: deps.Codec, sessions: sessions, requests: requests,
-		now: deps.Now, log: deps.Log,
+		now: deps.Now, log: deps.Log, silent: map[string]time.Time{},
 	}
 	s.Bound(deps.SaveFor, deps.TurnFor)
 	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
@@ -92,6 +90,9 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	}
 	s.life = rand.Text()
 	if s.home, err = home(deps.Dir); err != nil {
+		return nil, err
+	}
+	if err := s.bus.Announce(s.life); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -128,6 +129,9 @@ func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 	}
 	if len(payload) > turn.MaxRecord {
 		return turn.NotStored, fmt.Errorf("save turn: the record has %d bytes, at most %d are allowed", len(payload), turn.MaxRecord)
+	}
+	if s.taken(ctx, t) {
+		return turn.NotStored, errTaken
 	}
 	if err := s.publish(ctx, t, payload); err != nil {
 		s.log.Warn().Err(err).Str("turn", t.ID).Msg("turn goes to the spool")
@@ -255,66 +259,6 @@ func (s *Store) Turns(ctx context.Context, workspace, session, after string, n i
 		}
 	}
 	return page, more, nil
-}
-
-// claim is the value behind a request id.
-type claim struct {
-	Turn     string    `json:"turn"`
-	Session  string    `json:"session"`
-	Question string    `json:"question"` // SHA-256
-	Until    time.Time `json:"until"`    // by when the turn has ended, or its process has
-	// Home and Life say whose it is. Another life of the same home has ended: a home has one process at a time.
-	Home string `json:"home,omitempty"`
-	Life string `json:"life,omitempty"`
-}
-
-// Claim implements [turn.Store].
-func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session string) (*turn.Turn, error) {
-	sum := sha256.Sum256([]byte(q.Text + "\x00" + q.Session))
-	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(time.Duration(s.turnFor.Load())), Home: s.home, Life: s.life}
-	value, err := json.Marshal(mine)
-	if err != nil {
-		return nil, fmt.Errorf("claim request: %w", err)
-	}
-	// Another user's request with the same id is another request.
-	who := sha256.Sum256([]byte(q.User))
-	key := q.Workspace + "." + q.RequestID + "." + hex.EncodeToString(who[:6])
-	if _, err = s.requests.Create(ctx, key, value); !errors.Is(err, bus.ErrExists) {
-		return nil, err
-	}
-	entry, err := s.requests.Get(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	var theirs claim
-	if err := json.Unmarshal(entry.Value, &theirs); err != nil {
-		return nil, fmt.Errorf("read request %s: %w", q.RequestID, err)
-	}
-	if theirs.Question != mine.Question {
-		return nil, fault.New(fault.Invalid, fault.RequestIDReused, "this request_id was used for another question; take a new one for each question").
-			WithField("request_id", "must not have been used for another question within 24 hours")
-	}
-	found, err := s.Turn(ctx, q.Workspace, theirs.Turn)
-	ended := theirs.Home == s.home && theirs.Life != s.life || !s.now().Before(theirs.Until)
-	switch {
-	case err == nil:
-		return &found, nil
-	case fault.KindOf(err) != fault.NotFound:
-		return nil, err
-	case !ended:
-		return nil, inProgress()
-	}
-	// Its process ended without a word: the request is ours, unless somebody was faster.
-	if _, err := s.requests.Update(ctx, key, value, entry.Revision); errors.Is(err, bus.ErrConflict) {
-		return nil, inProgress()
-	} else if err != nil {
-		return nil, err
-	}
-	return nil, nil // no earlier turn, no error
-}
-
-func inProgress() error {
-	return fault.New(fault.Conflict, fault.RequestInProgress, "this request is being answered; send it again later to get its turn").WithRetryAfter(time.Second)
 }
 
 // Publish sends an event about a workspace. Events with the same id within minutes count once.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -175,6 +176,76 @@ func TestClaimOfACrashedProcess(t *testing.T) {
 		t.Errorf("the next process: %v %v", earlier, err)
 	}
 	if _, err := again.Claim(t.Context(), q, id3, "s"); fault.ReasonOf(err) != fault.RequestInProgress {
+		t.Errorf("while that runs: %v", err)
+	}
+}
+
+// replica opens a store with a folder and a connection of its own. It ends like a process: with its connection.
+func replica(t *testing.T, url string) (s *store.Store, end func()) {
+	t.Helper()
+	b, err := bus.Connect(t.Context(), bus.Options{URL: url, Name: "dialog", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(b.Close)
+	t.Cleanup(end)
+	for ok := false; !ok; time.Sleep(time.Millisecond) {
+		ok, _ = b.Healthy()
+	}
+	return open(t, b, t.TempDir()), end
+}
+
+// A client whose server died repeats its request elsewhere, and is answered at once.
+func TestClaimOfAReplicaThatDied(t *testing.T) {
+	t.Parallel()
+	server := bustest.NewServer(t, "127.0.0.1:0")
+	first, die := replica(t, server.URL())
+	second, _ := replica(t, server.URL())
+	q := turn.Question{Workspace: "w", RequestID: "r", User: "u", Text: "one"}
+	if _, err := first.Claim(t.Context(), q, id1, "s"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Claim(t.Context(), q, id2, "s"); fault.ReasonOf(err) != fault.RequestInProgress {
+		t.Errorf("while it runs: %v", err)
+	}
+	die()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // until NATS has noticed
+		earlier, err := second.Claim(t.Context(), q, id2, "s")
+		if err == nil && earlier == nil {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("after its end: %v %v", earlier, err)
+		}
+	}
+	done := sample("s", id2, "one")
+	done.RequestID = q.RequestID
+	save(t, second, done)
+	late := sample("s", id1, "one")
+	late.RequestID = q.RequestID
+	if stored, err := second.Save(t.Context(), late); err == nil || stored != turn.NotStored {
+		t.Errorf("the turn that lost its request was stored: %v %v", stored, err)
+	}
+	if earlier, err := second.Claim(t.Context(), q, id3, "s"); err != nil || earlier == nil || earlier.ID != id2 {
+		t.Errorf("once more: %v %v", earlier, err)
+	}
+}
+
+// A turn whose caller went away is no answer: who repeats the request gets a whole one.
+func TestClaimOfAnInterruptedTurn(t *testing.T) {
+	t.Parallel()
+	s := open(t, bustest.New(t), t.TempDir())
+	q := turn.Question{Workspace: "w", RequestID: "r", User: "u", Text: "one"}
+	if _, err := s.Claim(t.Context(), q, id1, "s"); err != nil {
+		t.Fatal(err)
+	}
+	cut := sample("s", id1, "one")
+	cut.RequestID, cut.Outcome = q.RequestID, turn.Interrupted
+	save(t, s, cut)
+	if earlier, err := s.Claim(t.Context(), q, id2, "s"); err != nil || earlier != nil {
+		t.Errorf("%v %v", earlier, err)
+	}
+	if _, err := s.Claim(t.Context(), q, id3, "s"); fault.ReasonOf(err) != fault.RequestInProgress {
 		t.Errorf("while that runs: %v", err)
 	}
 }
