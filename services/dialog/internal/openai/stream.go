@@ -59,6 +59,7 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, q turn.Ques
 		c.Choices = []choice{{Delta: &d, FinishReason: finish}}
 		return to.send(c)
 	}
+	q.Committed = true // this protocol can't take back what was sent
 	err := h.deps.Asker.Ask(ctx, q, func(e turn.Event) error {
 		out.take(e)
 		if !to.begun {
