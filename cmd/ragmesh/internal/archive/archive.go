@@ -140,7 +140,7 @@ func IntoFolder(ctx context.Context, checked *backup.Checked, data string, log z
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	dir := filepath.Join(data, "nats")
 	staging := dir + natsserver.Restoring
-	if err := checkEmpty(data, staging); err != nil {
+	if err := checkEmpty(data, dir, staging); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(staging); err != nil { // of an attempt that was cut off
@@ -158,7 +158,15 @@ func IntoFolder(ctx context.Context, checked *backup.Checked, data string, log z
 	return syncPath(data)
 }
 
-func checkEmpty(data, staging string) error {
+// checkEmpty refuses a folder that holds data. What a start that was refused has left is none.
+func checkEmpty(data, dir, staging string) error {
+	left, err := os.ReadDir(dir)
+	if err == nil && !slices.ContainsFunc(left, func(e fs.DirEntry) bool { return e.Name() != "lock" }) {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("look into data folder: %w", err)
+	}
 	entries, err := os.ReadDir(data)
 	if err != nil {
 		return fmt.Errorf("look into data folder: %w", err)

@@ -232,7 +232,7 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 	dir, documents := t.TempDir(), t.TempDir()
 	r := rand.New(rand.NewPCG(number(t, "RAGMESH_SEED", 1), 2))
 	for i := range 12 { // what does not compress takes its time
-		noise := make([]byte, 400<<10)
+		noise := make([]byte, 40<<10)
 		for k := range noise {
 			noise[k] = byte('a' + r.IntN(26))
 			if k%9 == 8 {
@@ -243,7 +243,7 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(t, &v.System, "ingest", "--no-wait", documents)
+	must(t, &v.System, "ingest", "--base", documents, documents)
 	turn := ask(t, &v.System, "What is known?").GetTurnId()
 
 	file := filepath.Join(dir, "backup")
@@ -294,7 +294,7 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 		cmd.until(filepath.Join(data, "nats.restoring"))
 		<-time.After(time.Duration(r.IntN(50*(i+1))) * time.Millisecond)
 		cmd.kill()
-		if there(filepath.Join(data, "nats")) { // it was done
+		if there(filepath.Join(data, "nats", "jetstream")) { // it was done
 			break
 		}
 		if !there(filepath.Join(data, "nats.restoring")) {
@@ -307,7 +307,7 @@ func TestBackupAndRestoreAreWholeOrNotThere(t *testing.T) {
 			}
 		}
 	}
-	if !there(filepath.Join(data, "nats")) {
+	if !there(filepath.Join(data, "nats", "jetstream")) {
 		must(t, &v.System, "restore", file, "--data", data)
 	}
 	t.Logf("%d restores were cut off", halves)
