@@ -168,7 +168,7 @@ func configSchemas(chart string, properties map[string]any) {
 func describe(schema map[string]any, rows []row) {
 	for _, r := range rows {
 		// What lies in a definition is shared by values of different meaning.
-		if node := lookup(schema, r.path); node != nil && lookupPlain(schema, r.path) {
+		if node := lookup(schema, r.path); node != nil && inPlace(schema, r.path) {
 			node["description"] = strings.ReplaceAll(r.meaning, "`", "")
 		}
 	}
@@ -188,8 +188,8 @@ func lookup(schema map[string]any, path []string) map[string]any {
 	return node
 }
 
-// lookupPlain says whether a value's schema stands in its own place, and not in a definition.
-func lookupPlain(schema map[string]any, path []string) bool {
+// inPlace says whether a value's schema stands in its own place, and not in a definition.
+func inPlace(schema map[string]any, path []string) bool {
 	for i := range path {
 		if node := lookup(schema, path[:i]); node != nil && node["$ref"] != nil {
 			return false
