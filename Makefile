@@ -115,6 +115,17 @@ tidy: ## Tidy every module and keep them in step on shared versions
 .PHONY: setup
 setup: .bin/proto.stamp .bin/lint.stamp .bin/vuln.stamp ## Build the development tools into .bin/
 
+.PHONY: clients
+clients: .bin/clients/ready ## Hold conversations through the official clients of other languages; needs node, npm and python3
+	go test -count=1 -run 'TestOfficial' -v ./cmd/ragmesh/internal/e2e
+
+.bin/clients/ready: .tools/clients/package-lock.json .tools/clients/requirements.txt
+	@rm -rf .bin/clients && mkdir -p .bin/clients && cp .tools/clients/package*.json .bin/clients/
+	@npm --prefix .bin/clients ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@python3 -m venv .bin/clients/python
+	@.bin/clients/python/bin/pip install --quiet --disable-pip-version-check --requirement .tools/clients/requirements.txt
+	@touch $@
+
 .bin/%.stamp: .tools/%/go.mod .tools/%/go.sum
 	@echo "building the $* tools into .bin/"
 	@GOWORK=off GOBIN=$(CURDIR)/.bin go -C .tools/$* install -ldflags '-s -w' tool

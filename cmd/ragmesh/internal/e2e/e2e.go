@@ -293,6 +293,16 @@ func build() (string, error) {
 }
 
 // findRoot returns the folder that holds go.work.
+// Root is the folder of the workspace.
+func Root(tb testing.TB) string {
+	tb.Helper()
+	root, err := findRoot()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return root
+}
+
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
