@@ -377,8 +377,38 @@ func TestProxyResources(t *testing.T) {
 	if burstable[prefix+"memory-request"] == "" || burstable[prefix+"memory-request"] != burstable[prefix+"memory-limit"] || burstable[prefix+"cpu-limit"] != "" {
 		t.Errorf("Burstable: %v", burstable)
 	}
-	guaranteed := annotations(render.Set("qosClass=Guaranteed", "linkerd.proxy.cpuLimit=1"))
-	if guaranteed[prefix+"cpu-request"] != "1" || guaranteed[prefix+"cpu-limit"] != "1" {
-		t.Errorf("Guaranteed: %v", guaranteed)
+	for cpu, guaranteed := range map[string]map[string]string{
+		"1":    annotations(render.Set("qosClass=Guaranteed")),
+		"500m": annotations(render.Set("qosClass=Guaranteed", "linkerd.proxy.cpuLimit=500m")),
+	} {
+		if guaranteed[prefix+"cpu-request"] != cpu || guaranteed[prefix+"cpu-limit"] != cpu {
+			t.Errorf("Guaranteed: %v", guaranteed)
+		}
+	}
+}
+
+// What would cut answers in the mesh is refused with a sentence, in every chart; outside the mesh it does nothing.
+func TestRefusedInTheMesh(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ values, want string }{
+		"idle timeout below heartbeats": {`{linkerd: {idleTimeout: 30s}}`, "linkerd.idleTimeout is 30s"},
+		"idle timeout in milliseconds":  {`{linkerd: {idleTimeout: 60000ms}}`, "linkerd.idleTimeout is 60000ms"},
+		"request timeout":               {`{service: {annotations: {timeout.linkerd.io/request: 3s}}}`, "timeout.linkerd.io/request"},
+		"retries":                       {`{service: {annotations: {retry.linkerd.io/grpc: unavailable}}}`, "retry.linkerd.io/grpc"},
+		"one caller more than all":      {`{linkerd: {rateLimit: {total: 100, identity: 200}}}`, "linkerd.rateLimit.identity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, chart := range []string{"dialog", "retriever"} {
+				got := render.Refused(t, chart, render.Set("global.linkerd.enabled=true"), render.YAML(test.values))
+				if !strings.Contains(got, test.want) {
+					t.Errorf("%s: refused with %q, want %q in it", chart, got, test.want)
+				}
+				render.Render(t, chart, render.YAML(test.values))
+			}
+		})
+	}
+	for _, good := range []string{`{linkerd: {idleTimeout: 2m}}`, `{linkerd: {idleTimeout: ""}}`, `{linkerd: {rateLimit: {total: 0, identity: 50}}}`} {
+		render.Render(t, "dialog", render.Set("global.linkerd.enabled=true"), render.YAML(good))
 	}
 }

@@ -15,10 +15,10 @@ GRPCRoute would switch off the automatic permission for probes on its Server and
 {{- $proxy := .Values.linkerd.proxy }}
 {{- $guaranteed := eq .Values.qosClass "Guaranteed" -}}
 linkerd.io/inject: enabled
-{{- with ternary ($proxy.cpuLimit | default $proxy.cpu) $proxy.cpu $guaranteed }}
+{{- with ternary ($proxy.cpuLimit | default "1") $proxy.cpu $guaranteed }}
 config.linkerd.io/proxy-cpu-request: {{ . | quote }}
 {{- end }}
-{{- with ternary ($proxy.cpuLimit | default $proxy.cpu) $proxy.cpuLimit $guaranteed }}
+{{- with ternary ($proxy.cpuLimit | default "1") $proxy.cpuLimit $guaranteed }}
 config.linkerd.io/proxy-cpu-limit: {{ . | quote }}
 {{- end }}
 {{- with $proxy.memory }}
@@ -130,8 +130,31 @@ spec:
 {{- .Values.linkerd.policy.accessPolicy | default ((.Values.global.linkerd | default dict).policy | default dict).accessPolicy | default "deny" }}
 {{- end }}
 
+{{- /* Refuses what would cut answers, or is no limit. */}}
+{{- define "ragmesh.linkerd.validate" -}}
+{{- $l := .Values.linkerd }}
+{{- with $l.idleTimeout }}
+  {{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 }}
+  {{- $milliseconds := mul (regexFind "^[0-9]+" . | int64) (index $units (regexFind "[a-z]+$" .)) }}
+  {{- if lt (int64 $milliseconds) 90000 }}
+    {{- fail (printf "linkerd.idleTimeout is %s, and a stream may be silent for a minute between heartbeats: set 90s or more, or leave it empty." .) }}
+  {{- end }}
+{{- end }}
+{{- range $key, $value := .Values.service.annotations }}
+  {{- if or (hasPrefix "retry.linkerd.io/" $key) (has $key (list "timeout.linkerd.io/request" "timeout.linkerd.io/response")) }}
+    {{- fail (printf "service.annotations has %s, which would cut answers and uploads or repeat calls that the services repeat already: leave it out." $key) }}
+  {{- end }}
+{{- end }}
+{{- with $l.rateLimit }}
+  {{- if and .total (gt (int .identity) (int .total)) }}
+    {{- fail (printf "linkerd.rateLimit.identity (%d) is more than linkerd.rateLimit.total (%d): raise the one or lower the other." (int .identity) (int .total)) }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "ragmesh.linkerd.objects" -}}
 {{- if include "ragmesh.linkerd.enabled" . }}
+{{- include "ragmesh.linkerd.validate" . }}
 {{- if .Values.linkerd.policy.create }}
 {{- $name := include "ragmesh.name" . }}
 {{- $port := (include "ragmesh.fact" . | fromYaml).port }}
