@@ -47,6 +47,7 @@ var technologies = []technology{
 		imports: []string{prefix + "proto/gen/"},
 		why:     "the wire format and the domain change for different reasons",
 		homes: map[string]string{
+			"libs/backup":                         "messages as they lie in an archive",
 			"libs/fault":                          "the reasons of errors are part of the contract",
 			"cmd/ragmesh/**":                      "the command line speaks the public contract",
 			"proto/**":                            "the contract itself",
@@ -71,8 +72,9 @@ var technologies = []technology{
 		imports: []string{prefix + "libs/bus/natsserver"},
 		why:     "services are clients of NATS; a server's code and its vulnerabilities have no place in their binaries",
 		homes: map[string]string{
-			"cmd/ragmesh/internal/cli":  "ragmesh nats",
-			"cmd/ragmesh/internal/wire": "the all-in-one",
+			"cmd/ragmesh/internal/archive": "fills the folder of one that does not run",
+			"cmd/ragmesh/internal/cli":     "ragmesh nats",
+			"cmd/ragmesh/internal/wire":    "the all-in-one",
 		},
 	},
 	{
