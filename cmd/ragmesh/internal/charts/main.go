@@ -18,13 +18,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/settings"
 	"github.com/ragmesh/ragmesh/libs/identity"
-	"github.com/ragmesh/ragmesh/services/dialog"
-	"github.com/ragmesh/ragmesh/services/eval"
-	llmgateway "github.com/ragmesh/ragmesh/services/llm-gateway"
-	"github.com/ragmesh/ragmesh/services/retriever"
-	"github.com/ragmesh/ragmesh/services/tools"
 )
 
 func main() {
@@ -122,7 +117,7 @@ func schemaOf(dir, chart string, service bool) (map[string]any, error) {
 		maps.Copy(properties, common.Properties)
 	}
 	maps.Copy(properties, own.Properties)
-	configSchemas(chart, properties)
+	addConfiguration(chart, properties)
 	return map[string]any{
 		"$schema": "http://json-schema.org/draft-07/schema#", "title": "Values of the chart " + chart,
 		"type": "object", "additionalProperties": false, "properties": properties, "definitions": common.Definitions,
@@ -142,25 +137,23 @@ func read(path string, into any) error {
 	return nil
 }
 
-// configSchemas adds what the process behind a chart reads: its file, and the files of its folder.
-func configSchemas(chart string, properties map[string]any) {
-	files := func(file map[string]any) map[string]any {
-		return map[string]any{
-			"type": "object", "propertyNames": map[string]any{"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"},
-			"additionalProperties": map[string]any{"anyOf": []any{file, map[string]any{"type": "string", "minLength": 1}}},
-		}
+// folders are the values that hold the files of a service's folder.
+func folders() map[string]string {
+	return map[string]string{identity.Retriever: "strategies", identity.Tools: "plugins", identity.Gateway: "prompts"}
+}
+
+// addConfiguration adds what the process behind a chart reads: its file, and the files of its folder.
+func addConfiguration(chart string, properties map[string]any) {
+	schema, ok := settings.Schemas()[chart]
+	if !ok {
+		return
 	}
-	switch chart {
-	case identity.Dialog:
-		properties["config"] = config.JSONSchema(dialog.Defaults())
-	case identity.Retriever:
-		properties["config"], properties["strategies"] = config.JSONSchema(retriever.Defaults()), files(retriever.StrategySchema())
-	case identity.Tools:
-		properties["config"], properties["plugins"] = config.JSONSchema(tools.Defaults()), files(tools.PluginSchema())
-	case identity.Gateway:
-		properties["config"], properties["prompts"] = config.JSONSchema(llmgateway.Defaults()), files(llmgateway.PromptSchema())
-	case identity.Eval:
-		properties["config"] = config.JSONSchema(eval.Defaults())
+	properties["config"] = schema.File
+	if schema.Entry != nil {
+		properties[folders()[chart]] = map[string]any{
+			"type": "object", "propertyNames": map[string]any{"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"},
+			"additionalProperties": map[string]any{"anyOf": []any{schema.Entry, map[string]any{"type": "string", "minLength": 1}}},
+		}
 	}
 }
 
