@@ -387,6 +387,29 @@ func TestProxyResources(t *testing.T) {
 	}
 }
 
+// A person whose role is too low gets PERMISSION_DENIED, which the mesh takes for a failure of the pod: at the edge, seven of them would
+// take it from everybody. Where there is one pod, it is not kept out for longer than it is down.
+func TestCircuitBreaking(t *testing.T) {
+	t.Parallel()
+	const (
+		mode = "balancer.linkerd.io/failure-accrual"
+		most = mode + "-consecutive-max-penalty"
+	)
+	all := render.Render(t, "ragmesh", render.Set("global.linkerd.enabled=true"))
+	for service, want := range map[string][2]string{
+		"dialog": {"", ""}, "retriever": {"consecutive", "5s"}, "tools": {"consecutive", "1m"}, "llm-gateway": {"consecutive", "1m"}, "eval": {"consecutive", "5s"},
+	} {
+		annotations := all.One(t, "Service", "ragmesh-"+service).Annotations()
+		if got := [2]string{annotations[mode], annotations[most]}; got != want {
+			t.Errorf("%s: %q, want %q", service, got, want)
+		}
+	}
+	chosen := render.Render(t, "ragmesh", render.Set("global.linkerd.enabled=true", "dialog.linkerd.failureAccrual.enabled=true", "tools.linkerd.failureAccrual.enabled=false"))
+	if chosen.One(t, "Service", "ragmesh-dialog").Annotations()[mode] == "" || chosen.One(t, "Service", "ragmesh-tools").Annotations()[mode] != "" {
+		t.Error("the values do not decide")
+	}
+}
+
 // What would cut answers in the mesh is refused with a sentence, in every chart; outside the mesh it does nothing.
 func TestRefusedInTheMesh(t *testing.T) {
 	t.Parallel()

@@ -17,17 +17,17 @@ var meshCases = []linttest.Case{
 	},
 	{
 		Name: "parameters alone", Rule: "linkerd-accrual", Want: "min-penalty without",
-		Edit: linttest.Remove("Service/ragmesh-dialog", "metadata", "annotations", "balancer.linkerd.io/failure-accrual"),
+		Edit: linttest.Remove("Service/ragmesh-tools", "metadata", "annotations", "balancer.linkerd.io/failure-accrual"),
 	},
 	{
 		Name: "parameters of the other mode", Rule: "linkerd-accrual", Want: "unified",
-		Edit: linttest.Put("Service/ragmesh-dialog", "0.9", "metadata", "annotations", "balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold"),
+		Edit: linttest.Put("Service/ragmesh-tools", "0.9", "metadata", "annotations", "balancer.alpha.linkerd.io/failure-accrual-success-rate-threshold"),
 	},
 	{
 		Name: "penalties upside down", Rule: "linkerd-accrual", Want: "penalties from 1m0s to 10s",
 		Edit: linttest.All(
-			linttest.Put("Service/ragmesh-dialog", "1m", "metadata", "annotations", "balancer.linkerd.io/failure-accrual-consecutive-min-penalty"),
-			linttest.Put("Service/ragmesh-dialog", "10s", "metadata", "annotations", "balancer.linkerd.io/failure-accrual-consecutive-max-penalty"),
+			linttest.Put("Service/ragmesh-tools", "1m", "metadata", "annotations", "balancer.linkerd.io/failure-accrual-consecutive-min-penalty"),
+			linttest.Put("Service/ragmesh-tools", "10s", "metadata", "annotations", "balancer.linkerd.io/failure-accrual-consecutive-max-penalty"),
 		),
 	},
 	{

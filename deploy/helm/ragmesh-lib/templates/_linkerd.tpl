@@ -44,7 +44,7 @@ config.linkerd.io/skip-outbound-ports: {{ . | quote }}
 timeout.linkerd.io/idle: {{ . | quote }}
 {{- end }}
 {{- with .Values.linkerd.failureAccrual }}
-{{- if .enabled }}
+{{- if ternary (ne $.Chart.Name "dialog") .enabled (kindIs "invalid" .enabled) }}
 {{- $alone := eq (include "ragmesh.fact" $ | fromYaml).workload "StatefulSet" }}
 balancer.linkerd.io/failure-accrual: consecutive
 balancer.linkerd.io/failure-accrual-consecutive-max-failures: {{ int .maxFailures | quote }}
