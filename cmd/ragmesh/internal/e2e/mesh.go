@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,12 +37,14 @@ func WithLinks() Option { return func(o *options) { o.linked = true } }
 // ports until the test ends.
 func StartMesh(tb testing.TB, all ...Option) *System {
 	tb.Helper()
+	return startMesh(tb, nil, all...)
+}
+
+// startMesh starts as many processes of each service as replicas says, one where it says nothing.
+func startMesh(tb testing.TB, replicas map[string]int, all ...Option) *System {
+	tb.Helper()
 	o, bin := collect(tb, all), Binaries(tb)
-	names := []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} // callers after those they call
-	ports := freePorts(tb, 2*len(names)+1)
-	s := &System{
-		Server: "http://" + ports[8], Admin: "http://" + ports[9], Binary: filepath.Join(bin, "ragmesh"), Data: o.data, parts: map[string]*Part{},
-	}
+	s := &System{Binary: filepath.Join(bin, "ragmesh"), Data: o.data, parts: map[string]*Part{}}
 	if _, err := os.Stat(filepath.Join(o.data, "keys")); errors.Is(err, os.ErrNotExist) {
 		if out, err := exec.CommandContext(tb.Context(), s.Binary, "keys", "init", "--data", o.data).CombinedOutput(); err != nil { //nolint:gosec // our own binary
 			tb.Fatalf("ragmesh keys init: %v\n%s", err, out)
@@ -55,32 +58,54 @@ func StartMesh(tb testing.TB, all ...Option) *System {
 		p.Link = newLink(tb, addr)
 		return p.Link.Addr
 	}
-	nats := &Part{binary: s.Binary, addr: ports[10], args: []string{"nats", "--data", o.data, "--addr", ports[10]}}
-	natsAddr := reach(nats, ports[10])
+	port := freePorts(tb, 1)[0]
+	nats := &Part{binary: s.Binary, addr: port, args: []string{"nats", "--data", o.data, "--addr", port}}
+	common := []string{"--nats-url", "nats://" + reach(nats, port), "--set", "log.level=warn"}
+	if o.configDir != "" {
+		common = append(common, "--config", o.configDir)
+	}
 	s.parts[NATS] = nats
 	nats.launch(tb)
 	nats.ready()
 	var peers []string
-	for i, name := range names {
-		p := &Part{
-			Admin: "http://" + ports[2*i+1], binary: filepath.Join(bin, "ragmesh-"+name),
-			args: []string{"--data", o.data, "--rpc-addr", ports[2*i], "--admin-addr", ports[2*i+1], "--nats-url", "nats://" + natsAddr, "--set", "log.level=warn"},
+	for _, name := range []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} { // callers after those they call
+		pair := map[string]*Part{}
+		last := ""
+		for i := range max(replicas[name], 1) {
+			ports := freePorts(tb, 2)
+			p := &Part{Admin: "http://" + ports[1], binary: filepath.Join(bin, "ragmesh-"+name)}
+			p.args = append([]string{"--data", o.data, "--rpc-addr", ports[0], "--admin-addr", ports[1]}, common...)
+			called := name
+			if replicas[name] > 1 {
+				called = name + "-" + strconv.Itoa(i)
+				p.args[1] = filepath.Join(o.data, called)
+				p.args = append(p.args, "--set", "identity.keys_dir="+filepath.Join(o.data, "keys"))
+			}
+			if name == "dialog" {
+				p.args = append(p.args, peers...)
+			}
+			p.args = append(p.args, o.args...)
+			s.parts[called], pair[ports[0]], last = p, p, ports[0]
+			p.launch(tb)
+			s.Admin = p.Admin // in the end, dialog's
 		}
-		if o.configDir != "" {
-			p.args = append(p.args, "--config", o.configDir)
+		addr := last
+		switch {
+		case len(pair) > 1:
+			addr = NewBalancer(tb, pair).Addr
+		case name != "dialog":
+			addr = reach(pair[last], last)
 		}
 		if name == "dialog" {
-			p.args = append(p.args, peers...)
+			s.Server = "http://" + addr
 		} else {
-			peers = append(peers, "--set", "peers."+strings.ReplaceAll(name, "-", "_")+"=http://"+reach(p, ports[2*i]))
+			peers = append(peers, "--set", "peers."+strings.ReplaceAll(name, "-", "_")+"=http://"+addr)
 		}
-		p.args = append(p.args, o.args...)
-		s.parts[name] = p
-		p.launch(tb)
 	}
-	for _, name := range names {
-		p := s.parts[name]
-		s.Startup = max(s.Startup, p.running.await(p.Admin+"/health/ready"))
+	for _, p := range s.parts {
+		if p != nats {
+			s.Startup = max(s.Startup, p.running.await(p.Admin+"/health/ready"))
+		}
 	}
 	return s
 }
