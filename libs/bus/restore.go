@@ -90,7 +90,7 @@ func (b *Bus) keptStreams() []string {
 // restoring is a stream that is there while a restore is under way, or was cut off.
 const restoring = "RAGMESH_RESTORE"
 
-// ErrRestoring: NATS holds part of a backup.
+// ErrRestoring says that NATS holds part of a backup.
 var ErrRestoring = errors.New("a restore into this NATS is under way, or was cut off: run `ragmesh restore` again")
 
 // notRestoring keeps services from working on half of a backup.

@@ -148,6 +148,8 @@ func (s *Service) Ready(context.Context) []health.Component {
 	index := health.Component{Name: "index", Ready: true}
 	if n := s.ingester.Missing(); n > 0 {
 		index.Ready, index.Detail = false, fmt.Sprintf("%d documents are being restored from their originals", n)
+	} else if !s.ingester.Checked() {
+		index.Ready, index.Detail = false, "not compared with the documents' records yet"
 	}
 	return []health.Component{row, index}
 }

@@ -105,7 +105,7 @@ func awaitIndex(t *testing.T, s *e2e.System) {
 		if time.Now().After(deadline) {
 			t.Fatal("the index is not restored")
 		}
-		resp, err := client.Get(admin + "/health/ready") //nolint:noctx // bounded by the client's timeout
+		resp, err := client.Get(admin + "/health/ready")
 		if err != nil {
 			continue
 		}
@@ -184,7 +184,7 @@ type running struct {
 
 func begin(t *testing.T, s *e2e.System, args ...string) *running {
 	t.Helper()
-	r := &running{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), s.Binary, args...), ended: make(chan struct{})} //nolint:gosec // our own binary
+	r := &running{cmd: exec.CommandContext(context.WithoutCancel(t.Context()), s.Binary, args...), ended: make(chan struct{})}
 	r.cmd.Env = append(os.Environ(), "RAGMESH_SERVER="+s.Server)
 	if err := r.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -34,6 +34,13 @@ func (in *Ingester) Recheck() {
 // Missing is how many live versions the store lacked when it was checked last and are not restored yet.
 func (in *Ingester) Missing() int { return in.missing.len() }
 
+// Checked says whether the store was compared with the manifest since the start: before that nobody knows what is missing.
+func (in *Ingester) Checked() bool {
+	in.missing.mu.Lock()
+	defer in.missing.mu.Unlock()
+	return in.missing.documents != nil
+}
+
 // missing are the live versions that the store lacked when it was checked last, by workspace and document.
 type missing struct {
 	mu        sync.Mutex
