@@ -1,8 +1,10 @@
 package check_test
 
 import (
+	"slices"
 	"testing"
 
+	"github.com/ragmesh/ragmesh/deploy/check/code"
 	"github.com/ragmesh/ragmesh/deploy/check/lint"
 	"github.com/ragmesh/ragmesh/deploy/check/render"
 	"github.com/ragmesh/ragmesh/deploy/check/schema"
@@ -14,7 +16,7 @@ func each(t *testing.T, test func(t *testing.T, c render.Case, objects render.Ob
 	for _, c := range render.Cases(t) {
 		t.Run(c.Chart+"/"+c.Name, func(t *testing.T) {
 			t.Parallel()
-			test(t, c, render.Render(t, c.Chart, c.Values))
+			test(t, c, c.Render(t))
 		})
 	}
 }
@@ -22,7 +24,11 @@ func each(t *testing.T, test func(t *testing.T, c render.Case, objects render.Ob
 func TestChartsBreakNoRule(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
-		for _, finding := range lint.Run(objects, lint.Rules()...) {
+		rules := lint.Rules()
+		if whole(objects) {
+			rules = append(rules, lint.Whole()...)
+		}
+		for _, finding := range lint.Run(objects, rules...) {
 			t.Error(finding)
 		}
 	})
@@ -36,5 +42,14 @@ func TestChartsAreWhatTheirAPIsTake(t *testing.T) {
 				t.Errorf("%s: %v", o.ID(), err)
 			}
 		}
+	})
+}
+
+// whole says whether a release holds all services.
+func whole(objects render.Objects) bool {
+	return !slices.ContainsFunc(code.Services(), func(service string) bool {
+		return !slices.ContainsFunc(objects.Kind("Deployment", "StatefulSet"), func(o render.Object) bool {
+			return o.Labels()["app.kubernetes.io/name"] == service
+		})
 	})
 }

@@ -18,7 +18,7 @@ func TestConfigurationIsWhatServicesRead(t *testing.T) {
 	for _, c := range render.Cases(t) {
 		t.Run(c.Chart+"/"+c.Name, func(t *testing.T) {
 			t.Parallel()
-			files, env := configuration(t, render.Render(t, c.Chart, c.Values))
+			files, env := configuration(t, c.Render(t))
 			if len(files) == 0 {
 				t.Skip("the chart has no service of ours")
 			}

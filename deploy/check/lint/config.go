@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,6 +47,12 @@ func ConfigFiles(objects render.Objects, workload render.Object) []File {
 		}
 	}
 	return files
+}
+
+// PodSpec returns what a workload's pods are made of.
+func PodSpec(workload render.Object) (corev1.PodSpec, error) {
+	p, err := podOf(workload)
+	return p.spec, err
 }
 
 // Environment returns the names of the variables that the first container of a workload's pods has, with their values; those from
@@ -141,9 +148,14 @@ var configAddresses = Rule{
 	Name: "config-addresses",
 	Why:  "A service whose configuration names a Service or port that is not there waits for it for ever.",
 	Check: func(objects render.Objects, report Report) {
+		// NATS may come from a release of its own.
+		ownNATS := slices.ContainsFunc(objects.Kind("Service"), func(s render.Object) bool { return hasPort(s, strconv.Itoa(natsPort)) })
 		for _, p := range pods(objects) {
 			for _, file := range ConfigFiles(objects, p.Object) {
 				eachText(file.Text, func(key, value string) {
+					if key == "nats.url" && !ownNATS {
+						return
+					}
 					for part := range strings.SplitSeq(value, ",") {
 						u, err := url.Parse(part)
 						if err != nil || u.Host == "" || !own(objects, firstLabel(u.Hostname())) {

@@ -17,12 +17,15 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
 	"helm.sh/helm/v3/pkg/engine"
+	"helm.sh/helm/v3/pkg/lint"
+	"helm.sh/helm/v3/pkg/lint/support"
 	"helm.sh/helm/v3/pkg/strvals"
 	"sigs.k8s.io/yaml"
 )
@@ -63,6 +66,28 @@ type Case struct {
 	// Name is "default", or the name of a file of the chart's folder ci, without its ending.
 	Name   string
 	Values Values
+}
+
+// rendered holds what cases render to, by chart and name.
+var rendered sync.Map //nolint:gochecknoglobals // a cache of what never changes while tests run
+
+// Render renders the case's chart, once for all tests of a package: what it returns is shared, and must be cloned to be changed.
+func (c Case) Render(t testing.TB) Objects {
+	t.Helper()
+	type result struct {
+		objects Objects
+		err     error
+	}
+	dir := filepath.Join(Dir(t), c.Chart)
+	once, _ := rendered.LoadOrStore(dir+" "+c.Name, sync.OnceValue(func() result {
+		objects, err := Chart(dir, c.Values)
+		return result{objects, err}
+	}))
+	r := once.(func() result)()
+	if r.err != nil {
+		t.Fatalf("render chart %s with %s: %v", c.Chart, c.Name, r.err)
+	}
+	return r.objects
 }
 
 // Cases returns every chart's values sets: what each check must hold for.
@@ -252,4 +277,32 @@ func Parse(text string) (Objects, error) {
 		objects = append(objects, o)
 	}
 	return objects, nil
+}
+
+// Defaults returns a chart's own values, and a function that says what its schema has against others; both leave subcharts out.
+func Defaults(t testing.TB, chartName string) (Values, func(Values) error) {
+	t.Helper()
+	log.SetOutput(io.Discard)
+	c, err := loader.LoadDir(filepath.Join(Dir(t), chartName))
+	if err != nil {
+		t.Fatalf("load chart: %v", err)
+	}
+	return c.Values, func(v Values) error { return chartutil.ValidateAgainstSingleSchema(chartutil.Values(v), c.Schema) }
+}
+
+// Lint returns what `helm lint --strict` says against a chart.
+func Lint(t testing.TB, chartName string, values Values) []string {
+	t.Helper()
+	log.SetOutput(io.Discard)
+	kube, err := chartutil.ParseKubeVersion(KubeVersion)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, m := range lint.AllWithKubeVersion(filepath.Join(Dir(t), chartName), clone(values), Namespace, kube).Messages {
+		if m.Severity >= support.WarningSev {
+			said = append(said, m.Error())
+		}
+	}
+	return said
 }
