@@ -24,7 +24,7 @@ type run struct {
 	rate, longRate                      float64
 	longTime                            time.Duration
 	seed                                uint64
-	keep                                bool
+	make, keep                          bool
 	out                                 io.Writer
 
 	began   time.Time
@@ -45,12 +45,16 @@ func (r *run) say(format string, args ...any) {
 func (r *run) prepare(ctx context.Context) error {
 	r.environ = os.Environ()
 	if r.scripts == "" {
-		r.scripts = filepath.Join(filepath.Dir(r.root), "shared", "cluster")
+		r.scripts = filepath.Join(filepath.Dir(r.root), "shared", "cluster") // ../shared/cluster, seen from the repository
 		if _, err := os.Stat(filepath.Join(r.scripts, "up.sh")); err != nil {
 			r.scripts = "none"
 		}
 	}
 	if r.scripts != "none" {
+		var err error
+		if r.scripts, err = filepath.Abs(r.scripts); err != nil {
+			return err
+		}
 		if err := r.start(ctx); err != nil {
 			return err
 		}
@@ -64,14 +68,16 @@ func (r *run) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reach the cluster: %w", err)
 	}
-	r.say("%s", strings.Join(strings.Fields(strings.ReplaceAll(string(version), "\n", ", ")), " "))
+	r.say("%s", strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", ", "))
 	if _, err := r.kubectl(ctx, nil, "get", "namespace", r.namespace); err == nil {
 		namespace := r.namespace
 		r.namespace = "" // not ours to remove
 		return fmt.Errorf("namespace %s is there already; remove it, or choose another with -namespace", namespace)
 	}
-	if err := r.loadImages(ctx); err != nil {
-		return err
+	if r.make {
+		if err := r.loadImages(ctx); err != nil {
+			return err
+		}
 	}
 	return r.makeNamespace(ctx)
 }

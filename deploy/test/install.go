@@ -14,6 +14,9 @@ import (
 
 var services = []string{"dialog", "retriever", "tools", "llm-gateway", "eval"}
 
+// cpu is what each pod requests: little, so that everything, and new pods beside old ones, finds room on one small node.
+const cpu = "10m"
+
 // workload is what a service runs as.
 func workload(service string) string {
 	if slices.Contains([]string{"retriever", "eval", "nats"}, service) {
@@ -34,7 +37,7 @@ func (r *run) separate(ctx context.Context) error {
 	r.chance.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
 	began := time.Now()
 	for _, chart := range order {
-		if _, err := r.helm(ctx, "install", chart, "deploy/helm/"+chart, "--set", "global.image.tag="+r.tag); err != nil {
+		if _, err := r.helm(ctx, "install", chart, "deploy/helm/"+chart, "--set", "global.image.tag="+r.tag, "--set", "resources.cpu="+cpu); err != nil {
 			return err
 		}
 	}
@@ -112,7 +115,7 @@ func (r *run) umbrella(ctx context.Context) error {
 		return err
 	}
 	began := time.Now()
-	if _, err := r.helm(ctx, "install", "ragmesh", "deploy/helm/ragmesh", "--set", "global.image.tag="+r.tag, "--wait", "--timeout", "4m"); err != nil {
+	if _, err := r.helm(ctx, "install", "ragmesh", "deploy/helm/ragmesh", "--set", r.umbrellaSet(), "--wait", "--timeout", "4m"); err != nil {
 		return err
 	}
 	r.note("one helm install: ready after %.0f s", time.Since(began).Seconds())
@@ -126,6 +129,15 @@ func (r *run) umbrella(ctx context.Context) error {
 	return r.useMock(ctx)
 }
 
+// umbrellaSet are the umbrella chart's values in a test.
+func (r *run) umbrellaSet() string {
+	set := "global.image.tag=" + r.tag
+	for _, chart := range append([]string{"nats-dev"}, services...) {
+		set += "," + chart + ".resources.cpu=" + cpu
+	}
+	return set
+}
+
 // ensure installs everything unless an earlier step has.
 func (r *run) ensure(ctx context.Context) error {
 	if r.installed {
@@ -134,7 +146,7 @@ func (r *run) ensure(ctx context.Context) error {
 	if err := r.clear(ctx); err != nil {
 		return err
 	}
-	if _, err := r.helm(ctx, "install", "ragmesh", "deploy/helm/ragmesh", "--set", "global.image.tag="+r.tag, "--wait", "--timeout", "4m"); err != nil {
+	if _, err := r.helm(ctx, "install", "ragmesh", "deploy/helm/ragmesh", "--set", r.umbrellaSet(), "--wait", "--timeout", "4m"); err != nil {
 		return err
 	}
 	if err := r.askAboutDocuments(ctx); err != nil {
@@ -166,9 +178,8 @@ func (r *run) upgradeTo(ctx context.Context, mark string) error {
 	type m = map[string]any
 	pods := m{"try": mark}
 	values := m{
-		"global":  m{"image": m{"tag": r.tag}},
-		"dialog":  m{"podAnnotations": pods},
-		"tools":   m{"podAnnotations": pods},
+		"dialog": m{"podAnnotations": pods},
+		"tools":  m{"podAnnotations": pods},
 		"llm-gateway": m{
 			"podAnnotations": pods,
 			"config": m{
@@ -187,7 +198,7 @@ func (r *run) upgradeTo(ctx context.Context, mark string) error {
 		return err
 	}
 	defer os.Remove(file)
-	_, err = r.helm(ctx, "upgrade", "ragmesh", "deploy/helm/ragmesh", "-f", file, "--wait", "--timeout", "5m")
+	_, err = r.helm(ctx, "upgrade", "ragmesh", "deploy/helm/ragmesh", "--set", r.umbrellaSet(), "-f", file, "--wait", "--timeout", "5m")
 	return err
 }
 

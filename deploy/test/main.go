@@ -66,6 +66,7 @@ func try(ctx context.Context, args []string) error {
 	flags.StringVar(&r.root, "root", "../..", "the repository")
 	flags.StringVar(&r.scripts, "cluster", "", "folder with up.sh and load-image.sh; empty for ../shared/cluster beside the repository where it is, none for the current kubeconfig")
 	flags.StringVar(&r.load, "load", "", "command that takes an image archive into another cluster; empty when its nodes have the images")
+	flags.BoolVar(&r.make, "make", true, "make the images and take them into the cluster first; false when that has been done")
 	flags.StringVar(&r.tag, "tag", "test", "tag of the images that are made and installed")
 	flags.StringVar(&r.namespace, "namespace", "ragmesh-test", "namespace to work in; it must not be there, and is removed afterwards")
 	flags.StringVar(&chosen, "steps", "", "steps to run, separated by commas; empty for all but "+strings.Join(byRequest, ", "))

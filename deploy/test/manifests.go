@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // definitions are the Go modules with the resource definitions that manifests of ours are of, besides Linkerd's, which no module has.
@@ -55,10 +56,17 @@ func (r *run) manifests(ctx context.Context) error {
 	if err := r.foreignNamespaces(ctx, all); err != nil {
 		return err
 	}
+	if err := r.accounts(ctx, all); err != nil {
+		return err
+	}
 	var refused []string
 	for _, from := range slices.Sorted(maps.Keys(byFrom)) {
 		stdin := strings.NewReader(strings.Join(byFrom[from], "\n---\n"))
-		if _, err := r.kubectl(ctx, stdin, "-n", r.namespace, "apply", "--dry-run=server", "--validate=strict", "-f", "-"); err != nil {
+		args := []string{"apply", "--dry-run=server", "--validate=strict", "-f", "-"}
+		if !strings.HasPrefix(from, "deploy/") { // those name their namespaces themselves
+			args = append(args, "-n", r.namespace)
+		}
+		if _, err := r.kubectl(ctx, stdin, args...); err != nil {
 			refused = append(refused, fmt.Sprintf("%s: %v", from, err))
 		}
 		if ctx.Err() != nil {
@@ -77,7 +85,7 @@ func (r *run) manifests(ctx context.Context) error {
 
 // define creates the resource definitions that the cluster lacks.
 func (r *run) define(ctx context.Context) error {
-	dirs := []string{filepath.Join(filepath.Dir(r.root), "shared", "crds", "linkerd")}
+	dirs := []string{filepath.Join(r.shared(), "crds", "linkerd")}
 	for _, d := range definitions {
 		out, err := r.command(ctx, nil, "go", "mod", "download", "-json", d.module)
 		if err != nil {
@@ -113,13 +121,26 @@ func (r *run) define(ctx context.Context) error {
 					return err
 				}
 				r.made = append(r.made, "customresourcedefinition/"+found[1])
-				if _, err := r.kubectl(ctx, nil, "wait", "--for=condition=Established", "--timeout=30s", "customresourcedefinition/"+found[1]); err != nil {
-					return err
-				}
 			}
 		}
 	}
-	return nil
+	for { // until all have a state, kubectl wait fails at once
+		_, err := r.kubectl(ctx, nil, "wait", "--for=condition=Established", "--timeout=30s", "--all", "customresourcedefinition")
+		if err == nil {
+			return nil
+		}
+		if wait(ctx, time.Second) != nil {
+			return err
+		}
+	}
+}
+
+// shared is the folder beside the repository that the cluster's scripts are in.
+func (r *run) shared() string {
+	if r.scripts != "none" {
+		return filepath.Dir(r.scripts)
+	}
+	return filepath.Join(filepath.Dir(r.root), "shared")
 }
 
 func must(data []byte, err error) []byte {
@@ -230,6 +251,21 @@ func (r *run) kinds(ctx context.Context) (map[string]bool, error) {
 	return known, nil
 }
 
+// accounts creates the service accounts in charts: pods are refused without them, even in a dry run.
+func (r *run) accounts(ctx context.Context, all []manifest) error {
+	made := map[string]bool{}
+	for _, m := range all {
+		if m.kind != "v1 ServiceAccount" || strings.HasPrefix(m.from, "deploy/") || made[m.text] {
+			continue
+		}
+		made[m.text] = true
+		if _, err := r.kubectl(ctx, strings.NewReader(m.text), "-n", r.namespace, "apply", "--validate=strict", "-f", "-"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 var namespaceLine = regexp.MustCompile(`(?m)^  namespace: *["']?([a-z0-9-]+)`)
 
 // foreignNamespaces makes the namespaces that objects name and the cluster lacks: even a dry run wants them.
@@ -251,4 +287,3 @@ func (r *run) foreignNamespaces(ctx context.Context, all []manifest) error {
 	}
 	return nil
 }
-
