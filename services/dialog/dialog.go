@@ -98,6 +98,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		Workspaces: rpc.NewWorkspaces(s.workspaces, s.trail),
 		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
+		MCP:        rpc.NewMCP(s.answerer, s.edge, peer.NewRetriever(deps.Retriever), deps.Retriever, telemetry.Version),
 		OpenAI:     rpc.NewOpenAI(s.answerer, s.edge, s.workspaces, deps.LLM, deps.Clock),
 		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},
 	}

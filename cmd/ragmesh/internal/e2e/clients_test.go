@@ -19,31 +19,75 @@ func TestOfficialOpenAIClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts whole systems")
 	}
-	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
-	for name, command := range map[string][]string{
-		"JavaScript": {"node", filepath.Join("testdata", "clients", "openai.mjs")},
-		"Python":     {filepath.Join(clients, "python", "bin", "python"), filepath.Join("testdata", "clients", "openai_client.py")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
-				t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
-			}
-			dir := documents(t)
-			s := e2e.StartAllInOne(t)
-			must(t, s, "ingest", "--base", dir, dir)
+	t.Run("JavaScript", func(t *testing.T) { checkConversation(t, runClient(t, "openai.mjs")) })
+	t.Run("Python", func(t *testing.T) { checkConversation(t, runClient(t, "openai_client.py")) })
+}
 
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, command[0], append(command[1:], s.Server, "What does a replacement card cost?", "And within how many working days does it arrive?")...) //nolint:gosec // a script of ours
-			cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients)
-			var stderr strings.Builder
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, stderr.String())
-			}
-			checkConversation(t, out)
-		})
+// runClient runs a script of testdata/clients against a system with documents, and returns what it prints.
+func runClient(t *testing.T, script string) []byte {
+	t.Helper()
+	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
+	if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
+		t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
+	}
+	dir := documents(t)
+	s := e2e.StartAllInOne(t)
+	must(t, s, "ingest", "--base", dir, dir)
+
+	interpreter := "node"
+	if strings.HasSuffix(script, ".py") {
+		interpreter = filepath.Join(clients, "python", "bin", "python")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, interpreter, filepath.Join("testdata", "clients", script), //nolint:gosec // a script of ours
+		s.Server, "What does a replacement card cost?", "And within how many working days does it arrive?")
+	cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, stderr.String())
+	}
+	return out
+}
+
+// TestOfficialMCPClient uses the documents through the Model Context Protocol's own client for JavaScript.
+func TestOfficialMCPClient(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts whole systems")
+	}
+	type answer struct {
+		Answer, Outcome string
+		SessionID       string `json:"session_id"`
+		Citations       []struct{ Support, URI string }
+	}
+	var got struct {
+		Tools, Resources []string
+		First, Second    answer
+		Found            struct{ Text, URI string }
+		Read, Resource   string
+	}
+	out := runClient(t, "mcp.mjs")
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := []string{"ask", "read_document", "search"}; !slices.Equal(got.Tools, want) {
+		t.Errorf("tools %v, want %v", got.Tools, want)
+	}
+	for want, a := range map[string]answer{"12 euros": got.First, "five working days": got.Second} {
+		if !strings.Contains(a.Answer, want) || a.Outcome != "answered" || len(a.Citations) == 0 || a.Citations[0].URI != "cards.md" || a.Citations[0].Support != "supported" {
+			t.Errorf("want %q in %+v", want, a)
+		}
+	}
+	if got.First.SessionID == "" || got.First.SessionID != got.Second.SessionID {
+		t.Errorf("the follow-up is in session %q, the question in %q", got.Second.SessionID, got.First.SessionID)
+	}
+	if got.Found.URI != "cards.md" || got.Read != got.Found.Text || !strings.Contains(got.Resource, got.Found.Text) {
+		t.Errorf("found %+v, read %q, resource %q", got.Found, got.Read, got.Resource)
+	}
+	if want := []string{"cards.md", "卡费.md"}; !slices.Equal(got.Resources, want) {
+		t.Errorf("resources %v, want %v", got.Resources, want)
 	}
 }
 

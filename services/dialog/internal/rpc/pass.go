@@ -15,6 +15,7 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/mcp"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
 )
 
@@ -28,6 +29,7 @@ type Handlers struct {
 	Keys       *Keys
 	Operations *Operations
 	OpenAI     *openai.Handler
+	MCP        *mcp.Handler
 	Peers      Peers
 }
 
@@ -40,8 +42,10 @@ func (h Handlers) Register(mux *kit.Mux) {
 	add(dialogv1connect.NewWorkspaceServiceHandler(h.Workspaces, o...))
 	add(dialogv1connect.NewKeyServiceHandler(h.Keys, o...))
 	add(dialogv1connect.NewOperationsServiceHandler(h.Operations, o...))
-	for pattern, handler := range h.OpenAI.Routes() {
-		mux.HandlePlain(pattern, withAddress(handler))
+	for _, routes := range []map[string]http.HandlerFunc{h.OpenAI.Routes(), h.MCP.Routes()} {
+		for pattern, handler := range routes {
+			mux.HandlePlain(pattern, withAddress(handler))
+		}
 	}
 	p := h.Peers
 	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...)}, o...))
