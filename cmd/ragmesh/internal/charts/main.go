@@ -149,6 +149,10 @@ func addConfiguration(chart string, properties map[string]any) {
 		return
 	}
 	properties["config"] = schema.File
+	if chart == identity.Dialog { // taking the key away is refused by the template, with a sentence
+		lookup(schema.File, []string{"auth", "bootstrap_key"})["type"] = []string{"object", "null"}
+		lookup(schema.File, []string{"auth"})["type"] = []string{"object", "null"}
+	}
 	if schema.Entry != nil {
 		properties[folders()[chart]] = map[string]any{
 			"type": "object", "propertyNames": map[string]any{"pattern": "^[a-z0-9][a-z0-9_-]{0,63}$"},
