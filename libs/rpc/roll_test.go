@@ -53,7 +53,7 @@ func (r *replicas) pass(client net.Conn) {
 	r.next++
 	addr := r.up[r.next%len(r.up)]
 	r.mu.Unlock()
-	server, err := net.Dial("tcp", addr) //nolint:noctx // loopback
+	server, err := net.Dial("tcp", addr)
 	if err != nil {
 		_ = client.(*net.TCPConn).SetLinger(0)
 		return

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"slices"
 	"testing"
@@ -101,6 +102,33 @@ func TestAskUntilItIsAnswered(t *testing.T) {
 				t.Errorf("asked with the request ids %v, %d of them called repeats", d.ids, again)
 			}
 		})
+	}
+}
+
+// A server that dies resets its connections.
+func TestAskAfterAReset(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	d := &dialogs{steps: []string{"whole"}}
+	asked := 0
+	path, handler := dialogv1connect.NewDialogServiceHandler(d)
+	mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		if asked++; asked > 2 {
+			handler.ServeHTTP(w, r)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	})
+	err := dial(t, client.Options{Server: serve(t, mux)}).Ask(t.Context(), &dialogv1.ChatRequest{Question: "?"}, client.Asking{},
+		func(*dialogv1.ChatResponse) error { return nil })
+	if err != nil || asked != 3 {
+		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
 

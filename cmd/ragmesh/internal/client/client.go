@@ -123,13 +123,13 @@ func (p *presenter) WrapUnary(next connect.UnaryFunc) connect.UnaryFunc {
 		ctx, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		resp, err := next(ctx, req)
-		return resp, p.present(err)
+		return resp, p.present(ctx, err)
 	}
 }
 
 func (p *presenter) WrapStreamingClient(next connect.StreamingClientFunc) connect.StreamingClientFunc {
 	return func(ctx context.Context, spec connect.Spec) connect.StreamingClientConn {
-		return &stream{StreamingClientConn: next(ctx, spec), presenter: p}
+		return &stream{StreamingClientConn: next(ctx, spec), presenter: p, ctx: ctx}
 	}
 }
 
@@ -141,21 +141,24 @@ func (p *presenter) WrapStreamingHandler(next connect.StreamingHandlerFunc) conn
 type stream struct {
 	connect.StreamingClientConn
 	presenter *presenter
+	ctx       context.Context //nolint:containedctx // the call's, which lives as long
 }
 
-func (s *stream) Send(m any) error { return s.presenter.present(s.StreamingClientConn.Send(m)) }
+func (s *stream) Send(m any) error { return s.presenter.present(s.ctx, s.StreamingClientConn.Send(m)) }
 
-func (s *stream) Receive(m any) error { return s.presenter.present(s.StreamingClientConn.Receive(m)) }
+func (s *stream) Receive(m any) error {
+	return s.presenter.present(s.ctx, s.StreamingClientConn.Receive(m))
+}
 
 func (s *stream) CloseRequest() error {
-	return s.presenter.present(s.StreamingClientConn.CloseRequest())
+	return s.presenter.present(s.ctx, s.StreamingClientConn.CloseRequest())
 }
 
 func (s *stream) CloseResponse() error {
-	return s.presenter.present(s.StreamingClientConn.CloseResponse())
+	return s.presenter.present(s.ctx, s.StreamingClientConn.CloseResponse())
 }
 
-func (p *presenter) present(err error) error {
+func (p *presenter) present(ctx context.Context, err error) error {
 	remote, ok := errors.AsType[*connect.Error](err)
 	if !ok || remote.Code() == connect.CodeUnknown && errors.Is(err, io.EOF) {
 		return err // no error, or a stream's end
@@ -167,9 +170,10 @@ func (p *presenter) present(err error) error {
 			"nothing answers at %s: start it with `ragmesh up`, or set --server", p.server)
 	case connect.IsWireError(err) && len(remote.Details()) > 0:
 		return rpc.FromConnect(err)
-	case remote.Code() == connect.CodeCanceled, remote.Code() == connect.CodeDeadlineExceeded:
+	case ctx.Err() != nil, connect.IsWireError(err) && (remote.Code() == connect.CodeCanceled || remote.Code() == connect.CodeDeadlineExceeded):
 		return rpc.FromConnect(err)
-	case failed, remote.Code() == connect.CodeUnavailable, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+	// Connect also calls it canceled when a connection is reset, and a deadline when one can't be made in time.
+	case failed, remote.Code() == connect.CodeCanceled, remote.Code() == connect.CodeDeadlineExceeded, remote.Code() == connect.CodeUnavailable, errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return fault.Wrap(err, fault.Unavailable, fault.ServiceUnavailable, "the connection to %s broke; try again", p.server)
 	default:
 		return fault.Wrap(err, fault.Precondition, fault.ServiceUnavailable,
