@@ -85,7 +85,7 @@ func (r *run) prepare(ctx context.Context) error {
 // start starts the cluster of the scripts, or finds it up.
 func (r *run) start(ctx context.Context) error {
 	r.say("cluster of %s", r.scripts)
-	cmd := exec.CommandContext(ctx, filepath.Join(r.scripts, "up.sh"))
+	cmd := exec.CommandContext(ctx, filepath.Join(r.scripts, "up.sh")) //nolint:gosec // the caller's own script
 	cmd.Stderr = r.out
 	out, err := cmd.Output()
 	if err != nil {
@@ -115,8 +115,8 @@ func (r *run) find(name string) (string, error) {
 
 func (r *run) loadImages(ctx context.Context) error {
 	began := time.Now()
-	cmd := exec.CommandContext(ctx, filepath.Join(r.root, "deploy", "images", "build"))
-	cmd.Env = append(r.environ, "IMAGE_TAG="+r.tag)
+	cmd := exec.CommandContext(ctx, filepath.Join(r.root, "deploy", "images", "build")) //nolint:gosec // the repository's own script
+	cmd.Env = slices.Concat(r.environ, []string{"IMAGE_TAG=" + r.tag})
 	cmd.Stderr = r.out
 	if out, err := cmd.Output(); err != nil {
 		return fmt.Errorf("make images: %w: %s", err, out)
@@ -206,7 +206,7 @@ func (r *run) helm(ctx context.Context, args ...string) ([]byte, error) {
 
 // command runs a program and returns what it prints; what it says on standard error is part of the error.
 func (r *run) command(ctx context.Context, stdin io.Reader, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+	cmd := exec.CommandContext(ctx, name, args...) //nolint:gosec // running programs is what this is for
 	cmd.Env, cmd.Stdin, cmd.Dir = r.environ, stdin, r.root
 	cmd.WaitDelay = 5 * time.Second
 	var errs bytes.Buffer

@@ -52,8 +52,9 @@ var byRequest = []string{"long"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := try(ctx, os.Args[1:]); err != nil {
+	err := try(ctx, os.Args[1:])
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "test:", err)
 		os.Exit(1)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -183,23 +184,23 @@ func (r *run) render(ctx context.Context) (all []manifest, sets int, err error) 
 
 // written returns the manifests that are committed as they are.
 func (r *run) written() (all []manifest, err error) {
-	err = filepath.WalkDir(filepath.Join(r.root, "deploy"), func(path string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
+	root, err := os.OpenRoot(r.root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	err = fs.WalkDir(root.FS(), "deploy", func(path string, entry fs.DirEntry, err error) error {
 		switch {
+		case err != nil:
+			return err
 		case entry.IsDir() && slices.Contains([]string{"helm", "check", "images", "test", "testdata"}, entry.Name()):
-			return filepath.SkipDir
+			return fs.SkipDir
 		case filepath.Ext(path) == ".yaml":
-			data, err := os.ReadFile(path)
+			data, err := root.ReadFile(path)
 			if err != nil {
 				return err
 			}
-			relative, err := filepath.Rel(r.root, path)
-			if err != nil {
-				return err
-			}
-			all = append(all, split(relative, data)...)
+			all = append(all, split(path, data)...)
 		}
 		return nil
 	})
