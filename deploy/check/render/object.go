@@ -1,13 +1,15 @@
 package render
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
-	"sigs.k8s.io/yaml"
+	kjson "sigs.k8s.io/json"
 )
 
 // Object is one rendered Kubernetes object.
@@ -113,11 +115,12 @@ func As[T any](t testing.TB, o Object) T {
 // Decode is As for where no test is at hand.
 func Decode[T any](o Object) (T, error) {
 	var v T
-	text, err := yaml.Marshal(o.Raw)
-	if err == nil {
-		err = yaml.UnmarshalStrict(text, &v)
-	}
+	text, err := json.Marshal(o.Raw)
 	if err != nil {
+		return v, fmt.Errorf("%s is no %T: %w", o.ID(), v, err)
+	}
+	unknown, err := kjson.UnmarshalStrict(text, &v)
+	if err := errors.Join(append(unknown, err)...); err != nil {
 		return v, fmt.Errorf("%s is no %T: %w", o.ID(), v, err)
 	}
 	return v, nil

@@ -7,6 +7,7 @@
 package render
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
@@ -287,7 +289,19 @@ func Defaults(t testing.TB, chartName string) (Values, func(Values) error) {
 	if err != nil {
 		t.Fatalf("load chart: %v", err)
 	}
-	return c.Values, func(v Values) error { return chartutil.ValidateAgainstSingleSchema(chartutil.Values(v), c.Schema) }
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(c.Schema))
+	if err != nil {
+		t.Fatalf("read schema: %v", err)
+	}
+	compiler := jsonschema.NewCompiler()
+	if err := compiler.AddResource("values.schema.json", document); err != nil {
+		t.Fatalf("read schema: %v", err)
+	}
+	schema, err := compiler.Compile("values.schema.json")
+	if err != nil {
+		t.Fatalf("read schema: %v", err)
+	}
+	return c.Values, func(v Values) error { return schema.Validate(map[string]any(v)) }
 }
 
 // Lint returns what `helm lint --strict` says against a chart.

@@ -7,6 +7,7 @@
 package schema
 
 import (
+	stdjson "encoding/json"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/validation"
@@ -15,17 +16,13 @@ import (
 	utiljson "k8s.io/apimachinery/pkg/util/json"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/kubernetes/scheme"
-	"sigs.k8s.io/yaml"
 
 	"github.com/ragmesh/ragmesh/deploy/check/render"
 )
 
 // Check returns what an API server would say about an object; nothing when it takes it.
 func Check(o render.Object) []error {
-	text, err := yaml.Marshal(o.Raw)
-	if err == nil {
-		text, err = yaml.YAMLToJSONStrict(text)
-	}
+	text, err := stdjson.Marshal(o.Raw)
 	if err != nil {
 		return []error{err}
 	}
