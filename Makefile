@@ -48,8 +48,9 @@ test: ## Run every module's tests, end to end ones included; PKG=./libs/... TEST
 	go test $(TESTFLAGS) $(PKG)
 
 .PHONY: charts
-charts: ## Check charts, policies and manifests offline (deploy/check, a module of its own); TESTFLAGS=-run=X narrows it down
+charts: ## Check charts, policies, manifests, alerts and dashboards offline (modules of their own); TESTFLAGS=-run=X narrows it down
 	cd deploy/check && GOWORK=off go vet ./... && GOWORK=off go test $(TESTFLAGS) ./...
+	cd deploy/monitoring && GOWORK=off go vet ./... && GOWORK=off go test $(TESTFLAGS) ./...
 
 .PHONY: test-cluster
 test-cluster: ## Try the charts on a real cluster, under load and with pods killed (deploy/test/main.go); ARGS="-steps evict" and the like are passed on
