@@ -4,7 +4,7 @@
 //	images root -binary bin/ragmesh-dialog build/images/dialog
 //	images archive -service dialog -root build/images/dialog -tag ragmesh/dialog:dev build/images/dialog.tar
 //
-// deploy/Dockerfile lays out its images with the first, so both ways give the same files. Owners and times in an archive are fixed:
+// deploy/Dockerfile uses the first, which also leaves DIR.root.tar, so both ways give the same files. Owners and times in an archive are fixed:
 // equal binaries make an equal image, down to its digest.
 package main
 
@@ -38,7 +38,14 @@ func run(args []string) error {
 		if *binary == "" || flags.NArg() != 1 {
 			return errors.New(usage)
 		}
-		return layOut(flags.Arg(0), *binary)
+		if err := layOut(flags.Arg(0), *binary); err != nil {
+			return err
+		}
+		content, err := layerOf(flags.Arg(0))
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(flags.Arg(0)+".root.tar", content, 0o644)
 	case "archive":
 		var i image
 		root := flags.String("root", "", "folder that `images root` made")
