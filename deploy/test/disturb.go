@@ -46,6 +46,7 @@ func (r *run) under(ctx context.Context, name string, rate float64, d time.Durat
 	if ctx.Err() != nil {
 		return l, ctx.Err()
 	}
+	l.Busy = r.busy()
 	out, err := r.endPod(ctx, "try-load")
 	if err != nil {
 		return l, err

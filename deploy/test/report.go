@@ -29,10 +29,12 @@ func (r *run) note(format string, args ...any) {
 
 // load is what a load's questions became while something was done to the pods.
 type load struct {
-	Name   string  `json:"name"`
-	Rate   float64 `json:"rate"`
-	Done   int     `json:"done"`   // how often something was done
-	Report report  `json:"report"` // of `ragmesh bench load`
+	Name string  `json:"name"`
+	Rate float64 `json:"rate"`
+	Done int     `json:"done"` // how often something was done
+	// Busy is the load average of this machine at the end, when the cluster runs on it: figures of a busy machine are worse.
+	Busy   string `json:"load_average,omitempty"`
+	Report report `json:"report"` // of `ragmesh bench load`
 }
 
 // report is the part of the report of `ragmesh bench load` that counts here.
@@ -75,6 +77,16 @@ type second struct {
 	Failed   int `json:"failed"`
 }
 
+// busy returns the load average of the last minute.
+func (r *run) busy() string {
+	data, err := os.ReadFile("/proc/loadavg")
+	if err != nil || r.scripts == "none" {
+		return ""
+	}
+	first, _, _ := strings.Cut(string(data), " ")
+	return first
+}
+
 func counts(all []count) string {
 	parts := make([]string, len(all))
 	for i, c := range all {
@@ -115,12 +127,12 @@ func (r *run) print() (failed int) {
 			fmt.Fprintf(w, "\t\t%s\n", n)
 		}
 	}
-	fmt.Fprintf(w, "\nload\ta second\tasked\tanswered\tfailed\tdegraded\tasked again\tdone\tmean ms\tp99 ms\tlongest gap ms\tdegraded s\n")
+	fmt.Fprintf(w, "\nload\ta second\tasked\tanswered\tfailed\tdegraded\tasked again\tdone\tmean ms\tp99 ms\tlongest gap ms\tdegraded s\tload average\n")
 	for _, s := range r.results {
 		for _, l := range s.Loads {
 			p := l.Report
-			fmt.Fprintf(w, "%s\t%.0f\t%d\t%.3f %%\t%d\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%d\n", l.Name, l.Rate, p.Planned, 100*p.Share, p.Failed, p.Degraded,
-				p.Retried, l.Done, p.Latency.Mean, p.Latency.P99, p.LongestGap, p.DegradedFor)
+			fmt.Fprintf(w, "%s\t%.0f\t%d\t%.3f %%\t%d\t%d\t%d\t%d\t%.0f\t%.0f\t%.0f\t%d\t%s\n", l.Name, l.Rate, p.Planned, 100*p.Share, p.Failed, p.Degraded,
+				p.Retried, l.Done, p.Latency.Mean, p.Latency.P99, p.LongestGap, p.DegradedFor, l.Busy)
 		}
 	}
 	_ = w.Flush() // to the terminal
