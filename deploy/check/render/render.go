@@ -190,8 +190,13 @@ func Refused(t testing.TB, chartName string, values ...Values) string {
 }
 
 // Chart renders the chart in a folder. Its dependencies are in the chart's folder charts, which may hold symbolic links. The release has
-// the chart's name. Objects come in the order of the templates' names; hooks and tests are among them, notes are not.
+// the folder's name. Objects come in the order of the templates' names; hooks and tests are among them, notes are not.
 func Chart(dir string, values ...Values) (Objects, error) {
+	return Release(dir, filepath.Base(dir), Namespace, values...)
+}
+
+// Release is Chart for a release of another name, or in another namespace.
+func Release(dir, release, namespace string, values ...Values) (Objects, error) {
 	// Helm logs every symbolic link that it follows, and ours are many.
 	log.SetOutput(io.Discard)
 	c, err := loader.LoadDir(dir)
@@ -214,8 +219,8 @@ func Chart(dir string, values ...Values) (Objects, error) {
 	}
 	caps := chartutil.DefaultCapabilities.Copy()
 	caps.KubeVersion = *kube
-	release := chartutil.ReleaseOptions{Name: c.Name(), Namespace: Namespace, Revision: 1, IsInstall: true}
-	all, err := chartutil.ToRenderValues(c, merged, release, caps)
+	options := chartutil.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: true}
+	all, err := chartutil.ToRenderValues(c, merged, options, caps)
 	if err != nil {
 		return nil, err
 	}
