@@ -182,7 +182,13 @@ func TestHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	held(true)
+	other, err := b.Hold(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	release()
+	held(true)
+	other()
 	held(false)
 }
 

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -10,7 +11,7 @@ import (
 )
 
 const (
-	holdKey = "originals"
+	holdPrefix = "originals."
 	// holdFor is how long a hold lasts that nobody renews.
 	holdFor   = time.Minute
 	renewHold = 15 * time.Second
@@ -23,8 +24,9 @@ func (b *Bus) Hold(ctx context.Context) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	key := holdPrefix + rand.Text() // others may hold too
 	put := func() error {
-		_, err := kv.Put(ctx, holdKey, []byte(b.name))
+		_, err := kv.Put(ctx, key, []byte(b.name))
 		return err
 	}
 	if err := put(); err != nil {
@@ -53,7 +55,7 @@ func (b *Bus) Hold(ctx context.Context) (release func(), err error) {
 		<-done
 		free, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 		defer cancel()
-		if err := kv.Delete(free, holdKey); err != nil {
+		if err := kv.Delete(free, key); err != nil {
 			b.log.Warn().Err(err).Dur("for", holdFor).Msg("cannot release the hold on originals; it ends by itself")
 		}
 	}, nil
@@ -62,14 +64,19 @@ func (b *Bus) Hold(ctx context.Context) (release func(), err error) {
 // Held says whether originals have to stay. Whoever removes one asks after the record says that it goes, so that a backup
 // that read the record before is seen here.
 func (b *Bus) Held(ctx context.Context) (bool, error) {
-	m, err := b.fromLeader(ctx, KeyValueStream(Holds), map[string]any{"last_by_subj": "$KV." + Holds + "." + holdKey})
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return false, nil
-	case err != nil:
-		return true, wrap(ctx, err, "look for a hold")
+	subject := "$KV." + Holds + "." + holdPrefix + ">"
+	for from := uint64(1); ; {
+		m, err := b.fromLeader(ctx, KeyValueStream(Holds), map[string]any{"seq": from, "next_by_subj": subject})
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return false, nil
+		case err != nil:
+			return true, wrap(ctx, err, "look for a hold")
+		case len(m.Header["KV-Operation"]) == 0: // a release is a message with that header
+			return true, nil
+		}
+		from = m.Sequence + 1
 	}
-	return len(m.Header["KV-Operation"]) == 0, nil // a deletion is a message with that header
 }
 
 // keptStreams are the streams that hold what is restored; whoever restores begins without them.
