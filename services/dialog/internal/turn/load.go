@@ -20,7 +20,8 @@ func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err erro
 	if r.q.RequestID == "" {
 		return history, nil, ctx.Err()
 	}
-	earlier, err = within(ctx, &r.a.calls, r.terms.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
+	// Twice as long as the session: it is a write, and asks whether another replica lives where one seems to be gone.
+	earlier, err = within(ctx, &r.a.calls, 2*r.terms.cfg.Budget.Plan, func(ctx context.Context) (*Turn, error) {
 		return r.a.store.Claim(ctx, r.q, r.turn.ID, r.turn.Session)
 	})
 	switch {
