@@ -10,39 +10,34 @@ import (
 	"github.com/ragmesh/ragmesh/deploy/check/schema"
 )
 
-// each runs a test for every chart with every values set.
-func each(t *testing.T, test func(t *testing.T, c render.Case, objects render.Objects)) {
-	t.Helper()
+func TestChartsBreakNoRule(t *testing.T) {
+	t.Parallel()
 	for _, c := range render.Cases(t) {
-		t.Run(c.Chart+"/"+c.Name, func(t *testing.T) {
+		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
-			test(t, c, c.Render(t))
+			objects, rules := c.Render(t), lint.Rules()
+			if whole(objects) {
+				rules = append(rules, lint.Whole()...)
+			}
+			for _, finding := range lint.Run(objects, rules...) {
+				t.Error(finding)
+			}
 		})
 	}
 }
 
-func TestChartsBreakNoRule(t *testing.T) {
-	t.Parallel()
-	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
-		rules := lint.Rules()
-		if whole(objects) {
-			rules = append(rules, lint.Whole()...)
-		}
-		for _, finding := range lint.Run(objects, rules...) {
-			t.Error(finding)
-		}
-	})
-}
-
 func TestChartsAreWhatTheirAPIsTake(t *testing.T) {
 	t.Parallel()
-	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
-		for _, o := range objects {
-			for _, err := range schema.Check(o) {
-				t.Errorf("%s: %v", o.ID(), err)
+	for _, c := range render.Cases(t) {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			for _, o := range c.Render(t) {
+				for _, err := range schema.Check(o) {
+					t.Errorf("%s: %v", o.ID(), err)
+				}
 			}
-		}
-	})
+		})
+	}
 }
 
 // whole says whether a release holds all services.

@@ -21,28 +21,34 @@ import (
 func TestProbesAskWhatTheCodeAnswers(t *testing.T) {
 	t.Parallel()
 	live, ready := code.HealthPaths(t)
-	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
-		for _, o := range objects.Kind("Deployment", "StatefulSet") {
-			service := o.Labels()["app.kubernetes.io/name"]
-			if !slices.Contains(code.Services(), service) {
-				continue
-			}
-			spec, err := lint.PodSpec(o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			app := spec.Containers[0]
-			for name, want := range map[string]struct {
-				probe *corev1.Probe
-				paths []string
-			}{"startup": {app.StartupProbe, live}, "liveness": {app.LivenessProbe, live}, "readiness": {app.ReadinessProbe, ready}} {
-				if get := want.probe.HTTPGet; get == nil || !slices.Contains(want.paths, get.Path) || get.Port.StrVal != "admin" {
-					t.Errorf("%s: %s probe asks %v, want one of %v on port admin", o.ID(), name, get, want.paths)
+	for _, c := range render.Cases(t) {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			objects := c.Render(t)
+			for _, o := range objects.Kind("Deployment", "StatefulSet") {
+				service := o.Labels()["app.kubernetes.io/name"]
+				if !slices.Contains(code.Services(), service) {
+					continue
 				}
+				spec, err := lint.PodSpec(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				app := spec.Containers[0]
+				checkProbe(t, o, "startup", app.StartupProbe, live)
+				checkProbe(t, o, "liveness", app.LivenessProbe, live)
+				checkProbe(t, o, "readiness", app.ReadinessProbe, ready)
+				checkPorts(t, o, app, listens(t, objects, o, service))
 			}
-			checkPorts(t, o, app, listens(t, objects, o, service))
-		}
-	})
+		})
+	}
+}
+
+func checkProbe(t *testing.T, o render.Object, name string, probe *corev1.Probe, paths []string) {
+	t.Helper()
+	if probe == nil || probe.HTTPGet == nil || !slices.Contains(paths, probe.HTTPGet.Path) || probe.HTTPGet.Port.StrVal != "admin" {
+		t.Errorf("%s: %s probe is %v, want one that asks for one of %v on port admin", o.ID(), name, probe, paths)
+	}
 }
 
 // listens returns the ports that a service listens on by its configuration, for calls and for health.
@@ -103,11 +109,14 @@ func metrics(t *testing.T) lint.Rule {
 func TestMetricsAreExported(t *testing.T) {
 	t.Parallel()
 	rule := metrics(t)
-	each(t, func(t *testing.T, _ render.Case, objects render.Objects) {
-		for _, finding := range lint.Run(objects, rule) {
-			t.Error(finding)
-		}
-	})
+	for _, c := range render.Cases(t) {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			for _, finding := range lint.Run(c.Render(t), rule) {
+				t.Error(finding)
+			}
+		})
+	}
 	const scaler = `{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, metadata: {name: x}, spec: {triggers: [{type: prometheus, metadata: {query: %q}}]}}`
 	linttest.Run(t, []lint.Rule{rule}, nil, []linttest.Case{
 		{

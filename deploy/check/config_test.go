@@ -16,7 +16,7 @@ func TestConfigurationIsWhatServicesRead(t *testing.T) {
 	t.Parallel()
 	program := code.Build(t)
 	for _, c := range render.Cases(t) {
-		t.Run(c.Chart+"/"+c.Name, func(t *testing.T) {
+		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			files, env := configuration(t, c.Render(t))
 			if len(files) == 0 {

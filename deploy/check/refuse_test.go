@@ -132,7 +132,7 @@ func spoil(table map[string]any, path []string, try func(path []string)) {
 func TestHelmLint(t *testing.T) {
 	t.Parallel()
 	for _, c := range render.Cases(t) {
-		t.Run(c.Chart+"/"+c.Name, func(t *testing.T) {
+		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()
 			for _, said := range render.Lint(t, c.Chart, c.Values) {
 				t.Error(said)

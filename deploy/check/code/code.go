@@ -25,7 +25,7 @@ func Build(t testing.TB) Program {
 	t.Helper()
 	root := render.Root(t)
 	p := Program{path: filepath.Join(t.TempDir(), "ragmesh")}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", p.path, "./cmd/ragmesh")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", p.path, "./cmd/ragmesh") //nolint:gosec // a folder of our own
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -48,7 +48,7 @@ func (p Program) CheckConfig(t testing.TB, files, env map[string]string) error {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), p.path, "config", "check", "--config", dir)
+	cmd := exec.CommandContext(t.Context(), p.path, "config", "check", "--config", dir) //nolint:gosec // what Build built
 	cmd.WaitDelay = time.Minute
 	cmd.Dir = t.TempDir()
 	cmd.Env = []string{"TMPDIR=" + os.TempDir()}

@@ -70,6 +70,9 @@ type Case struct {
 	Values Values
 }
 
+// String returns "chart/name", such as "dialog/production".
+func (c Case) String() string { return c.Chart + "/" + c.Name }
+
 // rendered holds what cases render to, by chart and name.
 var rendered sync.Map //nolint:gochecknoglobals // a cache of what never changes while tests run
 

@@ -181,7 +181,7 @@ contexts: [{name: kind-nowhere, context: {cluster: nowhere, user: nobody}}]}`), 
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, tilt, append([]string{"alpha", "tiltfile-result", "-f", "Tiltfile", "--"}, test.args...)...) //nolint:gosec // found on the PATH
+			cmd := exec.CommandContext(ctx, tilt, append([]string{"alpha", "tiltfile-result", "-f", "Tiltfile", "--"}, test.args...)...)
 			cmd.Dir = root
 			cmd.Env = append(os.Environ(), "TILT_DISABLE_ANALYTICS=1", "KUBECONFIG="+kubeconfig)
 			var stderr strings.Builder
@@ -218,7 +218,7 @@ func TestTiltCI(t *testing.T) {
 	}
 	for _, port := range append(slices.Collect(maps.Values(services)), 4222) {
 		for _, p := range []int{port, port + 1000} {
-			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p)) //nolint:noctx // at once
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
 			if err != nil {
 				t.Skipf("a port that the services need is taken: %v", err)
 			}
@@ -227,7 +227,7 @@ func TestTiltCI(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, tilt, "ci", "--host", "127.0.0.1", "--port", "0", "--web-mode=prod") //nolint:gosec // found on the PATH
+	cmd := exec.CommandContext(ctx, tilt, "ci", "--host", "127.0.0.1", "--port", "0", "--web-mode=prod")
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "TILT_DISABLE_ANALYTICS=1", "KUBECONFIG="+filepath.Join(t.TempDir(), "none"))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -241,7 +241,7 @@ func TestTiltCI(t *testing.T) {
 func modulesOf(t *testing.T, service string) []string {
 	t.Helper()
 	dir := filepath.Join(root, "services", service)
-	text, err := os.ReadFile(filepath.Join(dir, "go.mod")) //nolint:gosec // a folder of this repository
+	text, err := os.ReadFile(filepath.Join(dir, "go.mod"))
 	if err != nil {
 		t.Fatal(err)
 	}
