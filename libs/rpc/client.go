@@ -18,8 +18,9 @@ const (
 	// nobody has any more.
 	dialTimeout = 800 * time.Millisecond
 	// A connection without traffic is pinged after pingAfter and given up when no answer comes within pingTimeout, so that a
-	// peer that hangs, or a firewall that forgot the connection, is noticed by streams too.
-	pingAfter   = 10 * time.Second
+	// peer that hangs, or a firewall that forgot the connection, is noticed by streams too, and sooner than the 15 s in which a
+	// model's first text has to come: there is time to ask another replica.
+	pingAfter   = 7 * time.Second
 	pingTimeout = 5 * time.Second
 	// idleTimeout is above the server's, so that usually the server closes.
 	idleTimeout = 150 * time.Second

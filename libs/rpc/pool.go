@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -12,8 +14,10 @@ const (
 	// poolSize is how many connections there are to a service over the network, and poolAge how long one takes calls.
 	poolSize = 4
 	poolAge  = time.Minute
-	// avoidFor is how long a connection is passed over that could not be made, or broke, while there are others.
+	// avoidFor is how long a connection is passed over that could not be made, broke, or gave no answer in time, while there
+	// are others. One that gave none is replaced, too, when it is older than settled: nobody says when a machine is lost.
 	avoidFor = time.Second
+	settled  = 5 * time.Second
 )
 
 // pool is a few HTTP/2 connections to a service that take turns. What balances without a mesh places connections, not calls:
@@ -31,6 +35,7 @@ type line struct {
 
 	mu        sync.Mutex
 	transport *http.Transport
+	made      time.Time
 	until     time.Time
 	old       *http.Transport // finishes its calls
 }
@@ -50,8 +55,8 @@ func (p *pool) RoundTrip(r *http.Request) (*http.Response, error) {
 	now := time.Now()
 	l := p.pick(now)
 	response, err := l.get(now).RoundTrip(r)
-	if err != nil && r.Context().Err() == nil {
-		l.avoid.Store(now.Add(avoidFor).UnixNano())
+	if err != nil && !errors.Is(r.Context().Err(), context.Canceled) {
+		l.failed(time.Now(), r.Context().Err() != nil)
 	}
 	return response, err
 }
@@ -67,18 +72,28 @@ func (p *pool) pick(now time.Time) *line {
 	return p.lines[n%uint64(len(p.lines))]
 }
 
+// failed notes that a call got no response.
+func (l *line) failed(now time.Time, timeout bool) {
+	l.avoid.Store(now.Add(avoidFor).UnixNano())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if timeout && now.Sub(l.made) > settled {
+		l.until = now
+	}
+}
+
 // get returns the line's connection, a new one when the old one has done its time. The old one finishes its calls.
 func (l *line) get(now time.Time) *http.Transport {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.transport == nil || now.After(l.until) {
+	if l.transport == nil || !now.Before(l.until) {
 		if l.old != nil {
 			l.old.CloseIdleConnections()
 		}
 		if l.old = l.transport; l.old != nil {
 			l.old.CloseIdleConnections()
 		}
-		l.transport = l.dial()
+		l.transport, l.made = l.dial(), now
 		l.until = now.Add(poolAge*4/5 + rand.N(poolAge*2/5)) //nolint:gosec // so that not all are replaced at once
 	}
 	return l.transport

@@ -59,7 +59,21 @@ func TestLinesAreReplaced(t *testing.T) {
 	if l.get(now.Add(poolAge/2)) != first {
 		t.Error("a young connection was replaced")
 	}
-	if l.get(now.Add(2*poolAge)) == first || l.old != first {
+	second := l.get(now.Add(2 * poolAge))
+	if second == first || l.old != first {
 		t.Error("an old connection was not replaced, or is not left to finish")
+	}
+	now = now.Add(2 * poolAge)
+	l.failed(now.Add(time.Second), true)
+	if l.get(now.Add(time.Second)) != second {
+		t.Error("a connection was replaced as soon as it was made")
+	}
+	l.failed(now.Add(2*settled), false)
+	if l.get(now.Add(2*settled)) != second {
+		t.Error("a connection that answers was replaced for an error")
+	}
+	l.failed(now.Add(2*settled), true)
+	if l.get(now.Add(2*settled)) == second {
+		t.Error("a connection that gives no answer stays")
 	}
 }

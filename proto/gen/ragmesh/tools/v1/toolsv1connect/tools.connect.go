@@ -46,6 +46,7 @@ type ToolsServiceClient interface {
 	ListTools(context.Context, *v1.ListToolsRequest) (*v1.ListToolsResponse, error)
 	// Call runs one tool. A tool that fails is a response whose result has an error, not an RPC error, so that the turn can
 	// go on and say so; RPC errors are for requests that name no tool or have wrong arguments.
+	// Without an approval no tool with side effects runs, so a caller may repeat it; with one it must not be repeated.
 	Call(context.Context, *v1.CallRequest) (*v1.CallResponse, error)
 }
 
@@ -106,6 +107,7 @@ type ToolsServiceHandler interface {
 	ListTools(context.Context, *v1.ListToolsRequest) (*v1.ListToolsResponse, error)
 	// Call runs one tool. A tool that fails is a response whose result has an error, not an RPC error, so that the turn can
 	// go on and say so; RPC errors are for requests that name no tool or have wrong arguments.
+	// Without an approval no tool with side effects runs, so a caller may repeat it; with one it must not be repeated.
 	Call(context.Context, *v1.CallRequest) (*v1.CallResponse, error)
 }
 
