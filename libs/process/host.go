@@ -90,6 +90,7 @@ func (h *host) group(adminAddr string) *lifecycle.Group {
 		State: h.state, Live: h.live, Metrics: telemetry.MetricsHandler(h.registry), Pprof: h.config.Admin.Pprof, Version: telemetry.Version,
 	})
 	group.Add(AdminComponent(adminAddr, admin, func(a net.Addr) { h.adminAddr = a }))
+	group.Add(Memory())
 	group.Add(lifecycle.Component{Name: "bus", Start: h.connect, Stop: h.disconnect})
 	group.Add(lifecycle.Component{Name: "telemetry", Start: h.report, Stop: func(ctx context.Context) error {
 		return h.env.Telemetry.Shutdown(ctx)
