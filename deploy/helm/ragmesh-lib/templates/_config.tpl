@@ -87,7 +87,7 @@ data:
   {{- range $name, $content := index $.Values .values }}
   {{ $name }}.yaml: |
     {{- if kindIs "string" $content }}
-    {{- $content | nindent 4 }}
+    {{- $content | trimSuffix "\n" | nindent 4 }}
     {{- else }}
     {{- toYaml $content | nindent 4 }}
     {{- end }}
