@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
 )
@@ -56,6 +59,43 @@ func TestResetIsUnavailable(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	wantFault(t, call(ctx, 2), fault.Canceled, fault.ReasonCanceled)
+}
+
+// A mesh's proxy ends the streams of a pod that died with resets of its own, or answers in its place.
+func TestAProxyBreaksOff(t *testing.T) {
+	t.Parallel()
+	for name, handle := range map[string]http.HandlerFunc{
+		"before the answer": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"in the answer": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/grpc")
+			w.WriteHeader(http.StatusOK)
+			_ = http.NewResponseController(w).Flush()
+			panic(http.ErrAbortHandler)
+		},
+		"no pod is left": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+		"bad gateway":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) },
+		"in gRPC's form": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/grpc")
+			w.Header().Set("Grpc-Status", "14")
+			w.Header().Set("L5d-Proxy-Error", "connect error")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			protocols := new(http.Protocols)
+			protocols.SetUnencryptedHTTP2(true)
+			proxy := httptest.NewUnstartedServer(handle)
+			proxy.Config.Protocols = protocols
+			proxy.Start()
+			t.Cleanup(proxy.Close)
+			c := Dial(Target{URL: proxy.URL}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Retries: -1})
+			t.Cleanup(c.Close)
+			_, err := toolsv1connect.NewToolsServiceClient(c.HTTP, c.URL, c.Options...).ListTools(t.Context(), &toolsv1.ListToolsRequest{Workspace: "default"})
+			wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
+			_, err = drain(t.Context(), llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...), generateOf("bank"))
+			wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
+		})
+	}
 }
 
 func TestLost(t *testing.T) {

@@ -81,9 +81,8 @@ func Run(ctx context.Context, asker Asker, o Options) *Report {
 	asked := time.Since(r.begin)
 	group.Wait()
 	stopProgress()
-	if ctx.Err() != nil { // what was cut short says nothing about the server
-		planned -= unsent
-		unsent = 0
+	if ctx.Err() != nil {
+		planned, unsent = len(r.results), 0
 	}
 	return newReport(o, r.results, planned, unsent, asked)
 }
@@ -137,6 +136,7 @@ func (r *runner) enter(ctx context.Context, places chan struct{}, due time.Durat
 func (r *runner) ask(ctx context.Context, n int, due time.Duration) {
 	res := result{due: due, sent: time.Since(r.begin)}
 	r.note(func(p *Progress) { p.Sent++; p.Running++ })
+	load := ctx
 	ctx, cancel := context.WithDeadline(ctx, r.begin.Add(due+r.o.Timeout))
 	defer cancel()
 	request := &dialogv1.ChatRequest{Workspace: r.o.Workspace, Model: r.o.Model, Question: r.o.Questions[n%len(r.o.Questions)]}
@@ -152,6 +152,11 @@ func (r *runner) ask(ctx context.Context, n int, due time.Duration) {
 		res.failure = name(err)
 	}
 	r.note(func(p *Progress) {
+		if res.failure != "" && load.Err() != nil { // cut short, which says nothing about the server
+			p.Running--
+			p.Sent--
+			return
+		}
 		r.results = append(r.results, res)
 		took := res.end - res.due
 		p.Running--

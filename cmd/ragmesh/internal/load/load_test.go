@@ -104,8 +104,13 @@ func TestWhatCannotBeAskedFails(t *testing.T) {
 func TestAnEndAheadOfTimeIsNoFailure(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	r := load.Run(ctx, asker(func(_ context.Context, _ string, _ client.Asking, each func(*dialogv1.ChatResponse) error) error {
-		cancel(errors.New("enough"))
+	var n atomic.Int64
+	r := load.Run(ctx, asker(func(ctx context.Context, _ string, _ client.Asking, each func(*dialogv1.ChatResponse) error) error {
+		if n.Add(1) > 1 {
+			cancel(errors.New("enough"))
+			<-ctx.Done()
+			return ctx.Err()
+		}
 		return each(done("1"))
 	}), options())
 	if r.Planned != r.Sent || r.Failed != 0 || r.Answered == 0 {
