@@ -87,6 +87,7 @@ policy:
 
 lint-go: .bin/lint.stamp
 	golangci-lint run $(addsuffix /...,$(MODULES))
+	@for module in $(dir $(wildcard deploy/*/go.mod)); do ( cd $$module; GOWORK=off golangci-lint run ./... ); done
 
 lint-proto: .bin/proto.stamp
 	cd proto && buf format --diff --exit-code && buf lint
