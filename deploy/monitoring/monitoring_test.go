@@ -14,7 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/deploy/monitoring/ruletest"
 )
 
-var update = flag.Bool("update", false, "rewrite dashboards/*.json") //nolint:gochecknoglobals // a flag
+var update = flag.Bool("update", false, "rewrite dashboards/*.json")
 
 func files(t *testing.T, pattern string) []string {
 	t.Helper()
@@ -103,7 +103,7 @@ func TestDashboardsAreWhatPackageDashboardWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 		if *update {
-			if err := os.WriteFile(path, got, 0o644); err != nil { //nolint:gosec // not secret
+			if err := os.WriteFile(path, got, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}

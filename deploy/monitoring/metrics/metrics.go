@@ -11,7 +11,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/prometheus/prometheus/model/labels"
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/promql/parser"
 )
 
@@ -23,11 +23,11 @@ func added() []string {
 	return []string{"ragmesh_service", "namespace", "pod", "instance", "job"}
 }
 
-var services = []string{"dialog", "retriever", "tools", "llm_gateway", "eval"} //nolint:gochecknoglobals // a constant
+var services = []string{"dialog", "retriever", "tools", "llm_gateway", "eval"}
 
 // Read reads docs/metrics.md.
 func Read(path string) (Known, error) {
-	page, err := os.ReadFile(path) //nolint:gosec // ours
+	page, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read metrics: %w", err)
 	}
@@ -90,7 +90,7 @@ func (k Known) selector(s *parser.VectorSelector) error {
 	}
 	var errs []error
 	for _, m := range s.LabelMatchers {
-		if m.Name != labels.MetricName && !k.some(names, m.Name) {
+		if m.Name != model.MetricNameLabel && !k.some(names, m.Name) {
 			errs = append(errs, fmt.Errorf("%s has no label %s", strings.Join(names, ", "), m.Name))
 		}
 	}
@@ -122,7 +122,7 @@ func (k Known) matching(s *parser.VectorSelector) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(k)) {
 		for _, m := range s.LabelMatchers {
-			if m.Name == labels.MetricName && m.Matches(name) {
+			if m.Name == model.MetricNameLabel && m.Matches(name) {
 				out = append(out, name)
 			}
 		}

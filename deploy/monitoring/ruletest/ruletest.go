@@ -186,7 +186,7 @@ func (w *world) evaluate(id string, rule Rule, now time.Time) {
 	if rule.Record != "" {
 		given := map[string]labels.Labels{}
 		for _, s := range vector {
-			b := labels.NewBuilder(s.Metric).Set(labels.MetricName, rule.Record)
+			b := labels.NewBuilder(s.Metric).Set(model.MetricNameLabel, rule.Record)
 			for k, v := range rule.Labels {
 				b.Set(k, v)
 			}
@@ -205,7 +205,7 @@ func (w *world) evaluate(id string, rule Rule, now time.Time) {
 	before := w.alerts[id]
 	active := map[string]*alert{}
 	for _, s := range vector {
-		b := labels.NewBuilder(s.Metric).Del(labels.MetricName).Set("alertname", rule.Alert)
+		b := labels.NewBuilder(s.Metric).Del(model.MetricNameLabel).Set("alertname", rule.Alert)
 		for k, v := range rule.Labels {
 			b.Set(k, v)
 		}
@@ -220,7 +220,7 @@ func (w *world) evaluate(id string, rule Rule, now time.Time) {
 		active[l.String()] = a
 	}
 	state := func(a *alert, name string, v float64) {
-		w.series.add(labels.NewBuilder(a.labels).Set(labels.MetricName, "ALERTS").Set("alertstate", name).Labels(), now.UnixMilli(), v)
+		w.series.add(labels.NewBuilder(a.labels).Set(model.MetricNameLabel, "ALERTS").Set("alertstate", name).Labels(), now.UnixMilli(), v)
 	}
 	for key, a := range before {
 		if active[key] == nil {

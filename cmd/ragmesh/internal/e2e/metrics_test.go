@@ -19,7 +19,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/metrics.md") //nolint:gochecknoglobals // a flag
+var update = flag.Bool("update", false, "rewrite docs/metrics.md")
 
 const metricsPage = "../../../../docs/metrics.md"
 
@@ -58,7 +58,7 @@ func TestMetricsPage(t *testing.T) {
 	must(t, s, "trace", "last")
 	got := page(scrape(t, s.Admin+"/metrics"))
 	if *update {
-		if err := os.WriteFile(metricsPage, []byte(got), 0o644); err != nil { //nolint:gosec // documentation
+		if err := os.WriteFile(metricsPage, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -74,7 +74,7 @@ func TestMetricsPage(t *testing.T) {
 // scrape reads a metrics page: its metrics by name, without those that every series has.
 func scrape(t *testing.T, url string) map[string]metric {
 	t.Helper()
-	response, err := http.Get(url) //nolint:gosec,noctx // the test's own system
+	response, err := http.Get(url) //nolint:noctx // the test's own system
 	if err != nil {
 		t.Fatal(err)
 	}
