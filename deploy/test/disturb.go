@@ -87,9 +87,9 @@ func (r *run) upgrade(ctx context.Context) error {
 		return err
 	}
 	n := 0
-	l, err := r.under(ctx, "upgrade", r.rate, 2*time.Minute, func(ctx context.Context) error {
+	l, err := r.under(ctx, "upgrade", r.rate, 2*time.Minute, func(context.Context) error {
 		n++
-		return r.upgradeTo(ctx, fmt.Sprintf("upgrade %d", n))
+		return r.upgradeTo(ctx, fmt.Sprintf("upgrade %d", n)) // to its end: helm that is cut short leaves the release locked
 	})
 	return errors.Join(err, l.unharmed())
 }
@@ -179,15 +179,15 @@ func (r *run) dependencies(ctx context.Context) error {
 		service string
 		pods    int
 		stages  string // whose absence turns name; empty where none does
-	}{{"retriever", 1, "retrieve"}, {"tools", 2, "tools"}, {"llm-gateway", 2, "generate"}, {"eval", 1, ""}, {"nats", 1, "save"}} {
+	}{{"retriever", 1, "retriever"}, {"tools", 2, "tools"}, {"llm-gateway", 2, "llm-gateway"}, {"eval", 1, ""}, {"nats", 1, "save"}} {
 		const d15 = 15 * time.Second
 		var back time.Duration
 		done := false
 		began := time.Now()
-		l, err := r.under(ctx, d.service+" away", r.rate, 75*time.Second, func(ctx context.Context) error {
+		l, err := r.under(ctx, d.service+" away", r.rate, 75*time.Second, func(until context.Context) error {
 			if done {
-				<-ctx.Done()
-				return ctx.Err()
+				<-until.Done()
+				return until.Err()
 			}
 			done = true
 			if _, err := r.in(ctx, "scale", workload(d.service), "--replicas=0"); err != nil {

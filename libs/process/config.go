@@ -15,14 +15,15 @@ import (
 // Config is the part of a service's configuration that says where and how its process runs. Services embed it with
 // yaml:",inline". None of it counts for the revision: the same service elsewhere answers the same.
 type Config struct {
-	Data      string    `yaml:"data" revision:"-" doc:"Folder for everything the process writes and for the keys; relative to where it was started."`
-	RPC       RPC       `yaml:"rpc" revision:"-"`
-	Admin     Admin     `yaml:"admin" revision:"-"`
-	NATS      NATS      `yaml:"nats" revision:"-"`
-	Identity  Identity  `yaml:"identity" revision:"-"`
-	Log       Log       `yaml:"log" revision:"-"`
-	Telemetry Telemetry `yaml:"telemetry" revision:"-"`
-	Shutdown  Shutdown  `yaml:"shutdown" revision:"-"`
+	Data      string        `yaml:"data" revision:"-" doc:"Folder for everything the process writes and for the keys; relative to where it was started."`
+	DataWait  time.Duration `yaml:"data_wait" revision:"-" doc:"How long to wait at the start for a data folder that another process still holds, as a pod does that takes another's place. Duration, up to 10m."`
+	RPC       RPC           `yaml:"rpc" revision:"-"`
+	Admin     Admin         `yaml:"admin" revision:"-"`
+	NATS      NATS          `yaml:"nats" revision:"-"`
+	Identity  Identity      `yaml:"identity" revision:"-"`
+	Log       Log           `yaml:"log" revision:"-"`
+	Telemetry Telemetry     `yaml:"telemetry" revision:"-"`
+	Shutdown  Shutdown      `yaml:"shutdown" revision:"-"`
 }
 
 // RPC is the port for calls.
@@ -86,7 +87,7 @@ func Reference(w io.Writer) error {
 	return config.ReferencePart(w, "Every service",
 		"Where and how a service runs as a process of its own; the same keys in every service's file. `rpc.addr` has the service's own port: dialog 8080, "+
 			"retriever 8081, tools 8082, llm-gateway 8083, eval 8084. In the all-in-one, `rpc.addr`, `admin` and `shutdown` are dialog's, `data` is the flag "+
-			"`--data`, `log.level` is warn where nothing sets it, and `log.format`, `nats` and `identity` have no effect.",
+			"`--data`, `log.level` is warn where nothing sets it, and `log.format`, `data_wait`, `nats` and `identity` have no effect.",
 		Defaults(8080), false)
 }
 
@@ -99,6 +100,7 @@ func (c Config) Validate() error {
 		}
 	}
 	check(c.Data != "", "data", "must name a folder")
+	check(c.DataWait >= 0 && c.DataWait <= 10*time.Minute, "data_wait", "must be 0s to 10m, not %v", c.DataWait)
 	check(isAddr(c.RPC.Addr), "rpc.addr", `must be host:port, such as "127.0.0.1:8080", not %q`, c.RPC.Addr)
 	check(c.RPC.MaxInFlight >= 1 && c.RPC.MaxInFlight <= 100_000, "rpc.max_in_flight", "must be 1 to 100000, not %d", c.RPC.MaxInFlight)
 	check(c.Admin.Addr == "" || isAddr(c.Admin.Addr), "admin.addr", `must be host:port, such as "127.0.0.1:9080", not %q`, c.Admin.Addr)

@@ -63,7 +63,9 @@ func (h *host) run(ctx context.Context) (err error) {
 	}
 	if !h.stateless {
 		h.env.DataDir = filepath.Join(h.config.Data, h.service)
-		lock, lockErr := LockDir(h.env.DataDir)
+		lock, lockErr := AwaitDir(ctx, h.env.DataDir, h.config.DataWait, func(why error) {
+			h.log.Warn().Str("service", h.service).Err(why).Dur("patience", h.config.DataWait).Msg("waiting for the data folder")
+		})
 		if lockErr != nil {
 			return lockErr
 		}

@@ -1,11 +1,14 @@
 package process
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -15,6 +18,33 @@ type Lock struct{ file *flock.Flock }
 
 // lockName is the file inside a locked folder. It holds the process id of its owner, for people.
 const lockName = "lock"
+
+// errInUse is why a folder could not be claimed by us: another has it.
+var errInUse = errors.New("in use")
+
+// lockPoll is how often a folder that is in use is tried again.
+const lockPoll = 100 * time.Millisecond
+
+// AwaitDir is [LockDir] with patience: a process that takes another's place may start before that one's end. waiting, if not nil, is
+// told once, with the error that LockDir would have returned.
+func AwaitDir(ctx context.Context, dir string, patience time.Duration, waiting func(error)) (*Lock, error) {
+	end := time.Now().Add(patience)
+	for {
+		lock, err := LockDir(dir)
+		if !errors.Is(err, errInUse) || !time.Now().Before(end) {
+			return lock, err
+		}
+		if waiting != nil {
+			waiting(err)
+			waiting = nil
+		}
+		select {
+		case <-time.After(lockPoll):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
 
 // LockDir makes a folder, which only its owner may read, and claims it. The error of a folder that is in use names the
 // process and the file.
@@ -29,7 +59,7 @@ func LockDir(dir string) (*Lock, error) {
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	if !ok {
-		return nil, fmt.Errorf("data folder %s is in use by %s (lock file %s); stop it or choose another folder with --data", dir, owner(path), path)
+		return nil, fmt.Errorf("data folder %s is %w by %s (lock file %s); stop it or choose another folder with --data", dir, errInUse, owner(path), path)
 	}
 	// Only for the message above: a lock without a process id is a lock all the same.
 	_ = os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())+"\n"), 0o600)

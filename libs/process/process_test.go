@@ -315,3 +315,30 @@ func TestEveryKeyIsDocumented(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAFolderIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "retriever")
+	first, err := process.LockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.AwaitDir(t.Context(), dir, 0, nil); err == nil {
+		t.Error("two have the folder")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := process.AwaitDir(ctx, dir, time.Hour, func(error) { cancel() }); err == nil || !strings.Contains(err.Error(), "in use by process") {
+		t.Errorf("cancelled: %v", err)
+	}
+	second, err := process.AwaitDir(t.Context(), dir, time.Minute, func(error) {
+		if err := first.Unlock(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Unlock(); err != nil {
+		t.Error(err)
+	}
+}

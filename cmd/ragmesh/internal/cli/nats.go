@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -17,6 +18,7 @@ import (
 
 func (a *app) nats() *cobra.Command {
 	var data, addr, tokenFile string
+	var wait time.Duration
 	c := &cobra.Command{
 		Use:   "nats",
 		Short: "Run the NATS server alone, for services that run as processes of their own",
@@ -27,13 +29,18 @@ func (a *app) nats() *cobra.Command {
 			}
 			ctx, stop := a.Interruptible(cmd.Context())
 			defer stop()
-			return a.runNATS(ctx, filepath.Join(data, "nats"), addr, tokenFile)
+			lock, err := process.AwaitDir(ctx, filepath.Join(data, "nats"), wait, func(why error) { a.err.printf("waiting for up to %s: %s\n", wait, why) })
+			if err != nil {
+				return err
+			}
+			return errors.Join(a.runNATS(ctx, filepath.Join(data, "nats"), addr, tokenFile), lock.Unlock())
 		},
 	}
 	addData(c, &data)
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:4222", "address to listen on; port 0 takes a free one")
 	c.Flags().StringVar(&tokenFile, "token-file", "", "file with the token that clients must give (nats.token in their configuration); needed for any address but loopback")
 	must(c.MarkFlagFilename("token-file"))
+	c.Flags().DurationVar(&wait, "wait", 0, "how long to wait for a data folder that another process still holds")
 	return c
 }
 
@@ -44,11 +51,6 @@ func (a *app) runNATS(ctx context.Context, dir, addr, tokenFile string) (err err
 			return fmt.Errorf("read the clients' token: %w", err)
 		}
 	}
-	lock, err := process.LockDir(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
 	server, err := natsserver.Start(ctx, natsserver.Options{Dir: dir, Addr: addr, Token: token, Log: telemetry.Logger(a.err.w, "warn", a.err.terminal)})
 	if err != nil {
 		return err

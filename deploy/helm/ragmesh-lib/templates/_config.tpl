@@ -23,6 +23,10 @@ docs/config.md; the process refuses any other.
 }}
 {{- if $fact.data }}
   {{- $_ := set $config "data" "/data" }}
+  {{- if eq $fact.workload "StatefulSet" }}
+    {{- /* The pod that this one replaces may still be ending, with its hand on the volume. */}}
+    {{- $_ := set $config "data_wait" "90s" }}
+  {{- end }}
 {{- end }}
 {{- if eq .Chart.Name "dialog" }}
   {{- $peers := dict }}
