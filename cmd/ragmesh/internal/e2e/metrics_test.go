@@ -74,7 +74,7 @@ func TestMetricsPage(t *testing.T) {
 // scrape reads a metrics page: its metrics by name, without those that every series has.
 func scrape(t *testing.T, url string) map[string]metric {
 	t.Helper()
-	response, err := http.Get(url) //nolint:noctx // the test's own system
+	response, err := http.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
