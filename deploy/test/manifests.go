@@ -19,6 +19,7 @@ var definitions = []struct{ module, dir string }{
 	{"sigs.k8s.io/gateway-api@v1.2.1", "config/crd/standard"},
 	{"github.com/kedacore/keda/v2@v2.21.0", "config/crd/bases"},
 	{"github.com/cert-manager/cert-manager@v1.21.2", "deploy/crds"},
+	{"github.com/prometheus-operator/prometheus-operator@v0.85.0", "example/prometheus-operator-crd"},
 }
 
 // manifest is one object as text.
