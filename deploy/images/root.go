@@ -73,6 +73,9 @@ func layOut(dir, binary string) error {
 			return fmt.Errorf("make folder: %w", err)
 		}
 	}
+	if err := root.Chmod(tmpDir, 0o777|fs.ModeSticky); err != nil {
+		return fmt.Errorf("open up %s: %w", tmpDir, err)
+	}
 	// Docker's layers keep the times of files.
 	return fs.WalkDir(root.FS(), ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil {
