@@ -59,7 +59,7 @@ type analysis struct {
 	foreign   []bool    // per passage: in another language than the question
 }
 
-func analyse(q *question, passages []Passage) *analysis {
+func analyse(q *question, passages []Passage, read func(string) *reading) *analysis {
 	n := len(q.units)
 	a := &analysis{q: q, model: englishModel(), all: make(credits, n), first: make([]int, 0, len(passages)+1)}
 	if q.chinese {
@@ -68,7 +68,8 @@ func analyse(q *question, passages []Passage) *analysis {
 	m := newMatcher(q)
 	for p := range passages {
 		a.first = append(a.first, len(a.sentences))
-		a.foreign = append(a.foreign, (text.Language(passages[p].Text) == text.Chinese) != q.chinese)
+		as := read(passages[p].Text)
+		a.foreign = append(a.foreign, as.chinese != q.chinese)
 		title := make(credits, n)
 		m.match(passages[p].Title, title)
 		for _, h := range passages[p].Headings {
@@ -77,7 +78,7 @@ func analyse(q *question, passages []Passage) *analysis {
 		q.bridge(title)
 		a.title = append(a.title, title)
 		whole := slices.Clone(title)
-		a.addSentences(m, p, passages[p].Text, whole)
+		a.addSentences(m, p, as, whole)
 		a.passage = append(a.passage, whole)
 		a.all.merge(whole, 1)
 	}
@@ -102,39 +103,18 @@ func places(passages []Passage) []int {
 
 // addSentences measures the sentences of one passage and merges their credits
 // into whole.
-func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
-	tokens := text.Tokens(s)
-	spans := text.Sentences(s)
-	slab := make(credits, min(len(spans), maxSentences-len(a.sentences))*len(a.q.units))
-	k := 0
-	for i, full := range spans {
-		span, heading := trimMarkup(s, full)
-		for k < len(tokens) && tokens[k].Start < span.Start {
-			k++
+func (a *analysis) addSentences(m *matcher, p int, as *reading, whole credits) {
+	units := len(a.q.units)
+	sentences := as.sentences[:min(len(as.sentences), maxSentences-len(a.sentences))]
+	slab := make(credits, len(sentences)*units)
+	for i, r := range sentences {
+		st := sentence{
+			passage: p, span: r.span, ordinal: r.ordinal, list: r.list, heading: r.heading, code: r.code, negated: r.negated,
+			own: slab[i*units : (i+1)*units : (i+1)*units],
 		}
-		from := k
-		for k < len(tokens) && tokens[k].Start < span.End {
-			k++
-		}
-		to, list := k, false
-		if end := listEnd(s, spans[i:]); end > span.End {
-			span.End, list = end, true
-			for to < len(tokens) && tokens[to].Start < end {
-				to++
-			}
-		}
-		if len(a.sentences) == maxSentences {
-			return
-		}
-		if from == to {
-			continue
-		}
-		st := sentence{passage: p, span: span, ordinal: i, list: list, heading: heading, own: slab[:len(a.q.units):len(a.q.units)]}
-		slab = slab[len(a.q.units):]
-		m.measure(&st, s, tokens[from:to])
-		st.negated, st.code = negated(s, tokens[from:to]), isCode(s[tokens[from].Start:tokens[to-1].End])
+		m.measure(&st, as.text, as.tokens[r.from:r.to])
 		a.q.bridge(st.own)
-		a.lookBack(&st, s, full, tokens[from:to])
+		a.lookBack(&st, r.back)
 		whole.merge(st.own, 1)
 		a.sentences = append(a.sentences, st)
 	}
@@ -143,20 +123,17 @@ func (a *analysis) addSentences(m *matcher, p int, s string, whole credits) {
 // maxQuote bounds a quote that takes in the sentence before, in bytes.
 const maxQuote = 600
 
-// lookBack makes st one with the sentence before it when it points back there, or
-// defines the term on the line above (": It is ..." in Markdown).
-func (a *analysis) lookBack(st *sentence, s string, full text.Span, tokens []text.Token) {
+// lookBack makes st one with the sentence before it when it points back there.
+func (a *analysis) lookBack(st *sentence, back bool) {
 	n := len(a.sentences)
-	if n == a.first[st.passage] {
+	if !back || n == a.first[st.passage] {
 		return
 	}
 	before := &a.sentences[n-1]
 	if before.heading || before.code || before.span.End > st.span.Start || st.span.End-before.span.Start > maxQuote {
 		return
 	}
-	if s[full.Start] == ':' || pointsBack(s, tokens) {
-		st.back = true
-	}
+	st.back = true
 }
 
 // maxList bounds what an introduction ("The defaults are:") takes with it, in

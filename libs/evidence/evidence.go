@@ -8,8 +8,8 @@
 // result with two small linear models whose weights are committed in weights.go; TestFit says
 // how they were obtained, TestMeasure how good they are.
 //
-// Everything here is a pure function: deterministic, safe for concurrent use,
-// and linear in the size of the passages.
+// Everything here is deterministic, safe for concurrent use, and linear in the
+// size of the passages; a Reader is faster at passages it has met, and no wiser.
 package evidence
 
 // Passage is one retrieved piece of a document.
@@ -54,12 +54,14 @@ const (
 // Judge decides whether passages can answer question and which of their
 // sentences do. No passages, or a question without a content word, give the zero
 // Verdict.
-func Judge(question string, passages []Passage) Verdict {
+func Judge(question string, passages []Passage) Verdict { return judge(question, passages, read) }
+
+func judge(question string, passages []Passage, read func(string) *reading) Verdict {
 	q := parse(clip(question, MaxQuestion), true)
 	if len(q.units) == 0 || len(passages) == 0 {
 		return Verdict{}
 	}
-	a := analyse(&q, passages)
+	a := analyse(&q, passages, read)
 	if len(a.sentences) == 0 {
 		return Verdict{}
 	}

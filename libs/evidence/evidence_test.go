@@ -4,6 +4,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -213,5 +214,22 @@ func BenchmarkJudge(b *testing.B) {
 				evidence.Judge(question, passages)
 			}
 		})
+	}
+}
+
+func TestAReaderSaysWhatJudgeSays(t *testing.T) {
+	t.Parallel()
+	passages := []evidence.Passage{
+		{Title: "Pods", Text: "# Pods\n\nA pod holds containers.\n\n- It shares an address.\n- It does not restart by itself.\n"},
+		{Title: "保留", Text: "日志默认保留 30 天。之后会被删除。"},
+		{Text: "The defaults are:\n- 5 replicas\n- 10 seconds\n\n`kubectl get pods`\n"},
+	}
+	r := evidence.NewReader(1<<20, time.Hour)
+	for range 2 {
+		for _, q := range []string{"What does a pod hold?", "日志默认保留多久？", "What are the defaults?", "Does a pod restart?"} {
+			if diff := cmp.Diff(evidence.Judge(q, passages), r.Judge(q, passages)); diff != "" {
+				t.Errorf("%s (-Judge +Reader):\n%s", q, diff)
+			}
+		}
 	}
 }

@@ -55,7 +55,7 @@ func measured(examples []example) []*sample {
 		if len(q.units) == 0 {
 			continue
 		}
-		s := &sample{example: e, a: analyse(&q, e.passages)}
+		s := &sample{example: e, a: analyse(&q, e.passages, read)}
 		for i := range s.a.sentences {
 			st := &s.a.sentences[i]
 			s.features = append(s.features, s.a.features(i))

@@ -1,7 +1,10 @@
 // Package recent keeps in memory what was used recently, within a bound, for what is dear to make and may be made again.
 package recent
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // Cache keeps values that were used recently. It is safe for concurrent use; values are shared, so nobody changes them.
 //
@@ -9,10 +12,12 @@ import "sync"
 // whose values are dropped with it unless they have been used meanwhile. That costs a map access for each use, and no list.
 type Cache[K comparable, V any] struct {
 	most int
+	age  time.Duration
 
 	mu         sync.Mutex
 	young, old map[K]entry[V]
-	size       int // of young
+	size       int  // of young
+	ageing     bool // a timer runs
 }
 
 type entry[V any] struct {
@@ -20,9 +25,10 @@ type entry[V any] struct {
 	size  int
 }
 
-// New returns a cache for values whose sizes add up to most.
-func New[K comparable, V any](most int) *Cache[K, V] {
-	return &Cache[K, V]{most: most, young: map[K]entry[V]{}}
+// New returns a cache for values whose sizes add up to most. What nobody has used for twice the age is not there any more, also
+// when nothing else comes; 0 lets it stay.
+func New[K comparable, V any](most int, age time.Duration) *Cache[K, V] {
+	return &Cache[K, V]{most: most, age: age, young: map[K]entry[V]{}}
 }
 
 // Get returns the value of a key, if it is kept.
@@ -61,11 +67,30 @@ func (c *Cache[K, V]) Clear() {
 // put is Put for who holds mu.
 func (c *Cache[K, V]) put(key K, e entry[V]) {
 	if c.size+e.size > c.most/2 {
-		c.old, c.young, c.size = c.young, make(map[K]entry[V], len(c.young)), 0
+		c.turn()
 	}
 	if before, ok := c.young[key]; ok {
 		c.size -= before.size
 	}
 	c.young[key] = e
 	c.size += e.size
+	if c.age > 0 && !c.ageing {
+		c.ageing = true
+		time.AfterFunc(c.age, c.grow)
+	}
+}
+
+// turn makes the young generation the old one.
+func (c *Cache[K, V]) turn() {
+	c.old, c.young, c.size = c.young, make(map[K]entry[V], len(c.young)), 0
+}
+
+// grow turns the generations once an age, as long as there is something in them.
+func (c *Cache[K, V]) grow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.turn()
+	if c.ageing = len(c.old) > 0; c.ageing {
+		time.AfterFunc(c.age, c.grow)
+	}
 }

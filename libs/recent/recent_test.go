@@ -3,6 +3,8 @@ package recent_test
 import (
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/recent"
 )
@@ -10,7 +12,7 @@ import (
 func TestWhatIsUsedStaysAndTheBoundHolds(t *testing.T) {
 	t.Parallel()
 	const most = 100
-	c := recent.New[int, int](most)
+	c := recent.New[int, int](most, 0)
 	c.Put(0, 42, 1)
 	for i := 1; i < 1000; i++ {
 		c.Put(i, i, 1)
@@ -35,7 +37,7 @@ func TestWhatIsUsedStaysAndTheBoundHolds(t *testing.T) {
 
 func TestSizesCount(t *testing.T) {
 	t.Parallel()
-	c := recent.New[string, bool](100)
+	c := recent.New[string, bool](100, 0)
 	c.Put("too large", true, 26)
 	if _, ok := c.Get("too large"); ok {
 		t.Error("a value larger than a quarter of the bound is kept")
@@ -53,7 +55,7 @@ func TestSizesCount(t *testing.T) {
 
 func TestClear(t *testing.T) {
 	t.Parallel()
-	c := recent.New[int, int](8)
+	c := recent.New[int, int](8, 0)
 	for i := range 8 {
 		c.Put(i, i, 1)
 	}
@@ -65,9 +67,32 @@ func TestClear(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotUsedGoesWithTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const age = time.Minute
+		c := recent.New[string, bool](100, age)
+		c.Put("used", true, 1)
+		c.Put("left", true, 1)
+		for range 10 {
+			time.Sleep(age * 9 / 10)
+			if _, ok := c.Get("used"); !ok {
+				t.Fatal("what is used is gone")
+			}
+		}
+		if _, ok := c.Get("left"); ok {
+			t.Error("what was left is there after nine ages")
+		}
+		time.Sleep(3 * age) // and no timer is left, or the bubble would not end
+		if _, ok := c.Get("used"); ok {
+			t.Error("what was used is there three ages later")
+		}
+	})
+}
+
 func TestConcurrentUse(t *testing.T) {
 	t.Parallel()
-	c := recent.New[int, int](64)
+	c := recent.New[int, int](64, time.Hour)
 	var group sync.WaitGroup
 	for range 4 {
 		group.Go(func() {

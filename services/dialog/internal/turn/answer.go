@@ -47,6 +47,7 @@ type Answerer struct {
 	now       func() time.Time
 	tracer    trace.Tracer
 	metrics   *metrics
+	reader    *evidence.Reader
 	log       func(context.Context) zerolog.Logger
 
 	calls sync.WaitGroup // turns, and every goroutine that asks a peer
@@ -58,6 +59,12 @@ type Answerer struct {
 	sessions map[string]int // turns under way, by workspace and session
 }
 
+// The bounds of the passages that are remembered as read, in bytes and in time without use.
+const (
+	maxRead    = 8 << 20
+	maxReadAge = 10 * time.Minute
+)
+
 // New returns an Answerer.
 func New(cfg Config, deps Deps) (*Answerer, error) {
 	m, err := newMetrics(deps.Registry)
@@ -67,6 +74,7 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 	a := &Answerer{
 		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store,
 		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
+		reader:   evidence.NewReader(maxRead, maxReadAge),
 		sessions: map[string]int{},
 	}
 	a.Use(cfg, deps.Planner, deps.Revision)

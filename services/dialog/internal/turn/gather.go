@@ -146,7 +146,7 @@ func (r *run) weigh(ctx context.Context, g gathered) []evidence.Sentence {
 	for _, s := range t.Sources[min(first, len(t.Sources)):] {
 		passages = append(passages, evidence.Passage{Title: s.Passage.Title, Headings: s.Passage.Headings, Text: s.Passage.Text, Score: s.Passage.Score})
 	}
-	verdict := evidence.Judge(t.Standalone, passages)
+	verdict := r.a.reader.Judge(t.Standalone, passages)
 	threshold := r.terms.cfg.threshold()
 	t.Evidence = Evidence{Score: verdict.Score, Threshold: threshold, Missing: verdict.Missing}
 	asked := t.Plan.Retrieve || len(t.Plan.Calls) > 0

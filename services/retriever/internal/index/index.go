@@ -65,8 +65,11 @@ type shard struct {
 	used  uint64 // under Store.mu
 }
 
-// maxChunks bounds the chunks that are kept in memory, in bytes.
-const maxChunks = 16 << 20
+// The bounds of the chunks that are kept in memory, in bytes and in time without use.
+const (
+	maxChunks   = 16 << 20
+	maxChunkAge = 10 * time.Minute
+)
 
 // chunkAt names a chunk as it was in a version of its workspace's index.
 type chunkAt struct {
@@ -82,7 +85,7 @@ func Open(c Config) (*Store, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	return &Store{config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks), shards: map[string]*shard{}}, nil
+	return &Store{config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks, maxChunkAge), shards: map[string]*shard{}}, nil
 }
 
 // Close closes every index once the calls still running have ended; later ones fail.
