@@ -109,11 +109,15 @@ var policyPorts = Rule{
 		all := pods(objects)
 		for _, n := range decoded[networkingv1.NetworkPolicy](objects, "NetworkPolicy") {
 			for _, p := range selected(all, &n.value.Spec.PodSelector) {
-				if !p.serves() || !slices.Contains(n.value.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
-					continue
+				if p.serves() && slices.Contains(n.value.Spec.PolicyTypes, networkingv1.PolicyTypeIngress) {
+					for _, problem := range ingressProblems(p, n.value.Spec.Ingress) {
+						report(n.object, "ingress to %s: %s", p.ID(), problem)
+					}
 				}
-				for _, problem := range ingressProblems(p, n.value.Spec.Ingress) {
-					report(n.object, "ingress to %s: %s", p.ID(), problem)
+				if p.meshed() && slices.Contains(n.value.Spec.PolicyTypes, networkingv1.PolicyTypeEgress) {
+					for _, problem := range egressProblems(n.value.Spec.Egress) {
+						report(n.object, "egress from %s: %s", p.ID(), problem)
+					}
 				}
 			}
 		}
@@ -155,6 +159,26 @@ func ingressProblems(p pod, rules []networkingv1.NetworkPolicyIngressRule) []str
 	}
 	if p.meshed() && !open[proxyMetricsPort] {
 		problems = append(problems, fmt.Sprintf("no rule for port %d, the proxy's metrics", proxyMetricsPort))
+	}
+	return problems
+}
+
+// egressProblems says what keeps pods with a proxy from others with one, and from the mesh's control plane.
+func egressProblems(rules []networkingv1.NetworkPolicyEgressRule) []string {
+	var problems []string
+	controlPlane := false
+	for i, rule := range rules {
+		// Whether what is neither a service of ours nor NATS has a proxy, nobody can tell.
+		toOurs := len(rule.Ports) > 0 && (opens(rule.Ports, callPort) || opens(rule.Ports, natsPort))
+		if toOurs && !opens(rule.Ports, proxyPort) {
+			problems = append(problems, fmt.Sprintf("rule %d is without port %d, where proxies are called", i, proxyPort))
+		}
+		controlPlane = controlPlane || len(rule.Ports) == 0 && slices.ContainsFunc(rule.To, func(p networkingv1.NetworkPolicyPeer) bool {
+			return p.NamespaceSelector != nil && p.PodSelector == nil
+		})
+	}
+	if !controlPlane {
+		problems = append(problems, "no rule for the namespace of the control plane, without which a proxy does not start")
 	}
 	return problems
 }

@@ -36,6 +36,14 @@ var networkCases = []linttest.Case{
 		Edit: linttest.Remove(statefulSet, inPod("metadata", "annotations", "linkerd.io/inject")...),
 	},
 	{
+		Name: "calls to proxies", Rule: "policy-ports", Want: "rule 1 is without port 4143",
+		Edit: linttest.Remove("NetworkPolicy/ragmesh-retriever", "spec", "egress", 1, "ports", 1),
+	},
+	{
+		Name: "no control plane", Rule: "policy-ports", Want: "control plane",
+		Edit: linttest.Remove("NetworkPolicy/ragmesh-retriever", "spec", "egress", 3),
+	},
+	{
 		Name: "no names", Rule: "policy-dns", Want: "53",
 		Edit: linttest.Remove("NetworkPolicy/ragmesh-retriever", "spec", "egress", 0),
 	},
