@@ -169,6 +169,9 @@ func (h *heard) take(e *dialogv1.ChatResponse) {
 	case *dialogv1.ChatResponse_Delta:
 		kind = "delta"
 		h.text += ev.Delta.GetText()
+	case *dialogv1.ChatResponse_Restarted:
+		kind = "restarted"
+		h.text, h.citations = "", nil
 	case *dialogv1.ChatResponse_Citation:
 		kind = "citation"
 		h.citations = append(h.citations, ev.Citation)

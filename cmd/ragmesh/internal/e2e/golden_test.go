@@ -65,6 +65,8 @@ func askIn(t *testing.T, s *e2e.System, workspace, question string) *dialogv1.Tu
 		switch event := stream.Msg().GetEvent().(type) {
 		case *dialogv1.ChatResponse_Delta:
 			streamed.WriteString(event.Delta.GetText())
+		case *dialogv1.ChatResponse_Restarted:
+			streamed.Reset()
 		case *dialogv1.ChatResponse_Failed:
 			t.Fatalf("%q failed: %s", question, event.Failed.GetMessage())
 		case *dialogv1.ChatResponse_Completed:
