@@ -59,6 +59,16 @@ type report struct {
 	Seconds      []second `json:"seconds"`
 }
 
+// degradedBetween counts turns that ended degraded in a part of the load.
+func (r report) degradedBetween(from, to time.Duration) (n int) {
+	for _, s := range r.Seconds {
+		if at := time.Duration(s.At) * time.Second; at >= from && at < to {
+			n += s.Degraded
+		}
+	}
+	return n
+}
+
 type latency struct {
 	Mean float64 `json:"mean_ms"`
 	P50  float64 `json:"p50_ms"`
