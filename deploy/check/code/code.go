@@ -61,6 +61,17 @@ func (p Program) CheckConfig(t testing.TB, files, env map[string]string) error {
 	return nil
 }
 
+// Run runs a command in an empty folder and returns what it prints.
+func (p Program) Run(t testing.TB, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), p.path, args...) //nolint:gosec // what Build built
+	cmd.WaitDelay = time.Minute
+	cmd.Dir = t.TempDir()
+	cmd.Env = []string{"TMPDIR=" + os.TempDir()}
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // Metric is a metric that ragmesh exports.
 type Metric struct {
 	Name string
