@@ -187,11 +187,6 @@ func (r *runner) take(res *result, m *dialogv1.ChatResponse) {
 		res.restarts++
 	case *dialogv1.ChatResponse_Completed:
 		res.ended(e.Completed.GetTurn())
-		if e.Completed.GetStored() == dialogv1.Stored_STORED_UNSPECIFIED {
-			res.degraded = append(res.degraded, "save:not_stored")
-		} else if e.Completed.GetStored() == dialogv1.Stored_STORED_SPOOLED {
-			res.degraded = append(res.degraded, "save:spooled")
-		}
 	case *dialogv1.ChatResponse_Failed:
 		res.ended(e.Failed.GetTurn())
 		res.failure = "turn " + e.Failed.GetReason()
