@@ -93,8 +93,13 @@ func (k *kept) Tried(r Rung, outcome string, _ time.Duration) {
 	defer k.mu.Unlock()
 	k.tried = append(k.tried, r.Route+" "+r.Provider+" "+outcome)
 }
+
+func (k *kept) Tokens(_ Rung, u provider.Usage) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.spent = u
+}
 func (k *kept) FirstText(Rung, time.Duration)                 {}
-func (k *kept) Tokens(_ Rung, u provider.Usage)               { k.spent = u }
 func (k *kept) report(context.Context, string, string, error) {}
 
 func router(t *testing.T, k *kept, targets ...Target) *Router {
