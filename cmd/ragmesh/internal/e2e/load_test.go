@@ -361,16 +361,16 @@ func TestNothingLeaks(t *testing.T) {
 	before := usageOf(t, s)
 	began := time.Now()
 	run(turns)
+	// The embedded message store keeps every subject in memory, some hundred bytes for each turn and each session; the rest
+	// is room that the collector and the stores' buffers take under load, and give back when it is calm.
+	memory := before.memory + 60 + turns*4/1024
 	var after usage
 	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
-		if after = usageOf(t, s); after.goroutines <= before.goroutines+10 && after.files <= before.files+10 {
+		if after = usageOf(t, s); after.goroutines <= before.goroutines+10 && after.files <= before.files+10 && after.memory <= memory {
 			break
 		}
 	}
 	t.Logf("%d turns in %s: before %s; after %s", turns, time.Since(began).Round(time.Millisecond), before, after)
-	// The embedded message store keeps every subject in memory, some hundred bytes for each turn and each session; the rest
-	// is room that the collector and the stores' buffers take under load.
-	memory := before.memory + 60 + turns*4/1024
 	if after.goroutines > before.goroutines+10 || after.files > before.files+10 || after.memory > memory {
 		t.Errorf("before %d turns: %s; after: %s", turns, before, after)
 	}
