@@ -12,14 +12,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
-	"github.com/ragmesh/ragmesh/deploy/check/code"
 	"github.com/ragmesh/ragmesh/deploy/check/render"
 )
 
 // The commands that pods run, and the Secrets that they mount, are what the command line knows and makes.
 func TestCommandsAndSecretsAreTheProgrammes(t *testing.T) {
 	t.Parallel()
-	program := code.Build(t)
+	program := ragmesh(t)
 	objects := render.Render(t, "ragmesh")
 
 	commands, mounted := 0, map[string]string{}

@@ -14,7 +14,7 @@ import (
 // What charts mount as configuration, and the variables they set, is what the services read: no other key, file or variable.
 func TestConfigurationIsWhatServicesRead(t *testing.T) {
 	t.Parallel()
-	program := code.Build(t)
+	program := ragmesh(t)
 	for _, c := range render.Cases(t) {
 		t.Run(c.String(), func(t *testing.T) {
 			t.Parallel()

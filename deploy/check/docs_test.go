@@ -12,7 +12,6 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"github.com/ragmesh/ragmesh/deploy/check/code"
 	"github.com/ragmesh/ragmesh/deploy/check/lint"
 	"github.com/ragmesh/ragmesh/deploy/check/render"
 	"github.com/ragmesh/ragmesh/deploy/check/schema"
@@ -23,6 +22,7 @@ var (
 	// A command that installs one of our charts, as far as the line goes.
 	install = regexp.MustCompile(`helm (?:install|upgrade|template) \S+ +deploy/helm/([a-z-]+)([^\n|]*)`)
 	set     = regexp.MustCompile(`--set[ =]([^\s` + "`" + `]+)`)
+	setFile = regexp.MustCompile(`--set-file[ =]([^\s=]+)=([^\s` + "`" + `]+)`)
 	inline  = regexp.MustCompile("`--set ([a-z-]+\\.[^` ]+=[^` .]+)`")
 	file    = regexp.MustCompile(`(?:-f|--values)[ =](\S+)`)
 )
@@ -58,7 +58,7 @@ func pages(t *testing.T) map[string]string {
 // What the pages tell people to write is taken: values by the charts and the services, manifests by an API server.
 func TestPagesShowWhatWorks(t *testing.T) {
 	t.Parallel()
-	program := code.Build(t)
+	program := ragmesh(t)
 	found := 0
 	for page, text := range pages(t) {
 		for i, match := range fence.FindAllStringSubmatch(text, -1) {
@@ -110,7 +110,7 @@ func checkShown(t *testing.T, objects render.Objects, but ...string) {
 // The commands that install our charts do, with what they set.
 func TestPagesInstallWhatRenders(t *testing.T) {
 	t.Parallel()
-	root := render.Root(t)
+	root, program := render.Root(t), ragmesh(t)
 	found := 0
 	for page, text := range pages(t) {
 		for _, match := range install.FindAllStringSubmatch(strings.ReplaceAll(text, "\\\n", ""), -1) {
@@ -128,7 +128,19 @@ func TestPagesInstallWhatRenders(t *testing.T) {
 				for _, pair := range set.FindAllStringSubmatch(match[2], -1) {
 					values = append(values, render.Set(pair[1]))
 				}
-				checkShown(t, render.Render(t, match[1], values...))
+				for _, pair := range setFile.FindAllStringSubmatch(match[2], -1) {
+					text, err := os.ReadFile(filepath.Join(root, pair[2]))
+					if err != nil {
+						t.Fatal(err)
+					}
+					values = append(values, render.SetText(pair[1], string(text)))
+				}
+				objects := render.Render(t, match[1], values...)
+				checkShown(t, objects)
+				files, env := configuration(t, objects)
+				if err := program.CheckConfig(t, files, env); err != nil {
+					t.Error(err)
+				}
 			})
 		}
 		// Elsewhere on a page, a value is one of the umbrella's; only docs/config.md speaks of the flags of `ragmesh up`.

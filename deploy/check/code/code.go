@@ -4,6 +4,7 @@ package code
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,18 +21,16 @@ import (
 // Program is a ragmesh command that has been built.
 type Program struct{ path string }
 
-// Build builds cmd/ragmesh in the workspace, with the same flags as the Makefile. What is built lasts as long as the test.
-func Build(t testing.TB) Program {
-	t.Helper()
-	root := render.Root(t)
-	p := Program{path: filepath.Join(t.TempDir(), "ragmesh")}
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", p.path, "./cmd/ragmesh") //nolint:gosec // a folder of our own
+// Build builds cmd/ragmesh of the checkout under root into a folder, with the same flags as the Makefile.
+func Build(ctx context.Context, root, dir string) (Program, error) {
+	p := Program{path: filepath.Join(dir, "ragmesh")}
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", p.path, "./cmd/ragmesh") //nolint:gosec // a folder of our own
 	cmd.Dir = root
 	cmd.Env = append(os.Environ(), "GOWORK="+filepath.Join(root, "go.work"), "CGO_ENABLED=0", "GOFLAGS=-trimpath -buildvcs=false")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build cmd/ragmesh: %v\n%s", err, out)
+		return p, fmt.Errorf("build cmd/ragmesh: %w\n%s", err, out)
 	}
-	return p
+	return p, nil
 }
 
 // CheckConfig says what `ragmesh config check` says against the files, whose names are relative to the folder of the configuration, with

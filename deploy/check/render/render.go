@@ -62,6 +62,15 @@ func Set(pairs ...string) Values {
 	return v
 }
 
+// SetText sets one value, whose keys are joined by dots, to a text as it is: helm's --set-file.
+func SetText(key, text string) Values {
+	first, rest, nested := strings.Cut(key, ".")
+	if !nested {
+		return Values{first: text}
+	}
+	return Values{first: map[string]any(SetText(rest, text))}
+}
+
 // Case is a chart with one set of values.
 type Case struct {
 	Chart string
