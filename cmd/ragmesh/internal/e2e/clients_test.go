@@ -40,7 +40,7 @@ func runClient(t *testing.T, script string) []byte {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, interpreter, filepath.Join("testdata", "clients", script), //nolint:gosec // a script of ours
+	cmd := exec.CommandContext(ctx, interpreter, filepath.Join("testdata", "clients", script),
 		s.Server, "What does a replacement card cost?", "And within how many working days does it arrive?")
 	cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients)
 	var stderr strings.Builder

@@ -292,7 +292,6 @@ func build() (string, error) {
 	return dir, nil
 }
 
-// findRoot returns the folder that holds go.work.
 // Root is the folder of the workspace.
 func Root(tb testing.TB) string {
 	tb.Helper()
@@ -303,6 +302,7 @@ func Root(tb testing.TB) string {
 	return root
 }
 
+// findRoot returns the folder that holds go.work.
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -153,7 +153,7 @@ const maxTokens = 32768
 func (m *Model) Generate(ctx context.Context, g turn.Generate) (turn.Stream, error) {
 	request := &llmv1.GenerateRequest{
 		Workspace: g.Workspace, Question: g.Question, PromptId: g.PromptID, Model: g.Model, Language: g.Language,
-		Instructions: g.Form.Instructions, MaxTokens: uint32(min(max(g.Form.MaxTokens, 0), maxTokens)), //nolint:gosec // bounded
+		Instructions: g.Form.Instructions, MaxTokens: uint32(min(max(g.Form.MaxTokens, 0), maxTokens)),
 		Temperature: g.Form.Temperature, TopP: g.Form.TopP, Stop: g.Form.Stop,
 	}
 	for _, h := range g.History {
