@@ -34,6 +34,9 @@ docs/config.md; the process refuses any other.
     {{- $_ := set $peers ($service | replace "-" "_") (printf "http://%s:8080" (include "ragmesh.peerName" (dict "root" $root "service" $service))) }}
   {{- end }}
   {{- $_ := set $config "peers" $peers }}
+  {{- /* Volumes over the network, and three copies, are slower to sync than a laptop's disk. Past this, turns wait in the spool,
+         which goes with the pod. */}}
+  {{- $_ := set $config "turn" (dict "budget" (dict "save" "2s")) }}
   {{- $_ := set $config "auth" (dict "bootstrap_key" (dict "file" (printf "%s/bootstrap-key" $secrets))) }}
 {{- end }}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
