@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSplitFindsObjects(t *testing.T) {
@@ -59,5 +60,13 @@ func TestStepsAreChosenByName(t *testing.T) {
 	}
 	if _, err := choose("kil"); err == nil || !strings.Contains(err.Error(), "manifests, separate") {
 		t.Errorf("got %v, want the steps that there are", err)
+	}
+}
+
+func TestDegradedTurnsAreCountedByTime(t *testing.T) {
+	t.Parallel()
+	r := report{Seconds: []second{{At: 4, Degraded: 1}, {At: 5, Degraded: 2}, {At: 19, Degraded: 4}, {At: 20, Degraded: 8}}}
+	if got := r.degradedBetween(5*time.Second, 20*time.Second); got != 6 {
+		t.Errorf("got %d, want 6", got)
 	}
 }
