@@ -116,7 +116,8 @@ func (r *run) find(name string) (string, error) {
 func (r *run) loadImages(ctx context.Context) error {
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, filepath.Join(r.root, "deploy", "images", "build")) //nolint:gosec // the repository's own script
-	cmd.Env = slices.Concat(r.environ, []string{"IMAGE_TAG=" + r.tag})
+	// This module is run without go.work; the images are built with it.
+	cmd.Env = slices.Concat(r.environ, []string{"IMAGE_TAG=" + r.tag, "GOWORK="})
 	cmd.Stderr = r.out
 	if out, err := cmd.Output(); err != nil {
 		return fmt.Errorf("make images: %w: %s", err, out)
