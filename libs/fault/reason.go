@@ -95,6 +95,10 @@ const (
 	ReasonConflict = eventv1.Reason_REASON_CONFLICT
 	// ConfigInvalid: the configuration is wrong.
 	ConfigInvalid = eventv1.Reason_REASON_CONFIG_INVALID
+	// MemberNotFound: there is no such member of the workspace.
+	MemberNotFound = eventv1.Reason_REASON_MEMBER_NOT_FOUND
+	// RateLimited: the caller's own rate or share is used up; RetryInfo says when to come back.
+	RateLimited = eventv1.Reason_REASON_RATE_LIMITED
 )
 
 // reasonPrefix is what the enum's names carry in the proto file and nowhere else.

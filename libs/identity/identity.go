@@ -7,6 +7,7 @@ package identity
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -67,6 +68,15 @@ type Principal struct {
 	Role Role
 	// Scopes narrow down what a key may do; none means no narrowing.
 	Scopes []string
+	// Names are what else access lists call the subject: their groups ("group:finance") and their e-mail address
+	// ("user:alice@example.com").
+	Names []string
+}
+
+// Reads says whether the principal may read what is meant for readers alone. Administrators may read everything in their
+// workspace.
+func (p Principal) Reads(readers []string) bool {
+	return p.Role >= Admin || slices.ContainsFunc(readers, func(r string) bool { return r != "" && (r == p.Subject || slices.Contains(p.Names, r)) })
 }
 
 // Background returns the principal of work that a service does by itself in a workspace: indexing, tests.
@@ -89,5 +99,7 @@ func FromContext(ctx context.Context) (Principal, bool) {
 
 // cacheKey is equal for principals that may share a token.
 func (p Principal) cacheKey(audience string) string {
-	return strings.Join(append([]string{audience, p.Subject, p.Workspace, p.Role.String()}, p.Scopes...), "\x00")
+	return strings.Join([]string{
+		audience, p.Subject, p.Workspace, p.Role.String(), strings.Join(p.Scopes, "\x01"), strings.Join(p.Names, "\x01"),
+	}, "\x00")
 }

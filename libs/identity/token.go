@@ -34,6 +34,7 @@ type claims struct {
 	Workspace string   `json:"ws,omitempty"`
 	Role      string   `json:"role,omitempty"`
 	Scopes    []string `json:"scopes,omitempty"`
+	Names     []string `json:"names,omitempty"`
 }
 
 // Signer makes a service's tokens. It is safe for concurrent use.
@@ -85,7 +86,7 @@ func (s *Signer) Token(_ context.Context, p Principal, audience string) (string,
 	token, err := jwt.Signed(s.signer).Claims(jwt.Claims{
 		Issuer: s.service, Subject: p.Subject, Audience: jwt.Audience{audience},
 		IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(lifetime)),
-	}).Claims(claims{Workspace: p.Workspace, Role: p.Role.String(), Scopes: p.Scopes}).Serialize()
+	}).Claims(claims{Workspace: p.Workspace, Role: p.Role.String(), Scopes: p.Scopes, Names: p.Names}).Serialize()
 	if err != nil {
 		return "", fmt.Errorf("sign token for %s: %w", audience, err)
 	}
@@ -169,7 +170,7 @@ func (v *Verifier) verify(token, audience string) (Principal, error) {
 	if err != nil {
 		return Principal{}, fmt.Errorf("verify token: %w", err)
 	}
-	return Principal{Service: registered.Issuer, Subject: registered.Subject, Workspace: own.Workspace, Role: role, Scopes: slices.Clone(own.Scopes)}, nil
+	return Principal{Service: registered.Issuer, Subject: registered.Subject, Workspace: own.Workspace, Role: role, Scopes: slices.Clone(own.Scopes), Names: slices.Clone(own.Names)}, nil
 }
 
 // read returns what a token with a good signature says.

@@ -37,7 +37,7 @@ func newSigner(tb testing.TB, k *Keys, service string, clock func() time.Time) *
 }
 
 func alice() Principal {
-	return Principal{Service: Dialog, Subject: "alice", Workspace: "bank", Role: Editor, Scopes: []string{"ask"}}
+	return Principal{Service: Dialog, Subject: "alice", Workspace: "bank", Role: Editor, Scopes: []string{"ask"}, Names: []string{"group:finance"}}
 }
 
 func TestTokenShowsThePrincipal(t *testing.T) {
@@ -186,6 +186,7 @@ func TestTokensAreReusedForHalfTheirLife(t *testing.T) {
 		"workspace": func(p *Principal) { p.Workspace = "shop" },
 		"role":      func(p *Principal) { p.Role = Admin },
 		"scopes":    func(p *Principal) { p.Scopes = nil },
+		"names":     func(p *Principal) { p.Names = []string{"group:sales"} },
 	} {
 		p := alice()
 		change(&p)
@@ -312,4 +313,28 @@ func FuzzVerify(f *testing.F) {
 			t.Errorf("%q: %v", token, err)
 		}
 	})
+}
+
+// Access lists are for the subject by any of their names, and for administrators.
+func TestReads(t *testing.T) {
+	t.Parallel()
+	alice := Principal{Subject: "user:a1", Role: Viewer, Names: []string{"user:alice@example.com", "group:finance"}}
+	for name, c := range map[string]struct {
+		p       Principal
+		readers []string
+		want    bool
+	}{
+		"by subject":     {alice, []string{"user:a1"}, true},
+		"by address":     {alice, []string{"group:x", "user:alice@example.com"}, true},
+		"by group":       {alice, []string{"group:finance"}, true},
+		"not listed":     {alice, []string{"user:bob"}, false},
+		"empty list":     {alice, nil, false},
+		"nobody's name":  {Principal{Role: Editor}, []string{""}, false},
+		"administrator":  {Principal{Subject: "user:b", Role: Admin}, nil, true},
+		"role in a name": {Principal{Subject: "admin", Role: Viewer}, []string{"user:admin"}, false},
+	} {
+		if got := c.p.Reads(c.readers); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
 }

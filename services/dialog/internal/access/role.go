@@ -39,7 +39,7 @@ func ruleOf(procedure string) (rule, bool) {
 	)
 	switch procedure {
 	case dialog + "Chat", dialog + "GetTurn", dialog + "ListTurns", dialog + "ListSessions", dialog + "RenameSession",
-		dialog + "DeleteSession", dialog + "SendFeedback":
+		dialog + "DeleteSession", dialog + "ExportSession", dialog + "StopTurn", dialog + "SendFeedback":
 		return rule{identity.Viewer, inWorkspace}, true
 
 	case workspaces + "ListWorkspaces":
@@ -47,16 +47,20 @@ func ruleOf(procedure string) (rule, bool) {
 	case workspaces + "CreateWorkspace", workspaces + "DeleteWorkspace":
 		return rule{identity.Admin, installation}, true
 
-	case keys + "CreateKey", keys + "ListKeys", keys + "RevokeKey":
+	case workspaces + "UpdateWorkspace", workspaces + "ListMembers", workspaces + "SetMember", workspaces + "RemoveMember":
+		return rule{identity.Admin, inWorkspace}, true
+
+	case keys + "CreateKey", keys + "RotateKey", keys + "ListKeys", keys + "RevokeKey":
 		return rule{identity.Admin, installation}, true
 
 	case operations + "Backup":
 		return rule{identity.Admin, everything}, true
 
-	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch":
+	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch",
+		retriever + "CheckDocuments":
 		return rule{identity.Viewer, inWorkspace}, true
 	case retriever + "CreateUpload", retriever + "PutPart", retriever + "CommitUpload", retriever + "DeleteDocument",
-		retriever + "CancelIngestion", retriever + "RetryIngestion":
+		retriever + "CancelIngestion", retriever + "RetryIngestion", retriever + "SetDocumentAccess":
 		return rule{identity.Editor, inWorkspace}, true
 	case retriever + "DeleteWorkspace":
 		return rule{identity.Admin, inWorkspace}, true

@@ -131,3 +131,28 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 	}
 	return timestamppb.New(t)
 }
+
+// UpdateWorkspace implements the contract.
+func (w *Workspaces) UpdateWorkspace(context.Context, *dialogv1.UpdateWorkspaceRequest) (*dialogv1.UpdateWorkspaceResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "UpdateWorkspace is not there yet")
+}
+
+// ListMembers implements the contract.
+func (w *Workspaces) ListMembers(context.Context, *dialogv1.ListMembersRequest) (*dialogv1.ListMembersResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "ListMembers is not there yet")
+}
+
+// SetMember implements the contract.
+func (w *Workspaces) SetMember(context.Context, *dialogv1.SetMemberRequest) (*dialogv1.SetMemberResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "SetMember is not there yet")
+}
+
+// RemoveMember implements the contract.
+func (w *Workspaces) RemoveMember(context.Context, *dialogv1.RemoveMemberRequest) (*dialogv1.RemoveMemberResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "RemoveMember is not there yet")
+}
+
+// RotateKey implements the contract.
+func (k *Keys) RotateKey(context.Context, *dialogv1.RotateKeyRequest) (*dialogv1.RotateKeyResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "RotateKey is not there yet")
+}

@@ -221,3 +221,13 @@ func page(token string, v any) error {
 	}
 	return nil
 }
+
+// ExportSession implements the contract.
+func (d *Dialog) ExportSession(context.Context, *dialogv1.ExportSessionRequest, *connect.ServerStream[dialogv1.ExportSessionResponse]) error {
+	return fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "sessions can't be exported yet")
+}
+
+// StopTurn implements the contract.
+func (d *Dialog) StopTurn(context.Context, *dialogv1.StopTurnRequest) (*dialogv1.StopTurnResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "turns can't be stopped by name yet; end the call")
+}

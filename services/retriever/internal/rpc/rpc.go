@@ -208,3 +208,13 @@ func unimplemented(message string) error {
 func (h *Handler) Watch(ctx context.Context, r *retrieverv1.WatchRequest, stream *connect.ServerStream[retrieverv1.WatchResponse]) error {
 	return watch(ctx, h.Catalog, r, stream.Send)
 }
+
+// SetDocumentAccess implements the contract.
+func (h *Handler) SetDocumentAccess(context.Context, *retrieverv1.SetDocumentAccessRequest) (*retrieverv1.SetDocumentAccessResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "access lists are not there yet")
+}
+
+// CheckDocuments implements the contract.
+func (h *Handler) CheckDocuments(context.Context, *retrieverv1.CheckDocumentsRequest) (*retrieverv1.CheckDocumentsResponse, error) {
+	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "access lists are not there yet")
+}

@@ -81,6 +81,59 @@ func (Stored) EnumDescriptor() ([]byte, []int) {
 	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{0}
 }
 
+// ExportFormat is how a conversation is written.
+type ExportFormat int32
+
+const (
+	// Markdown.
+	ExportFormat_EXPORT_FORMAT_UNSPECIFIED ExportFormat = 0
+	// Markdown, for people: questions, answers, and the quotes they cite.
+	ExportFormat_EXPORT_FORMAT_MARKDOWN ExportFormat = 1
+	// One JSON object: the session and its turns, as protobuf JSON.
+	ExportFormat_EXPORT_FORMAT_JSON ExportFormat = 2
+)
+
+// Enum value maps for ExportFormat.
+var (
+	ExportFormat_name = map[int32]string{
+		0: "EXPORT_FORMAT_UNSPECIFIED",
+		1: "EXPORT_FORMAT_MARKDOWN",
+		2: "EXPORT_FORMAT_JSON",
+	}
+	ExportFormat_value = map[string]int32{
+		"EXPORT_FORMAT_UNSPECIFIED": 0,
+		"EXPORT_FORMAT_MARKDOWN":    1,
+		"EXPORT_FORMAT_JSON":        2,
+	}
+)
+
+func (x ExportFormat) Enum() *ExportFormat {
+	p := new(ExportFormat)
+	*p = x
+	return p
+}
+
+func (x ExportFormat) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ExportFormat) Descriptor() protoreflect.EnumDescriptor {
+	return file_ragmesh_dialog_v1_dialog_proto_enumTypes[1].Descriptor()
+}
+
+func (ExportFormat) Type() protoreflect.EnumType {
+	return &file_ragmesh_dialog_v1_dialog_proto_enumTypes[1]
+}
+
+func (x ExportFormat) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ExportFormat.Descriptor instead.
+func (ExportFormat) EnumDescriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{1}
+}
+
 // Verdict is a person's judgement of an answer.
 type Verdict int32
 
@@ -118,11 +171,11 @@ func (x Verdict) String() string {
 }
 
 func (Verdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_ragmesh_dialog_v1_dialog_proto_enumTypes[1].Descriptor()
+	return file_ragmesh_dialog_v1_dialog_proto_enumTypes[2].Descriptor()
 }
 
 func (Verdict) Type() protoreflect.EnumType {
-	return &file_ragmesh_dialog_v1_dialog_proto_enumTypes[1]
+	return &file_ragmesh_dialog_v1_dialog_proto_enumTypes[2]
 }
 
 func (x Verdict) Number() protoreflect.EnumNumber {
@@ -131,7 +184,7 @@ func (x Verdict) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Verdict.Descriptor instead.
 func (Verdict) EnumDescriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{1}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{2}
 }
 
 // AccessRole is what a key or user may do in a workspace.
@@ -175,11 +228,11 @@ func (x AccessRole) String() string {
 }
 
 func (AccessRole) Descriptor() protoreflect.EnumDescriptor {
-	return file_ragmesh_dialog_v1_dialog_proto_enumTypes[2].Descriptor()
+	return file_ragmesh_dialog_v1_dialog_proto_enumTypes[3].Descriptor()
 }
 
 func (AccessRole) Type() protoreflect.EnumType {
-	return &file_ragmesh_dialog_v1_dialog_proto_enumTypes[2]
+	return &file_ragmesh_dialog_v1_dialog_proto_enumTypes[3]
 }
 
 func (x AccessRole) Number() protoreflect.EnumNumber {
@@ -188,7 +241,7 @@ func (x AccessRole) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AccessRole.Descriptor instead.
 func (AccessRole) EnumDescriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{2}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{3}
 }
 
 // ChatRequest asks one question.
@@ -211,9 +264,12 @@ type ChatRequest struct {
 	// Model name; empty means the prompt's, else the configured default.
 	Model string `protobuf:"bytes,7,opt,name=model,proto3" json:"model,omitempty"`
 	// Only passages that meet this.
-	Filter        *v1.Filter `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Filter *v1.Filter `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`
+	// A turn of the session that this one takes the place of: it and all after it leave the conversation. With its question
+	// again that regenerates the answer, with another one it edits the question. Empty means the question comes last.
+	ReplacesTurnId string `protobuf:"bytes,9,opt,name=replaces_turn_id,json=replacesTurnId,proto3" json:"replaces_turn_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *ChatRequest) Reset() {
@@ -300,6 +356,13 @@ func (x *ChatRequest) GetFilter() *v1.Filter {
 		return x.Filter
 	}
 	return nil
+}
+
+func (x *ChatRequest) GetReplacesTurnId() string {
+	if x != nil {
+		return x.ReplacesTurnId
+	}
+	return ""
 }
 
 // ChatResponse is one event of a turn.
@@ -994,9 +1057,11 @@ type ListTurnsRequest struct {
 	// Most turns wanted, 1 to 200; 0 means 50.
 	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the previous page; empty for the first.
-	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	PageToken string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Also turns that later ones took the place of.
+	IncludeReplaced bool `protobuf:"varint,5,opt,name=include_replaced,json=includeReplaced,proto3" json:"include_replaced,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ListTurnsRequest) Reset() {
@@ -1055,6 +1120,13 @@ func (x *ListTurnsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListTurnsRequest) GetIncludeReplaced() bool {
+	if x != nil {
+		return x.IncludeReplaced
+	}
+	return false
 }
 
 // ListTurnsResponse holds a page of turns.
@@ -1220,7 +1292,9 @@ type ListSessionsRequest struct {
 	// Most sessions wanted, 1 to 500; 0 means 50.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// From the previous page; empty for the first.
-	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Sessions of everybody, which needs the role admin; otherwise the caller's own.
+	AllUsers      bool `protobuf:"varint,4,opt,name=all_users,json=allUsers,proto3" json:"all_users,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1274,6 +1348,13 @@ func (x *ListSessionsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListSessionsRequest) GetAllUsers() bool {
+	if x != nil {
+		return x.AllUsers
+	}
+	return false
 }
 
 // ListSessionsResponse holds a page of sessions.
@@ -1542,6 +1623,226 @@ func (x *DeleteSessionResponse) GetRemovedTurns() uint32 {
 	return 0
 }
 
+// ExportSessionRequest names a session to export.
+type ExportSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the session. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The session's id.
+	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// How to write it.
+	Format        ExportFormat `protobuf:"varint,3,opt,name=format,proto3,enum=ragmesh.dialog.v1.ExportFormat" json:"format,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSessionRequest) Reset() {
+	*x = ExportSessionRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSessionRequest) ProtoMessage() {}
+
+func (x *ExportSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSessionRequest.ProtoReflect.Descriptor instead.
+func (*ExportSessionRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExportSessionRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *ExportSessionRequest) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *ExportSessionRequest) GetFormat() ExportFormat {
+	if x != nil {
+		return x.Format
+	}
+	return ExportFormat_EXPORT_FORMAT_UNSPECIFIED
+}
+
+// ExportSessionResponse is a piece of the file.
+type ExportSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What to call the file; in the first piece only.
+	FileName string `protobuf:"bytes,1,opt,name=file_name,json=fileName,proto3" json:"file_name,omitempty"`
+	// Media type of the file; in the first piece only.
+	ContentType string `protobuf:"bytes,2,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// The next bytes of the file; at most 1 MiB, cut anywhere.
+	Data          []byte `protobuf:"bytes,3,opt,name=data,proto3" json:"data,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportSessionResponse) Reset() {
+	*x = ExportSessionResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportSessionResponse) ProtoMessage() {}
+
+func (x *ExportSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportSessionResponse.ProtoReflect.Descriptor instead.
+func (*ExportSessionResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ExportSessionResponse) GetFileName() string {
+	if x != nil {
+		return x.FileName
+	}
+	return ""
+}
+
+func (x *ExportSessionResponse) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *ExportSessionResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+// StopTurnRequest names a turn to stop.
+type StopTurnRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the turn. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The turn's id.
+	TurnId        string `protobuf:"bytes,2,opt,name=turn_id,json=turnId,proto3" json:"turn_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopTurnRequest) Reset() {
+	*x = StopTurnRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopTurnRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopTurnRequest) ProtoMessage() {}
+
+func (x *StopTurnRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopTurnRequest.ProtoReflect.Descriptor instead.
+func (*StopTurnRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *StopTurnRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *StopTurnRequest) GetTurnId() string {
+	if x != nil {
+		return x.TurnId
+	}
+	return ""
+}
+
+// StopTurnResponse acknowledges that the turn does not run any more.
+type StopTurnResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StopTurnResponse) Reset() {
+	*x = StopTurnResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StopTurnResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StopTurnResponse) ProtoMessage() {}
+
+func (x *StopTurnResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StopTurnResponse.ProtoReflect.Descriptor instead.
+func (*StopTurnResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{22}
+}
+
 // SendFeedbackRequest judges a turn.
 type SendFeedbackRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1561,7 +1862,7 @@ type SendFeedbackRequest struct {
 
 func (x *SendFeedbackRequest) Reset() {
 	*x = SendFeedbackRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1573,7 +1874,7 @@ func (x *SendFeedbackRequest) String() string {
 func (*SendFeedbackRequest) ProtoMessage() {}
 
 func (x *SendFeedbackRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[19]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1586,7 +1887,7 @@ func (x *SendFeedbackRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendFeedbackRequest.ProtoReflect.Descriptor instead.
 func (*SendFeedbackRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SendFeedbackRequest) GetWorkspace() string {
@@ -1633,7 +1934,7 @@ type SendFeedbackResponse struct {
 
 func (x *SendFeedbackResponse) Reset() {
 	*x = SendFeedbackResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1645,7 +1946,7 @@ func (x *SendFeedbackResponse) String() string {
 func (*SendFeedbackResponse) ProtoMessage() {}
 
 func (x *SendFeedbackResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[20]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1658,7 +1959,7 @@ func (x *SendFeedbackResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendFeedbackResponse.ProtoReflect.Descriptor instead.
 func (*SendFeedbackResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{24}
 }
 
 // Workspace is a set of documents, tools and sessions with its own members.
@@ -1669,14 +1970,16 @@ type Workspace struct {
 	// Name for people; at most 200 bytes.
 	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	// When it was made.
-	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// How long a session is kept after its last turn; unset means for ever.
+	SessionRetention *durationpb.Duration `protobuf:"bytes,4,opt,name=session_retention,json=sessionRetention,proto3" json:"session_retention,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Workspace) Reset() {
 	*x = Workspace{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1688,7 +1991,7 @@ func (x *Workspace) String() string {
 func (*Workspace) ProtoMessage() {}
 
 func (x *Workspace) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[21]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1701,7 +2004,7 @@ func (x *Workspace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Workspace.ProtoReflect.Descriptor instead.
 func (*Workspace) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Workspace) GetWorkspace() string {
@@ -1725,6 +2028,13 @@ func (x *Workspace) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Workspace) GetSessionRetention() *durationpb.Duration {
+	if x != nil {
+		return x.SessionRetention
+	}
+	return nil
+}
+
 // CreateWorkspaceRequest makes a workspace.
 type CreateWorkspaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1738,7 +2048,7 @@ type CreateWorkspaceRequest struct {
 
 func (x *CreateWorkspaceRequest) Reset() {
 	*x = CreateWorkspaceRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2060,7 @@ func (x *CreateWorkspaceRequest) String() string {
 func (*CreateWorkspaceRequest) ProtoMessage() {}
 
 func (x *CreateWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[22]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +2073,7 @@ func (x *CreateWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{22}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *CreateWorkspaceRequest) GetWorkspace() string {
@@ -1791,7 +2101,7 @@ type CreateWorkspaceResponse struct {
 
 func (x *CreateWorkspaceResponse) Reset() {
 	*x = CreateWorkspaceResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2113,7 @@ func (x *CreateWorkspaceResponse) String() string {
 func (*CreateWorkspaceResponse) ProtoMessage() {}
 
 func (x *CreateWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[23]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2126,7 @@ func (x *CreateWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*CreateWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{23}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CreateWorkspaceResponse) GetWorkspace() *Workspace {
@@ -1835,7 +2145,7 @@ type ListWorkspacesRequest struct {
 
 func (x *ListWorkspacesRequest) Reset() {
 	*x = ListWorkspacesRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +2157,7 @@ func (x *ListWorkspacesRequest) String() string {
 func (*ListWorkspacesRequest) ProtoMessage() {}
 
 func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[24]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +2170,7 @@ func (x *ListWorkspacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesRequest.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{24}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{28}
 }
 
 // ListWorkspacesResponse holds the workspaces.
@@ -1874,7 +2184,7 @@ type ListWorkspacesResponse struct {
 
 func (x *ListWorkspacesResponse) Reset() {
 	*x = ListWorkspacesResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +2196,7 @@ func (x *ListWorkspacesResponse) String() string {
 func (*ListWorkspacesResponse) ProtoMessage() {}
 
 func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[25]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +2209,7 @@ func (x *ListWorkspacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListWorkspacesResponse.ProtoReflect.Descriptor instead.
 func (*ListWorkspacesResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{25}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListWorkspacesResponse) GetWorkspaces() []*Workspace {
@@ -1920,7 +2230,7 @@ type DeleteWorkspaceRequest struct {
 
 func (x *DeleteWorkspaceRequest) Reset() {
 	*x = DeleteWorkspaceRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2242,7 @@ func (x *DeleteWorkspaceRequest) String() string {
 func (*DeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[26]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2255,7 @@ func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{26}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *DeleteWorkspaceRequest) GetWorkspace() string {
@@ -1964,7 +2274,7 @@ type DeleteWorkspaceResponse struct {
 
 func (x *DeleteWorkspaceResponse) Reset() {
 	*x = DeleteWorkspaceResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1976,7 +2286,7 @@ func (x *DeleteWorkspaceResponse) String() string {
 func (*DeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[27]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1989,7 +2299,485 @@ func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{27}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{31}
+}
+
+// UpdateWorkspaceRequest changes a workspace. What is unset stays as it is.
+type UpdateWorkspaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Name for people; 1 to 200 bytes.
+	DisplayName *string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3,oneof" json:"display_name,omitempty"`
+	// How long a session is kept after its last turn, one hour to ten years; zero means for ever.
+	SessionRetention *durationpb.Duration `protobuf:"bytes,3,opt,name=session_retention,json=sessionRetention,proto3" json:"session_retention,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *UpdateWorkspaceRequest) Reset() {
+	*x = UpdateWorkspaceRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateWorkspaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateWorkspaceRequest) ProtoMessage() {}
+
+func (x *UpdateWorkspaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateWorkspaceRequest.ProtoReflect.Descriptor instead.
+func (*UpdateWorkspaceRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *UpdateWorkspaceRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *UpdateWorkspaceRequest) GetDisplayName() string {
+	if x != nil && x.DisplayName != nil {
+		return *x.DisplayName
+	}
+	return ""
+}
+
+func (x *UpdateWorkspaceRequest) GetSessionRetention() *durationpb.Duration {
+	if x != nil {
+		return x.SessionRetention
+	}
+	return nil
+}
+
+// UpdateWorkspaceResponse holds the workspace.
+type UpdateWorkspaceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace after the change.
+	Workspace     *Workspace `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateWorkspaceResponse) Reset() {
+	*x = UpdateWorkspaceResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateWorkspaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateWorkspaceResponse) ProtoMessage() {}
+
+func (x *UpdateWorkspaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateWorkspaceResponse.ProtoReflect.Descriptor instead.
+func (*UpdateWorkspaceResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *UpdateWorkspaceResponse) GetWorkspace() *Workspace {
+	if x != nil {
+		return x.Workspace
+	}
+	return nil
+}
+
+// Member is a person, a group or a service account with a role in a workspace.
+type Member struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "user:NAME" as ChatCompleted's turn.user or their e-mail address, "group:NAME" as the identity provider has it, or
+	// "service:NAME" for a service account.
+	Member string `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	// What they may do.
+	Role AccessRole `protobuf:"varint,2,opt,name=role,proto3,enum=ragmesh.dialog.v1.AccessRole" json:"role,omitempty"`
+	// When they got it.
+	AddedAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=added_at,json=addedAt,proto3" json:"added_at,omitempty"`
+	// Who gave it to them.
+	AddedBy       string `protobuf:"bytes,4,opt,name=added_by,json=addedBy,proto3" json:"added_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Member) Reset() {
+	*x = Member{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Member) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Member) ProtoMessage() {}
+
+func (x *Member) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Member.ProtoReflect.Descriptor instead.
+func (*Member) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Member) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *Member) GetRole() AccessRole {
+	if x != nil {
+		return x.Role
+	}
+	return AccessRole_ACCESS_ROLE_UNSPECIFIED
+}
+
+func (x *Member) GetAddedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AddedAt
+	}
+	return nil
+}
+
+func (x *Member) GetAddedBy() string {
+	if x != nil {
+		return x.AddedBy
+	}
+	return ""
+}
+
+// ListMembersRequest asks for a workspace's members.
+type ListMembersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace. At the edge, empty means "default".
+	Workspace     string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersRequest) Reset() {
+	*x = ListMembersRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersRequest) ProtoMessage() {}
+
+func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListMembersRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ListMembersRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+// ListMembersResponse holds the members.
+type ListMembersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Members, ordered by name.
+	Members       []*Member `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMembersResponse) Reset() {
+	*x = ListMembersResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMembersResponse) ProtoMessage() {}
+
+func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListMembersResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *ListMembersResponse) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// SetMemberRequest gives a role.
+type SetMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Who: "user:...", "group:..." or "service:...".
+	Member string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	// What they may do.
+	Role          AccessRole `protobuf:"varint,3,opt,name=role,proto3,enum=ragmesh.dialog.v1.AccessRole" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMemberRequest) Reset() {
+	*x = SetMemberRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMemberRequest) ProtoMessage() {}
+
+func (x *SetMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMemberRequest.ProtoReflect.Descriptor instead.
+func (*SetMemberRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SetMemberRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+func (x *SetMemberRequest) GetRole() AccessRole {
+	if x != nil {
+		return x.Role
+	}
+	return AccessRole_ACCESS_ROLE_UNSPECIFIED
+}
+
+// SetMemberResponse holds the member.
+type SetMemberResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member after the change.
+	Member        *Member `protobuf:"bytes,1,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetMemberResponse) Reset() {
+	*x = SetMemberResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetMemberResponse) ProtoMessage() {}
+
+func (x *SetMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetMemberResponse.ProtoReflect.Descriptor instead.
+func (*SetMemberResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SetMemberResponse) GetMember() *Member {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+// RemoveMemberRequest names a member.
+type RemoveMemberRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Who.
+	Member        string `protobuf:"bytes,2,opt,name=member,proto3" json:"member,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberRequest) Reset() {
+	*x = RemoveMemberRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberRequest) ProtoMessage() {}
+
+func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
+func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RemoveMemberRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *RemoveMemberRequest) GetMember() string {
+	if x != nil {
+		return x.Member
+	}
+	return ""
+}
+
+// RemoveMemberResponse acknowledges the removal.
+type RemoveMemberResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveMemberResponse) Reset() {
+	*x = RemoveMemberResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveMemberResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveMemberResponse) ProtoMessage() {}
+
+func (x *RemoveMemberResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveMemberResponse.ProtoReflect.Descriptor instead.
+func (*RemoveMemberResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{40}
 }
 
 // Key describes an API key, without its secret.
@@ -2008,14 +2796,20 @@ type Key struct {
 	// When it ends; unset means never.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// When it was revoked; unset while it is good.
-	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// What it may do of what its role allows: "ask", "read", "write", "eval", "manage"; empty means all of it.
+	Scopes []string `protobuf:"bytes,8,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// The service account it acts as, whose roles count instead of role; empty for a key of its own.
+	ServiceAccount string `protobuf:"bytes,9,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	// The key that took its place; empty unless it was rotated.
+	ReplacedBy    string `protobuf:"bytes,10,opt,name=replaced_by,json=replacedBy,proto3" json:"replaced_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2821,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[28]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2834,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{28}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Key) GetKeyId() string {
@@ -2092,6 +2886,27 @@ func (x *Key) GetRevokedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Key) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *Key) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
+func (x *Key) GetReplacedBy() string {
+	if x != nil {
+		return x.ReplacedBy
+	}
+	return ""
+}
+
 // CreateKeyRequest makes a key.
 type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2102,14 +2917,19 @@ type CreateKeyRequest struct {
 	// Workspaces it may use, at most 100; empty means all.
 	Workspaces []string `protobuf:"bytes,3,rep,name=workspaces,proto3" json:"workspaces,omitempty"`
 	// How long it is good; unset means for ever.
-	Lifetime      *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Lifetime *durationpb.Duration `protobuf:"bytes,4,opt,name=lifetime,proto3" json:"lifetime,omitempty"`
+	// What it may do of what its role allows; empty means all of it.
+	Scopes []string `protobuf:"bytes,5,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Name of the service account it acts as, without "service:"; needs exactly one workspace, whose member that is. The key's
+	// role is then the account's, whatever role says.
+	ServiceAccount string `protobuf:"bytes,6,opt,name=service_account,json=serviceAccount,proto3" json:"service_account,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2121,7 +2941,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[29]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2134,7 +2954,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{29}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -2165,6 +2985,20 @@ func (x *CreateKeyRequest) GetLifetime() *durationpb.Duration {
 	return nil
 }
 
+func (x *CreateKeyRequest) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *CreateKeyRequest) GetServiceAccount() string {
+	if x != nil {
+		return x.ServiceAccount
+	}
+	return ""
+}
+
 // CreateKeyResponse holds the new key.
 type CreateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2178,7 +3012,7 @@ type CreateKeyResponse struct {
 
 func (x *CreateKeyResponse) Reset() {
 	*x = CreateKeyResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2190,7 +3024,7 @@ func (x *CreateKeyResponse) String() string {
 func (*CreateKeyResponse) ProtoMessage() {}
 
 func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[30]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2203,7 +3037,7 @@ func (x *CreateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{30}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CreateKeyResponse) GetKey() *Key {
@@ -2220,6 +3054,125 @@ func (x *CreateKeyResponse) GetSecret() string {
 	return ""
 }
 
+// RotateKeyRequest names a key to replace.
+type RotateKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its public part.
+	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// How long the old key goes on, at most 90 days; unset means 24 hours, zero ends it at once.
+	Overlap       *durationpb.Duration `protobuf:"bytes,2,opt,name=overlap,proto3" json:"overlap,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyRequest) Reset() {
+	*x = RotateKeyRequest{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyRequest) ProtoMessage() {}
+
+func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *RotateKeyRequest) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *RotateKeyRequest) GetOverlap() *durationpb.Duration {
+	if x != nil {
+		return x.Overlap
+	}
+	return nil
+}
+
+// RotateKeyResponse holds both keys.
+type RotateKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new key.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The whole new key, to be sent as a bearer token. It is stored hashed and can't be shown again.
+	Secret string `protobuf:"bytes,2,opt,name=secret,proto3" json:"secret,omitempty"`
+	// The old key, with its end.
+	Replaced      *Key `protobuf:"bytes,3,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeyResponse) Reset() {
+	*x = RotateKeyResponse{}
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeyResponse) ProtoMessage() {}
+
+func (x *RotateKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeyResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeyResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RotateKeyResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RotateKeyResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *RotateKeyResponse) GetReplaced() *Key {
+	if x != nil {
+		return x.Replaced
+	}
+	return nil
+}
+
 // ListKeysRequest asks for the keys.
 type ListKeysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2229,7 +3182,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2241,7 +3194,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[31]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2254,7 +3207,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{31}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{46}
 }
 
 // ListKeysResponse holds the keys.
@@ -2268,7 +3221,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2280,7 +3233,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[32]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2293,7 +3246,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{32}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -2314,7 +3267,7 @@ type RevokeKeyRequest struct {
 
 func (x *RevokeKeyRequest) Reset() {
 	*x = RevokeKeyRequest{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +3279,7 @@ func (x *RevokeKeyRequest) String() string {
 func (*RevokeKeyRequest) ProtoMessage() {}
 
 func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[33]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +3292,7 @@ func (x *RevokeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{33}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *RevokeKeyRequest) GetKeyId() string {
@@ -2360,7 +3313,7 @@ type RevokeKeyResponse struct {
 
 func (x *RevokeKeyResponse) Reset() {
 	*x = RevokeKeyResponse{}
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2372,7 +3325,7 @@ func (x *RevokeKeyResponse) String() string {
 func (*RevokeKeyResponse) ProtoMessage() {}
 
 func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[34]
+	mi := &file_ragmesh_dialog_v1_dialog_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2385,7 +3338,7 @@ func (x *RevokeKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeKeyResponse.ProtoReflect.Descriptor instead.
 func (*RevokeKeyResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{34}
+	return file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RevokeKeyResponse) GetKey() *Key {
@@ -2399,7 +3352,7 @@ var File_ragmesh_dialog_v1_dialog_proto protoreflect.FileDescriptor
 
 const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\n" +
-	"\x1eragmesh/dialog/v1/dialog.proto\x12\x11ragmesh.dialog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cragmesh/dialog/v1/turn.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xb4\x03\n" +
+	"\x1eragmesh/dialog/v1/dialog.proto\x12\x11ragmesh.dialog.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cragmesh/dialog/v1/turn.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\x8a\x04\n" +
 	"\vChatRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12I\n" +
 	"\n" +
@@ -2410,7 +3363,8 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\tprompt_id\x18\x05 \x01(\tB\a\xbaH\x04r\x02\x18@R\bpromptId\x12#\n" +
 	"\bstrategy\x18\x06 \x01(\tB\a\xbaH\x04r\x02\x18@R\bstrategy\x12\x1e\n" +
 	"\x05model\x18\a \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\x124\n" +
-	"\x06filter\x18\b \x01(\v2\x1c.ragmesh.retriever.v1.FilterR\x06filter\"\xe2\x04\n" +
+	"\x06filter\x18\b \x01(\v2\x1c.ragmesh.retriever.v1.FilterR\x06filter\x12T\n" +
+	"\x10replaces_turn_id\x18\t \x01(\tB*\xbaH'r%2#^([A-Za-z0-9][A-Za-z0-9_-]{0,63})?$R\x0ereplacesTurnId\"\xe2\x04\n" +
 	"\fChatResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x125\n" +
 	"\x05stage\x18\x02 \x01(\v2\x1d.ragmesh.dialog.v1.StageEventH\x00R\x05stage\x12-\n" +
@@ -2452,14 +3406,15 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12@\n" +
 	"\aturn_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\x06turnId\">\n" +
 	"\x0fGetTurnResponse\x12+\n" +
-	"\x04turn\x18\x01 \x01(\v2\x17.ragmesh.dialog.v1.TurnR\x04turn\"\xf1\x01\n" +
+	"\x04turn\x18\x01 \x01(\v2\x17.ragmesh.dialog.v1.TurnR\x04turn\"\x9c\x02\n" +
 	"\x10ListTurnsRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12F\n" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tsessionId\x12%\n" +
 	"\tpage_size\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\xc8\x01R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"j\n" +
+	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12)\n" +
+	"\x10include_replaced\x18\x05 \x01(\bR\x0fincludeReplaced\"j\n" +
 	"\x11ListTurnsResponse\x12-\n" +
 	"\x05turns\x18\x01 \x03(\v2\x17.ragmesh.dialog.v1.TurnR\x05turns\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x85\x02\n" +
@@ -2474,12 +3429,13 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1d\n" +
 	"\n" +
-	"turn_count\x18\a \x01(\rR\tturnCount\"\xac\x01\n" +
+	"turn_count\x18\a \x01(\rR\tturnCount\"\xc9\x01\n" +
 	"\x13ListSessionsRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12%\n" +
 	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xf4\x03R\bpageSize\x12'\n" +
 	"\n" +
-	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\"v\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tpageToken\x12\x1b\n" +
+	"\tall_users\x18\x04 \x01(\bR\ballUsers\"v\n" +
 	"\x14ListSessionsResponse\x126\n" +
 	"\bsessions\x18\x01 \x03(\v2\x1a.ragmesh.dialog.v1.SessionR\bsessions\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc7\x01\n" +
@@ -2496,7 +3452,20 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\n" +
 	"session_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tsessionId\"<\n" +
 	"\x15DeleteSessionResponse\x12#\n" +
-	"\rremoved_turns\x18\x01 \x01(\rR\fremovedTurns\"\xa8\x02\n" +
+	"\rremoved_turns\x18\x01 \x01(\rR\fremovedTurns\"\xe8\x01\n" +
+	"\x14ExportSessionRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12F\n" +
+	"\n" +
+	"session_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tsessionId\x12A\n" +
+	"\x06format\x18\x03 \x01(\x0e2\x1f.ragmesh.dialog.v1.ExportFormatB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06format\"k\n" +
+	"\x15ExportSessionResponse\x12\x1b\n" +
+	"\tfile_name\x18\x01 \x01(\tR\bfileName\x12!\n" +
+	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x12\n" +
+	"\x04data\x18\x03 \x01(\fR\x04data\"\x9a\x01\n" +
+	"\x0fStopTurnRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12@\n" +
+	"\aturn_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\x06turnId\"\x12\n" +
+	"\x10StopTurnResponse\"\xa8\x02\n" +
 	"\x13SendFeedbackRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12@\n" +
 	"\aturn_id\x18\x02 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\x06turnId\x12@\n" +
@@ -2504,12 +3473,13 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\averdict\x12\"\n" +
 	"\acomment\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80 R\acomment\x12\"\n" +
 	"\x04tags\x18\x05 \x03(\tB\x0e\xbaH\v\x92\x01\b\x10\b\"\x04r\x02\x18 R\x04tags\"\x16\n" +
-	"\x14SendFeedbackResponse\"\x87\x01\n" +
+	"\x14SendFeedbackResponse\"\xcf\x01\n" +
 	"\tWorkspace\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x129\n" +
 	"\n" +
-	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\x8c\x01\n" +
+	"created_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12F\n" +
+	"\x11session_retention\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x10sessionRetention\"\x8c\x01\n" +
 	"\x16CreateWorkspaceRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12+\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\vdisplayName\"U\n" +
@@ -2522,7 +3492,37 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"workspaces\"_\n" +
 	"\x16DeleteWorkspaceRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\"\x19\n" +
-	"\x17DeleteWorkspaceResponse\"\xb4\x02\n" +
+	"\x17DeleteWorkspaceResponse\"\xfe\x01\n" +
+	"\x16UpdateWorkspaceRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x122\n" +
+	"\fdisplay_name\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\xc8\x01H\x00R\vdisplayName\x88\x01\x01\x12X\n" +
+	"\x11session_retention\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x06\b\x80\x86\xb0\x96\x012\x00R\x10sessionRetentionB\x0f\n" +
+	"\r_display_name\"U\n" +
+	"\x17UpdateWorkspaceResponse\x12:\n" +
+	"\tworkspace\x18\x01 \x01(\v2\x1c.ragmesh.dialog.v1.WorkspaceR\tworkspace\"\xa5\x01\n" +
+	"\x06Member\x12\x16\n" +
+	"\x06member\x18\x01 \x01(\tR\x06member\x121\n" +
+	"\x04role\x18\x02 \x01(\x0e2\x1d.ragmesh.dialog.v1.AccessRoleR\x04role\x125\n" +
+	"\badded_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aaddedAt\x12\x19\n" +
+	"\badded_by\x18\x04 \x01(\tR\aaddedBy\"[\n" +
+	"\x12ListMembersRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\"J\n" +
+	"\x13ListMembersResponse\x123\n" +
+	"\amembers\x18\x01 \x03(\v2\x19.ragmesh.dialog.v1.MemberR\amembers\"\xed\x01\n" +
+	"\x10SetMemberRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12S\n" +
+	"\x06member\x18\x02 \x01(\tB;\xbaH8r6(\x80\x0221^(user|group|service):[^\\s\\p{C}]+( [^\\s\\p{C}]+)*$R\x06member\x12=\n" +
+	"\x04role\x18\x03 \x01(\x0e2\x1d.ragmesh.dialog.v1.AccessRoleB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\"F\n" +
+	"\x11SetMemberResponse\x121\n" +
+	"\x06member\x18\x01 \x01(\v2\x19.ragmesh.dialog.v1.MemberR\x06member\"\x80\x01\n" +
+	"\x13RemoveMemberRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12\"\n" +
+	"\x06member\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x02R\x06member\"\x16\n" +
+	"\x14RemoveMemberResponse\"\x96\x03\n" +
 	"\x03Key\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x121\n" +
@@ -2535,7 +3535,12 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\n" +
-	"revoked_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\x82\x02\n" +
+	"revoked_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12\x16\n" +
+	"\x06scopes\x18\b \x03(\tR\x06scopes\x12'\n" +
+	"\x0fservice_account\x18\t \x01(\tR\x0eserviceAccount\x12\x1f\n" +
+	"\vreplaced_by\x18\n" +
+	" \x01(\tR\n" +
+	"replacedBy\"\xfd\x02\n" +
 	"\x10CreateKeyRequest\x12\x1e\n" +
 	"\x04name\x18\x01 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\xc8\x01R\x04name\x12=\n" +
@@ -2544,10 +3549,19 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\n" +
 	"workspaces\x18\x03 \x03(\tB.\xbaH+\x92\x01(\x10d\"$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\n" +
 	"workspaces\x12?\n" +
-	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x02*\x00R\blifetime\"U\n" +
+	"\blifetime\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\b\xbaH\x05\xaa\x01\x02*\x00R\blifetime\x12F\n" +
+	"\x06scopes\x18\x05 \x03(\tB.\xbaH+\x92\x01(\x10\x05\x18\x01\"\"r R\x03askR\x04readR\x05writeR\x04evalR\x06manageR\x06scopes\x121\n" +
+	"\x0fservice_account\x18\x06 \x01(\tB\b\xbaH\x05r\x03(\xc8\x01R\x0eserviceAccount\"U\n" +
 	"\x11CreateKeyResponse\x12(\n" +
 	"\x03key\x18\x01 \x01(\v2\x16.ragmesh.dialog.v1.KeyR\x03key\x12\x16\n" +
-	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x11\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\"\x98\x01\n" +
+	"\x10RotateKeyRequest\x12>\n" +
+	"\x06key_id\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\x05keyId\x12D\n" +
+	"\aoverlap\x18\x02 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\aoverlap\"\x89\x01\n" +
+	"\x11RotateKeyResponse\x12(\n" +
+	"\x03key\x18\x01 \x01(\v2\x16.ragmesh.dialog.v1.KeyR\x03key\x12\x16\n" +
+	"\x06secret\x18\x02 \x01(\tR\x06secret\x122\n" +
+	"\breplaced\x18\x03 \x01(\v2\x16.ragmesh.dialog.v1.KeyR\breplaced\"\x11\n" +
 	"\x0fListKeysRequest\">\n" +
 	"\x10ListKeysResponse\x12*\n" +
 	"\x04keys\x18\x01 \x03(\v2\x16.ragmesh.dialog.v1.KeyR\x04keys\"R\n" +
@@ -2558,7 +3572,11 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\x06Stored\x12\x16\n" +
 	"\x12STORED_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rSTORED_STREAM\x10\x01\x12\x12\n" +
-	"\x0eSTORED_SPOOLED\x10\x02*D\n" +
+	"\x0eSTORED_SPOOLED\x10\x02*a\n" +
+	"\fExportFormat\x12\x1d\n" +
+	"\x19EXPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n" +
+	"\x16EXPORT_FORMAT_MARKDOWN\x10\x01\x12\x16\n" +
+	"\x12EXPORT_FORMAT_JSON\x10\x02*D\n" +
 	"\aVerdict\x12\x17\n" +
 	"\x13VERDICT_UNSPECIFIED\x10\x00\x12\x0e\n" +
 	"\n" +
@@ -2569,22 +3587,29 @@ const file_ragmesh_dialog_v1_dialog_proto_rawDesc = "" +
 	"\x17ACCESS_ROLE_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ACCESS_ROLE_VIEWER\x10\x01\x12\x16\n" +
 	"\x12ACCESS_ROLE_EDITOR\x10\x02\x12\x15\n" +
-	"\x11ACCESS_ROLE_ADMIN\x10\x032\xac\x05\n" +
+	"\x11ACCESS_ROLE_ADMIN\x10\x032\xf1\x06\n" +
 	"\rDialogService\x12I\n" +
 	"\x04Chat\x12\x1e.ragmesh.dialog.v1.ChatRequest\x1a\x1f.ragmesh.dialog.v1.ChatResponse0\x01\x12U\n" +
 	"\aGetTurn\x12!.ragmesh.dialog.v1.GetTurnRequest\x1a\".ragmesh.dialog.v1.GetTurnResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\tListTurns\x12#.ragmesh.dialog.v1.ListTurnsRequest\x1a$.ragmesh.dialog.v1.ListTurnsResponse\"\x03\x90\x02\x01\x12d\n" +
 	"\fListSessions\x12&.ragmesh.dialog.v1.ListSessionsRequest\x1a'.ragmesh.dialog.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12g\n" +
 	"\rRenameSession\x12'.ragmesh.dialog.v1.RenameSessionRequest\x1a(.ragmesh.dialog.v1.RenameSessionResponse\"\x03\x90\x02\x02\x12g\n" +
-	"\rDeleteSession\x12'.ragmesh.dialog.v1.DeleteSessionRequest\x1a(.ragmesh.dialog.v1.DeleteSessionResponse\"\x03\x90\x02\x02\x12d\n" +
-	"\fSendFeedback\x12&.ragmesh.dialog.v1.SendFeedbackRequest\x1a'.ragmesh.dialog.v1.SendFeedbackResponse\"\x03\x90\x02\x022\xdc\x02\n" +
+	"\rDeleteSession\x12'.ragmesh.dialog.v1.DeleteSessionRequest\x1a(.ragmesh.dialog.v1.DeleteSessionResponse\"\x03\x90\x02\x02\x12i\n" +
+	"\rExportSession\x12'.ragmesh.dialog.v1.ExportSessionRequest\x1a(.ragmesh.dialog.v1.ExportSessionResponse\"\x03\x90\x02\x010\x01\x12X\n" +
+	"\bStopTurn\x12\".ragmesh.dialog.v1.StopTurnRequest\x1a#.ragmesh.dialog.v1.StopTurnResponse\"\x03\x90\x02\x02\x12d\n" +
+	"\fSendFeedback\x12&.ragmesh.dialog.v1.SendFeedbackRequest\x1a'.ragmesh.dialog.v1.SendFeedbackResponse\"\x03\x90\x02\x022\xf1\x05\n" +
 	"\x10WorkspaceService\x12m\n" +
 	"\x0fCreateWorkspace\x12).ragmesh.dialog.v1.CreateWorkspaceRequest\x1a*.ragmesh.dialog.v1.CreateWorkspaceResponse\"\x03\x90\x02\x02\x12j\n" +
 	"\x0eListWorkspaces\x12(.ragmesh.dialog.v1.ListWorkspacesRequest\x1a).ragmesh.dialog.v1.ListWorkspacesResponse\"\x03\x90\x02\x01\x12m\n" +
-	"\x0fDeleteWorkspace\x12).ragmesh.dialog.v1.DeleteWorkspaceRequest\x1a*.ragmesh.dialog.v1.DeleteWorkspaceResponse\"\x03\x90\x02\x022\x9b\x02\n" +
+	"\x0fUpdateWorkspace\x12).ragmesh.dialog.v1.UpdateWorkspaceRequest\x1a*.ragmesh.dialog.v1.UpdateWorkspaceResponse\"\x03\x90\x02\x02\x12a\n" +
+	"\vListMembers\x12%.ragmesh.dialog.v1.ListMembersRequest\x1a&.ragmesh.dialog.v1.ListMembersResponse\"\x03\x90\x02\x01\x12[\n" +
+	"\tSetMember\x12#.ragmesh.dialog.v1.SetMemberRequest\x1a$.ragmesh.dialog.v1.SetMemberResponse\"\x03\x90\x02\x02\x12d\n" +
+	"\fRemoveMember\x12&.ragmesh.dialog.v1.RemoveMemberRequest\x1a'.ragmesh.dialog.v1.RemoveMemberResponse\"\x03\x90\x02\x02\x12m\n" +
+	"\x0fDeleteWorkspace\x12).ragmesh.dialog.v1.DeleteWorkspaceRequest\x1a*.ragmesh.dialog.v1.DeleteWorkspaceResponse\"\x03\x90\x02\x022\xf3\x02\n" +
 	"\n" +
 	"KeyService\x12V\n" +
-	"\tCreateKey\x12#.ragmesh.dialog.v1.CreateKeyRequest\x1a$.ragmesh.dialog.v1.CreateKeyResponse\x12X\n" +
+	"\tCreateKey\x12#.ragmesh.dialog.v1.CreateKeyRequest\x1a$.ragmesh.dialog.v1.CreateKeyResponse\x12V\n" +
+	"\tRotateKey\x12#.ragmesh.dialog.v1.RotateKeyRequest\x1a$.ragmesh.dialog.v1.RotateKeyResponse\x12X\n" +
 	"\bListKeys\x12\".ragmesh.dialog.v1.ListKeysRequest\x1a#.ragmesh.dialog.v1.ListKeysResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\tRevokeKey\x12#.ragmesh.dialog.v1.RevokeKeyRequest\x1a$.ragmesh.dialog.v1.RevokeKeyResponse\"\x03\x90\x02\x02B\xcb\x01\n" +
 	"\x15com.ragmesh.dialog.v1B\vDialogProtoP\x01Z?github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1;dialogv1\xa2\x02\x03RDX\xaa\x02\x11Ragmesh.Dialog.V1\xca\x02\x11Ragmesh\\Dialog\\V1\xe2\x02\x1dRagmesh\\Dialog\\V1\\GPBMetadata\xea\x02\x13Ragmesh::Dialog::V1b\x06proto3"
@@ -2601,124 +3626,166 @@ func file_ragmesh_dialog_v1_dialog_proto_rawDescGZIP() []byte {
 	return file_ragmesh_dialog_v1_dialog_proto_rawDescData
 }
 
-var file_ragmesh_dialog_v1_dialog_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_ragmesh_dialog_v1_dialog_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_ragmesh_dialog_v1_dialog_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_ragmesh_dialog_v1_dialog_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_ragmesh_dialog_v1_dialog_proto_goTypes = []any{
 	(Stored)(0),                     // 0: ragmesh.dialog.v1.Stored
-	(Verdict)(0),                    // 1: ragmesh.dialog.v1.Verdict
-	(AccessRole)(0),                 // 2: ragmesh.dialog.v1.AccessRole
-	(*ChatRequest)(nil),             // 3: ragmesh.dialog.v1.ChatRequest
-	(*ChatResponse)(nil),            // 4: ragmesh.dialog.v1.ChatResponse
-	(*ChatStarted)(nil),             // 5: ragmesh.dialog.v1.ChatStarted
-	(*ChatRestarted)(nil),           // 6: ragmesh.dialog.v1.ChatRestarted
-	(*StageEvent)(nil),              // 7: ragmesh.dialog.v1.StageEvent
-	(*Heartbeat)(nil),               // 8: ragmesh.dialog.v1.Heartbeat
-	(*ChatCompleted)(nil),           // 9: ragmesh.dialog.v1.ChatCompleted
-	(*ChatFailed)(nil),              // 10: ragmesh.dialog.v1.ChatFailed
-	(*GetTurnRequest)(nil),          // 11: ragmesh.dialog.v1.GetTurnRequest
-	(*GetTurnResponse)(nil),         // 12: ragmesh.dialog.v1.GetTurnResponse
-	(*ListTurnsRequest)(nil),        // 13: ragmesh.dialog.v1.ListTurnsRequest
-	(*ListTurnsResponse)(nil),       // 14: ragmesh.dialog.v1.ListTurnsResponse
-	(*Session)(nil),                 // 15: ragmesh.dialog.v1.Session
-	(*ListSessionsRequest)(nil),     // 16: ragmesh.dialog.v1.ListSessionsRequest
-	(*ListSessionsResponse)(nil),    // 17: ragmesh.dialog.v1.ListSessionsResponse
-	(*RenameSessionRequest)(nil),    // 18: ragmesh.dialog.v1.RenameSessionRequest
-	(*RenameSessionResponse)(nil),   // 19: ragmesh.dialog.v1.RenameSessionResponse
-	(*DeleteSessionRequest)(nil),    // 20: ragmesh.dialog.v1.DeleteSessionRequest
-	(*DeleteSessionResponse)(nil),   // 21: ragmesh.dialog.v1.DeleteSessionResponse
-	(*SendFeedbackRequest)(nil),     // 22: ragmesh.dialog.v1.SendFeedbackRequest
-	(*SendFeedbackResponse)(nil),    // 23: ragmesh.dialog.v1.SendFeedbackResponse
-	(*Workspace)(nil),               // 24: ragmesh.dialog.v1.Workspace
-	(*CreateWorkspaceRequest)(nil),  // 25: ragmesh.dialog.v1.CreateWorkspaceRequest
-	(*CreateWorkspaceResponse)(nil), // 26: ragmesh.dialog.v1.CreateWorkspaceResponse
-	(*ListWorkspacesRequest)(nil),   // 27: ragmesh.dialog.v1.ListWorkspacesRequest
-	(*ListWorkspacesResponse)(nil),  // 28: ragmesh.dialog.v1.ListWorkspacesResponse
-	(*DeleteWorkspaceRequest)(nil),  // 29: ragmesh.dialog.v1.DeleteWorkspaceRequest
-	(*DeleteWorkspaceResponse)(nil), // 30: ragmesh.dialog.v1.DeleteWorkspaceResponse
-	(*Key)(nil),                     // 31: ragmesh.dialog.v1.Key
-	(*CreateKeyRequest)(nil),        // 32: ragmesh.dialog.v1.CreateKeyRequest
-	(*CreateKeyResponse)(nil),       // 33: ragmesh.dialog.v1.CreateKeyResponse
-	(*ListKeysRequest)(nil),         // 34: ragmesh.dialog.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),        // 35: ragmesh.dialog.v1.ListKeysResponse
-	(*RevokeKeyRequest)(nil),        // 36: ragmesh.dialog.v1.RevokeKeyRequest
-	(*RevokeKeyResponse)(nil),       // 37: ragmesh.dialog.v1.RevokeKeyResponse
-	(*v1.Filter)(nil),               // 38: ragmesh.retriever.v1.Filter
-	(*Plan)(nil),                    // 39: ragmesh.dialog.v1.Plan
-	(*v11.Source)(nil),              // 40: ragmesh.llm.v1.Source
-	(*v11.Delta)(nil),               // 41: ragmesh.llm.v1.Delta
-	(*Citation)(nil),                // 42: ragmesh.dialog.v1.Citation
-	(*durationpb.Duration)(nil),     // 43: google.protobuf.Duration
-	(*Turn)(nil),                    // 44: ragmesh.dialog.v1.Turn
-	(*timestamppb.Timestamp)(nil),   // 45: google.protobuf.Timestamp
+	(ExportFormat)(0),               // 1: ragmesh.dialog.v1.ExportFormat
+	(Verdict)(0),                    // 2: ragmesh.dialog.v1.Verdict
+	(AccessRole)(0),                 // 3: ragmesh.dialog.v1.AccessRole
+	(*ChatRequest)(nil),             // 4: ragmesh.dialog.v1.ChatRequest
+	(*ChatResponse)(nil),            // 5: ragmesh.dialog.v1.ChatResponse
+	(*ChatStarted)(nil),             // 6: ragmesh.dialog.v1.ChatStarted
+	(*ChatRestarted)(nil),           // 7: ragmesh.dialog.v1.ChatRestarted
+	(*StageEvent)(nil),              // 8: ragmesh.dialog.v1.StageEvent
+	(*Heartbeat)(nil),               // 9: ragmesh.dialog.v1.Heartbeat
+	(*ChatCompleted)(nil),           // 10: ragmesh.dialog.v1.ChatCompleted
+	(*ChatFailed)(nil),              // 11: ragmesh.dialog.v1.ChatFailed
+	(*GetTurnRequest)(nil),          // 12: ragmesh.dialog.v1.GetTurnRequest
+	(*GetTurnResponse)(nil),         // 13: ragmesh.dialog.v1.GetTurnResponse
+	(*ListTurnsRequest)(nil),        // 14: ragmesh.dialog.v1.ListTurnsRequest
+	(*ListTurnsResponse)(nil),       // 15: ragmesh.dialog.v1.ListTurnsResponse
+	(*Session)(nil),                 // 16: ragmesh.dialog.v1.Session
+	(*ListSessionsRequest)(nil),     // 17: ragmesh.dialog.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),    // 18: ragmesh.dialog.v1.ListSessionsResponse
+	(*RenameSessionRequest)(nil),    // 19: ragmesh.dialog.v1.RenameSessionRequest
+	(*RenameSessionResponse)(nil),   // 20: ragmesh.dialog.v1.RenameSessionResponse
+	(*DeleteSessionRequest)(nil),    // 21: ragmesh.dialog.v1.DeleteSessionRequest
+	(*DeleteSessionResponse)(nil),   // 22: ragmesh.dialog.v1.DeleteSessionResponse
+	(*ExportSessionRequest)(nil),    // 23: ragmesh.dialog.v1.ExportSessionRequest
+	(*ExportSessionResponse)(nil),   // 24: ragmesh.dialog.v1.ExportSessionResponse
+	(*StopTurnRequest)(nil),         // 25: ragmesh.dialog.v1.StopTurnRequest
+	(*StopTurnResponse)(nil),        // 26: ragmesh.dialog.v1.StopTurnResponse
+	(*SendFeedbackRequest)(nil),     // 27: ragmesh.dialog.v1.SendFeedbackRequest
+	(*SendFeedbackResponse)(nil),    // 28: ragmesh.dialog.v1.SendFeedbackResponse
+	(*Workspace)(nil),               // 29: ragmesh.dialog.v1.Workspace
+	(*CreateWorkspaceRequest)(nil),  // 30: ragmesh.dialog.v1.CreateWorkspaceRequest
+	(*CreateWorkspaceResponse)(nil), // 31: ragmesh.dialog.v1.CreateWorkspaceResponse
+	(*ListWorkspacesRequest)(nil),   // 32: ragmesh.dialog.v1.ListWorkspacesRequest
+	(*ListWorkspacesResponse)(nil),  // 33: ragmesh.dialog.v1.ListWorkspacesResponse
+	(*DeleteWorkspaceRequest)(nil),  // 34: ragmesh.dialog.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil), // 35: ragmesh.dialog.v1.DeleteWorkspaceResponse
+	(*UpdateWorkspaceRequest)(nil),  // 36: ragmesh.dialog.v1.UpdateWorkspaceRequest
+	(*UpdateWorkspaceResponse)(nil), // 37: ragmesh.dialog.v1.UpdateWorkspaceResponse
+	(*Member)(nil),                  // 38: ragmesh.dialog.v1.Member
+	(*ListMembersRequest)(nil),      // 39: ragmesh.dialog.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),     // 40: ragmesh.dialog.v1.ListMembersResponse
+	(*SetMemberRequest)(nil),        // 41: ragmesh.dialog.v1.SetMemberRequest
+	(*SetMemberResponse)(nil),       // 42: ragmesh.dialog.v1.SetMemberResponse
+	(*RemoveMemberRequest)(nil),     // 43: ragmesh.dialog.v1.RemoveMemberRequest
+	(*RemoveMemberResponse)(nil),    // 44: ragmesh.dialog.v1.RemoveMemberResponse
+	(*Key)(nil),                     // 45: ragmesh.dialog.v1.Key
+	(*CreateKeyRequest)(nil),        // 46: ragmesh.dialog.v1.CreateKeyRequest
+	(*CreateKeyResponse)(nil),       // 47: ragmesh.dialog.v1.CreateKeyResponse
+	(*RotateKeyRequest)(nil),        // 48: ragmesh.dialog.v1.RotateKeyRequest
+	(*RotateKeyResponse)(nil),       // 49: ragmesh.dialog.v1.RotateKeyResponse
+	(*ListKeysRequest)(nil),         // 50: ragmesh.dialog.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),        // 51: ragmesh.dialog.v1.ListKeysResponse
+	(*RevokeKeyRequest)(nil),        // 52: ragmesh.dialog.v1.RevokeKeyRequest
+	(*RevokeKeyResponse)(nil),       // 53: ragmesh.dialog.v1.RevokeKeyResponse
+	(*v1.Filter)(nil),               // 54: ragmesh.retriever.v1.Filter
+	(*Plan)(nil),                    // 55: ragmesh.dialog.v1.Plan
+	(*v11.Source)(nil),              // 56: ragmesh.llm.v1.Source
+	(*v11.Delta)(nil),               // 57: ragmesh.llm.v1.Delta
+	(*Citation)(nil),                // 58: ragmesh.dialog.v1.Citation
+	(*durationpb.Duration)(nil),     // 59: google.protobuf.Duration
+	(*Turn)(nil),                    // 60: ragmesh.dialog.v1.Turn
+	(*timestamppb.Timestamp)(nil),   // 61: google.protobuf.Timestamp
 }
 var file_ragmesh_dialog_v1_dialog_proto_depIdxs = []int32{
-	38, // 0: ragmesh.dialog.v1.ChatRequest.filter:type_name -> ragmesh.retriever.v1.Filter
-	7,  // 1: ragmesh.dialog.v1.ChatResponse.stage:type_name -> ragmesh.dialog.v1.StageEvent
-	39, // 2: ragmesh.dialog.v1.ChatResponse.plan:type_name -> ragmesh.dialog.v1.Plan
-	40, // 3: ragmesh.dialog.v1.ChatResponse.source:type_name -> ragmesh.llm.v1.Source
-	41, // 4: ragmesh.dialog.v1.ChatResponse.delta:type_name -> ragmesh.llm.v1.Delta
-	42, // 5: ragmesh.dialog.v1.ChatResponse.citation:type_name -> ragmesh.dialog.v1.Citation
-	8,  // 6: ragmesh.dialog.v1.ChatResponse.heartbeat:type_name -> ragmesh.dialog.v1.Heartbeat
-	9,  // 7: ragmesh.dialog.v1.ChatResponse.completed:type_name -> ragmesh.dialog.v1.ChatCompleted
-	10, // 8: ragmesh.dialog.v1.ChatResponse.failed:type_name -> ragmesh.dialog.v1.ChatFailed
-	5,  // 9: ragmesh.dialog.v1.ChatResponse.started:type_name -> ragmesh.dialog.v1.ChatStarted
-	6,  // 10: ragmesh.dialog.v1.ChatResponse.restarted:type_name -> ragmesh.dialog.v1.ChatRestarted
-	43, // 11: ragmesh.dialog.v1.StageEvent.offset:type_name -> google.protobuf.Duration
-	43, // 12: ragmesh.dialog.v1.StageEvent.duration:type_name -> google.protobuf.Duration
-	44, // 13: ragmesh.dialog.v1.ChatCompleted.turn:type_name -> ragmesh.dialog.v1.Turn
+	54, // 0: ragmesh.dialog.v1.ChatRequest.filter:type_name -> ragmesh.retriever.v1.Filter
+	8,  // 1: ragmesh.dialog.v1.ChatResponse.stage:type_name -> ragmesh.dialog.v1.StageEvent
+	55, // 2: ragmesh.dialog.v1.ChatResponse.plan:type_name -> ragmesh.dialog.v1.Plan
+	56, // 3: ragmesh.dialog.v1.ChatResponse.source:type_name -> ragmesh.llm.v1.Source
+	57, // 4: ragmesh.dialog.v1.ChatResponse.delta:type_name -> ragmesh.llm.v1.Delta
+	58, // 5: ragmesh.dialog.v1.ChatResponse.citation:type_name -> ragmesh.dialog.v1.Citation
+	9,  // 6: ragmesh.dialog.v1.ChatResponse.heartbeat:type_name -> ragmesh.dialog.v1.Heartbeat
+	10, // 7: ragmesh.dialog.v1.ChatResponse.completed:type_name -> ragmesh.dialog.v1.ChatCompleted
+	11, // 8: ragmesh.dialog.v1.ChatResponse.failed:type_name -> ragmesh.dialog.v1.ChatFailed
+	6,  // 9: ragmesh.dialog.v1.ChatResponse.started:type_name -> ragmesh.dialog.v1.ChatStarted
+	7,  // 10: ragmesh.dialog.v1.ChatResponse.restarted:type_name -> ragmesh.dialog.v1.ChatRestarted
+	59, // 11: ragmesh.dialog.v1.StageEvent.offset:type_name -> google.protobuf.Duration
+	59, // 12: ragmesh.dialog.v1.StageEvent.duration:type_name -> google.protobuf.Duration
+	60, // 13: ragmesh.dialog.v1.ChatCompleted.turn:type_name -> ragmesh.dialog.v1.Turn
 	0,  // 14: ragmesh.dialog.v1.ChatCompleted.stored:type_name -> ragmesh.dialog.v1.Stored
-	44, // 15: ragmesh.dialog.v1.ChatFailed.turn:type_name -> ragmesh.dialog.v1.Turn
+	60, // 15: ragmesh.dialog.v1.ChatFailed.turn:type_name -> ragmesh.dialog.v1.Turn
 	0,  // 16: ragmesh.dialog.v1.ChatFailed.stored:type_name -> ragmesh.dialog.v1.Stored
-	44, // 17: ragmesh.dialog.v1.GetTurnResponse.turn:type_name -> ragmesh.dialog.v1.Turn
-	44, // 18: ragmesh.dialog.v1.ListTurnsResponse.turns:type_name -> ragmesh.dialog.v1.Turn
-	45, // 19: ragmesh.dialog.v1.Session.created_at:type_name -> google.protobuf.Timestamp
-	45, // 20: ragmesh.dialog.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
-	15, // 21: ragmesh.dialog.v1.ListSessionsResponse.sessions:type_name -> ragmesh.dialog.v1.Session
-	15, // 22: ragmesh.dialog.v1.RenameSessionResponse.session:type_name -> ragmesh.dialog.v1.Session
-	1,  // 23: ragmesh.dialog.v1.SendFeedbackRequest.verdict:type_name -> ragmesh.dialog.v1.Verdict
-	45, // 24: ragmesh.dialog.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
-	24, // 25: ragmesh.dialog.v1.CreateWorkspaceResponse.workspace:type_name -> ragmesh.dialog.v1.Workspace
-	24, // 26: ragmesh.dialog.v1.ListWorkspacesResponse.workspaces:type_name -> ragmesh.dialog.v1.Workspace
-	2,  // 27: ragmesh.dialog.v1.Key.role:type_name -> ragmesh.dialog.v1.AccessRole
-	45, // 28: ragmesh.dialog.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	45, // 29: ragmesh.dialog.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
-	45, // 30: ragmesh.dialog.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
-	2,  // 31: ragmesh.dialog.v1.CreateKeyRequest.role:type_name -> ragmesh.dialog.v1.AccessRole
-	43, // 32: ragmesh.dialog.v1.CreateKeyRequest.lifetime:type_name -> google.protobuf.Duration
-	31, // 33: ragmesh.dialog.v1.CreateKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
-	31, // 34: ragmesh.dialog.v1.ListKeysResponse.keys:type_name -> ragmesh.dialog.v1.Key
-	31, // 35: ragmesh.dialog.v1.RevokeKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
-	3,  // 36: ragmesh.dialog.v1.DialogService.Chat:input_type -> ragmesh.dialog.v1.ChatRequest
-	11, // 37: ragmesh.dialog.v1.DialogService.GetTurn:input_type -> ragmesh.dialog.v1.GetTurnRequest
-	13, // 38: ragmesh.dialog.v1.DialogService.ListTurns:input_type -> ragmesh.dialog.v1.ListTurnsRequest
-	16, // 39: ragmesh.dialog.v1.DialogService.ListSessions:input_type -> ragmesh.dialog.v1.ListSessionsRequest
-	18, // 40: ragmesh.dialog.v1.DialogService.RenameSession:input_type -> ragmesh.dialog.v1.RenameSessionRequest
-	20, // 41: ragmesh.dialog.v1.DialogService.DeleteSession:input_type -> ragmesh.dialog.v1.DeleteSessionRequest
-	22, // 42: ragmesh.dialog.v1.DialogService.SendFeedback:input_type -> ragmesh.dialog.v1.SendFeedbackRequest
-	25, // 43: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:input_type -> ragmesh.dialog.v1.CreateWorkspaceRequest
-	27, // 44: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:input_type -> ragmesh.dialog.v1.ListWorkspacesRequest
-	29, // 45: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:input_type -> ragmesh.dialog.v1.DeleteWorkspaceRequest
-	32, // 46: ragmesh.dialog.v1.KeyService.CreateKey:input_type -> ragmesh.dialog.v1.CreateKeyRequest
-	34, // 47: ragmesh.dialog.v1.KeyService.ListKeys:input_type -> ragmesh.dialog.v1.ListKeysRequest
-	36, // 48: ragmesh.dialog.v1.KeyService.RevokeKey:input_type -> ragmesh.dialog.v1.RevokeKeyRequest
-	4,  // 49: ragmesh.dialog.v1.DialogService.Chat:output_type -> ragmesh.dialog.v1.ChatResponse
-	12, // 50: ragmesh.dialog.v1.DialogService.GetTurn:output_type -> ragmesh.dialog.v1.GetTurnResponse
-	14, // 51: ragmesh.dialog.v1.DialogService.ListTurns:output_type -> ragmesh.dialog.v1.ListTurnsResponse
-	17, // 52: ragmesh.dialog.v1.DialogService.ListSessions:output_type -> ragmesh.dialog.v1.ListSessionsResponse
-	19, // 53: ragmesh.dialog.v1.DialogService.RenameSession:output_type -> ragmesh.dialog.v1.RenameSessionResponse
-	21, // 54: ragmesh.dialog.v1.DialogService.DeleteSession:output_type -> ragmesh.dialog.v1.DeleteSessionResponse
-	23, // 55: ragmesh.dialog.v1.DialogService.SendFeedback:output_type -> ragmesh.dialog.v1.SendFeedbackResponse
-	26, // 56: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:output_type -> ragmesh.dialog.v1.CreateWorkspaceResponse
-	28, // 57: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:output_type -> ragmesh.dialog.v1.ListWorkspacesResponse
-	30, // 58: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:output_type -> ragmesh.dialog.v1.DeleteWorkspaceResponse
-	33, // 59: ragmesh.dialog.v1.KeyService.CreateKey:output_type -> ragmesh.dialog.v1.CreateKeyResponse
-	35, // 60: ragmesh.dialog.v1.KeyService.ListKeys:output_type -> ragmesh.dialog.v1.ListKeysResponse
-	37, // 61: ragmesh.dialog.v1.KeyService.RevokeKey:output_type -> ragmesh.dialog.v1.RevokeKeyResponse
-	49, // [49:62] is the sub-list for method output_type
-	36, // [36:49] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	60, // 17: ragmesh.dialog.v1.GetTurnResponse.turn:type_name -> ragmesh.dialog.v1.Turn
+	60, // 18: ragmesh.dialog.v1.ListTurnsResponse.turns:type_name -> ragmesh.dialog.v1.Turn
+	61, // 19: ragmesh.dialog.v1.Session.created_at:type_name -> google.protobuf.Timestamp
+	61, // 20: ragmesh.dialog.v1.Session.updated_at:type_name -> google.protobuf.Timestamp
+	16, // 21: ragmesh.dialog.v1.ListSessionsResponse.sessions:type_name -> ragmesh.dialog.v1.Session
+	16, // 22: ragmesh.dialog.v1.RenameSessionResponse.session:type_name -> ragmesh.dialog.v1.Session
+	1,  // 23: ragmesh.dialog.v1.ExportSessionRequest.format:type_name -> ragmesh.dialog.v1.ExportFormat
+	2,  // 24: ragmesh.dialog.v1.SendFeedbackRequest.verdict:type_name -> ragmesh.dialog.v1.Verdict
+	61, // 25: ragmesh.dialog.v1.Workspace.created_at:type_name -> google.protobuf.Timestamp
+	59, // 26: ragmesh.dialog.v1.Workspace.session_retention:type_name -> google.protobuf.Duration
+	29, // 27: ragmesh.dialog.v1.CreateWorkspaceResponse.workspace:type_name -> ragmesh.dialog.v1.Workspace
+	29, // 28: ragmesh.dialog.v1.ListWorkspacesResponse.workspaces:type_name -> ragmesh.dialog.v1.Workspace
+	59, // 29: ragmesh.dialog.v1.UpdateWorkspaceRequest.session_retention:type_name -> google.protobuf.Duration
+	29, // 30: ragmesh.dialog.v1.UpdateWorkspaceResponse.workspace:type_name -> ragmesh.dialog.v1.Workspace
+	3,  // 31: ragmesh.dialog.v1.Member.role:type_name -> ragmesh.dialog.v1.AccessRole
+	61, // 32: ragmesh.dialog.v1.Member.added_at:type_name -> google.protobuf.Timestamp
+	38, // 33: ragmesh.dialog.v1.ListMembersResponse.members:type_name -> ragmesh.dialog.v1.Member
+	3,  // 34: ragmesh.dialog.v1.SetMemberRequest.role:type_name -> ragmesh.dialog.v1.AccessRole
+	38, // 35: ragmesh.dialog.v1.SetMemberResponse.member:type_name -> ragmesh.dialog.v1.Member
+	3,  // 36: ragmesh.dialog.v1.Key.role:type_name -> ragmesh.dialog.v1.AccessRole
+	61, // 37: ragmesh.dialog.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	61, // 38: ragmesh.dialog.v1.Key.expires_at:type_name -> google.protobuf.Timestamp
+	61, // 39: ragmesh.dialog.v1.Key.revoked_at:type_name -> google.protobuf.Timestamp
+	3,  // 40: ragmesh.dialog.v1.CreateKeyRequest.role:type_name -> ragmesh.dialog.v1.AccessRole
+	59, // 41: ragmesh.dialog.v1.CreateKeyRequest.lifetime:type_name -> google.protobuf.Duration
+	45, // 42: ragmesh.dialog.v1.CreateKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
+	59, // 43: ragmesh.dialog.v1.RotateKeyRequest.overlap:type_name -> google.protobuf.Duration
+	45, // 44: ragmesh.dialog.v1.RotateKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
+	45, // 45: ragmesh.dialog.v1.RotateKeyResponse.replaced:type_name -> ragmesh.dialog.v1.Key
+	45, // 46: ragmesh.dialog.v1.ListKeysResponse.keys:type_name -> ragmesh.dialog.v1.Key
+	45, // 47: ragmesh.dialog.v1.RevokeKeyResponse.key:type_name -> ragmesh.dialog.v1.Key
+	4,  // 48: ragmesh.dialog.v1.DialogService.Chat:input_type -> ragmesh.dialog.v1.ChatRequest
+	12, // 49: ragmesh.dialog.v1.DialogService.GetTurn:input_type -> ragmesh.dialog.v1.GetTurnRequest
+	14, // 50: ragmesh.dialog.v1.DialogService.ListTurns:input_type -> ragmesh.dialog.v1.ListTurnsRequest
+	17, // 51: ragmesh.dialog.v1.DialogService.ListSessions:input_type -> ragmesh.dialog.v1.ListSessionsRequest
+	19, // 52: ragmesh.dialog.v1.DialogService.RenameSession:input_type -> ragmesh.dialog.v1.RenameSessionRequest
+	21, // 53: ragmesh.dialog.v1.DialogService.DeleteSession:input_type -> ragmesh.dialog.v1.DeleteSessionRequest
+	23, // 54: ragmesh.dialog.v1.DialogService.ExportSession:input_type -> ragmesh.dialog.v1.ExportSessionRequest
+	25, // 55: ragmesh.dialog.v1.DialogService.StopTurn:input_type -> ragmesh.dialog.v1.StopTurnRequest
+	27, // 56: ragmesh.dialog.v1.DialogService.SendFeedback:input_type -> ragmesh.dialog.v1.SendFeedbackRequest
+	30, // 57: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:input_type -> ragmesh.dialog.v1.CreateWorkspaceRequest
+	32, // 58: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:input_type -> ragmesh.dialog.v1.ListWorkspacesRequest
+	36, // 59: ragmesh.dialog.v1.WorkspaceService.UpdateWorkspace:input_type -> ragmesh.dialog.v1.UpdateWorkspaceRequest
+	39, // 60: ragmesh.dialog.v1.WorkspaceService.ListMembers:input_type -> ragmesh.dialog.v1.ListMembersRequest
+	41, // 61: ragmesh.dialog.v1.WorkspaceService.SetMember:input_type -> ragmesh.dialog.v1.SetMemberRequest
+	43, // 62: ragmesh.dialog.v1.WorkspaceService.RemoveMember:input_type -> ragmesh.dialog.v1.RemoveMemberRequest
+	34, // 63: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:input_type -> ragmesh.dialog.v1.DeleteWorkspaceRequest
+	46, // 64: ragmesh.dialog.v1.KeyService.CreateKey:input_type -> ragmesh.dialog.v1.CreateKeyRequest
+	48, // 65: ragmesh.dialog.v1.KeyService.RotateKey:input_type -> ragmesh.dialog.v1.RotateKeyRequest
+	50, // 66: ragmesh.dialog.v1.KeyService.ListKeys:input_type -> ragmesh.dialog.v1.ListKeysRequest
+	52, // 67: ragmesh.dialog.v1.KeyService.RevokeKey:input_type -> ragmesh.dialog.v1.RevokeKeyRequest
+	5,  // 68: ragmesh.dialog.v1.DialogService.Chat:output_type -> ragmesh.dialog.v1.ChatResponse
+	13, // 69: ragmesh.dialog.v1.DialogService.GetTurn:output_type -> ragmesh.dialog.v1.GetTurnResponse
+	15, // 70: ragmesh.dialog.v1.DialogService.ListTurns:output_type -> ragmesh.dialog.v1.ListTurnsResponse
+	18, // 71: ragmesh.dialog.v1.DialogService.ListSessions:output_type -> ragmesh.dialog.v1.ListSessionsResponse
+	20, // 72: ragmesh.dialog.v1.DialogService.RenameSession:output_type -> ragmesh.dialog.v1.RenameSessionResponse
+	22, // 73: ragmesh.dialog.v1.DialogService.DeleteSession:output_type -> ragmesh.dialog.v1.DeleteSessionResponse
+	24, // 74: ragmesh.dialog.v1.DialogService.ExportSession:output_type -> ragmesh.dialog.v1.ExportSessionResponse
+	26, // 75: ragmesh.dialog.v1.DialogService.StopTurn:output_type -> ragmesh.dialog.v1.StopTurnResponse
+	28, // 76: ragmesh.dialog.v1.DialogService.SendFeedback:output_type -> ragmesh.dialog.v1.SendFeedbackResponse
+	31, // 77: ragmesh.dialog.v1.WorkspaceService.CreateWorkspace:output_type -> ragmesh.dialog.v1.CreateWorkspaceResponse
+	33, // 78: ragmesh.dialog.v1.WorkspaceService.ListWorkspaces:output_type -> ragmesh.dialog.v1.ListWorkspacesResponse
+	37, // 79: ragmesh.dialog.v1.WorkspaceService.UpdateWorkspace:output_type -> ragmesh.dialog.v1.UpdateWorkspaceResponse
+	40, // 80: ragmesh.dialog.v1.WorkspaceService.ListMembers:output_type -> ragmesh.dialog.v1.ListMembersResponse
+	42, // 81: ragmesh.dialog.v1.WorkspaceService.SetMember:output_type -> ragmesh.dialog.v1.SetMemberResponse
+	44, // 82: ragmesh.dialog.v1.WorkspaceService.RemoveMember:output_type -> ragmesh.dialog.v1.RemoveMemberResponse
+	35, // 83: ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace:output_type -> ragmesh.dialog.v1.DeleteWorkspaceResponse
+	47, // 84: ragmesh.dialog.v1.KeyService.CreateKey:output_type -> ragmesh.dialog.v1.CreateKeyResponse
+	49, // 85: ragmesh.dialog.v1.KeyService.RotateKey:output_type -> ragmesh.dialog.v1.RotateKeyResponse
+	51, // 86: ragmesh.dialog.v1.KeyService.ListKeys:output_type -> ragmesh.dialog.v1.ListKeysResponse
+	53, // 87: ragmesh.dialog.v1.KeyService.RevokeKey:output_type -> ragmesh.dialog.v1.RevokeKeyResponse
+	68, // [68:88] is the sub-list for method output_type
+	48, // [48:68] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_dialog_v1_dialog_proto_init() }
@@ -2739,13 +3806,14 @@ func file_ragmesh_dialog_v1_dialog_proto_init() {
 		(*ChatResponse_Started)(nil),
 		(*ChatResponse_Restarted)(nil),
 	}
+	file_ragmesh_dialog_v1_dialog_proto_msgTypes[32].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_dialog_v1_dialog_proto_rawDesc), len(file_ragmesh_dialog_v1_dialog_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   35,
+			NumEnums:      4,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

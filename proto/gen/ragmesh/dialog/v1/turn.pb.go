@@ -195,7 +195,11 @@ type Turn struct {
 	// W3C trace id, lower-case hex.
 	TraceId string `protobuf:"bytes,24,opt,name=trace_id,json=traceId,proto3" json:"trace_id,omitempty"`
 	// Language the answer was given in: "en" or "zh".
-	Language      string `protobuf:"bytes,25,opt,name=language,proto3" json:"language,omitempty"`
+	Language string `protobuf:"bytes,25,opt,name=language,proto3" json:"language,omitempty"`
+	// The turn whose place this one takes in its session; empty when it takes none's.
+	ReplacesTurnId string `protobuf:"bytes,26,opt,name=replaces_turn_id,json=replacesTurnId,proto3" json:"replaces_turn_id,omitempty"`
+	// True when texts were left out because they come from documents that the reader may not read, or that are gone.
+	Withheld      bool `protobuf:"varint,27,opt,name=withheld,proto3" json:"withheld,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -403,6 +407,20 @@ func (x *Turn) GetLanguage() string {
 		return x.Language
 	}
 	return ""
+}
+
+func (x *Turn) GetReplacesTurnId() string {
+	if x != nil {
+		return x.ReplacesTurnId
+	}
+	return ""
+}
+
+func (x *Turn) GetWithheld() bool {
+	if x != nil {
+		return x.Withheld
+	}
+	return false
 }
 
 // Plan is what a turn set out to do.
@@ -937,7 +955,8 @@ var File_ragmesh_dialog_v1_turn_proto protoreflect.FileDescriptor
 
 const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\n" +
-	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xf7\t\n" +
+	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xbd\n" +
+	"\n" +
 	"\x04Turn\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1d\n" +
 	"\n" +
@@ -969,7 +988,9 @@ const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\fcompleted_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\vcompletedAt\x12H\n" +
 	"\x13time_to_first_token\x18\x17 \x01(\v2\x19.google.protobuf.DurationR\x10timeToFirstToken\x12\x19\n" +
 	"\btrace_id\x18\x18 \x01(\tR\atraceId\x12\x1a\n" +
-	"\blanguage\x18\x19 \x01(\tR\blanguage\x1aB\n" +
+	"\blanguage\x18\x19 \x01(\tR\blanguage\x12(\n" +
+	"\x10replaces_turn_id\x18\x1a \x01(\tR\x0ereplacesTurnId\x12\x1a\n" +
+	"\bwithheld\x18\x1b \x01(\bR\bwithheld\x1aB\n" +
 	"\x14ConfigRevisionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +

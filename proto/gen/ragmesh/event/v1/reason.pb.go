@@ -110,6 +110,10 @@ const (
 	Reason_REASON_CONFLICT Reason = 40
 	// The configuration is wrong.
 	Reason_REASON_CONFIG_INVALID Reason = 41
+	// No such member of the workspace.
+	Reason_REASON_MEMBER_NOT_FOUND Reason = 42
+	// The caller's own rate or share is used up; RetryInfo says when to come back.
+	Reason_REASON_RATE_LIMITED Reason = 43
 )
 
 // Enum value maps for Reason.
@@ -157,6 +161,8 @@ var (
 		39: "REASON_PROMPT_TOO_LARGE",
 		40: "REASON_CONFLICT",
 		41: "REASON_CONFIG_INVALID",
+		42: "REASON_MEMBER_NOT_FOUND",
+		43: "REASON_RATE_LIMITED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -201,6 +207,8 @@ var (
 		"REASON_PROMPT_TOO_LARGE":       39,
 		"REASON_CONFLICT":               40,
 		"REASON_CONFIG_INVALID":         41,
+		"REASON_MEMBER_NOT_FOUND":       42,
+		"REASON_RATE_LIMITED":           43,
 	}
 )
 
@@ -235,7 +243,7 @@ var File_ragmesh_event_v1_reason_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xa6\t\n" +
+	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xdc\t\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -279,7 +287,9 @@ const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\x18REASON_APPROVAL_REQUIRED\x10&\x12\x1b\n" +
 	"\x17REASON_PROMPT_TOO_LARGE\x10'\x12\x13\n" +
 	"\x0fREASON_CONFLICT\x10(\x12\x19\n" +
-	"\x15REASON_CONFIG_INVALID\x10)B\xc4\x01\n" +
+	"\x15REASON_CONFIG_INVALID\x10)\x12\x1b\n" +
+	"\x17REASON_MEMBER_NOT_FOUND\x10*\x12\x17\n" +
+	"\x13REASON_RATE_LIMITED\x10+B\xc4\x01\n" +
 	"\x14com.ragmesh.event.v1B\vReasonProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
 var (

@@ -819,7 +819,9 @@ type Document struct {
 	// When anything here last changed.
 	UpdatedAt *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=updated_at,json=updatedAt,proto3" json:"updated_at,omitempty"`
 	// Attempts made at the newest version.
-	Attempts      uint32 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Attempts uint32 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// Who may read it; unset means everybody in the workspace.
+	Access        *AccessList `protobuf:"bytes,19,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -980,6 +982,59 @@ func (x *Document) GetAttempts() uint32 {
 	return 0
 }
 
+func (x *Document) GetAccess() *AccessList {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+// AccessList names who may read a document, beside the workspace's administrators. An empty list leaves those alone.
+type AccessList struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "user:NAME", "group:NAME", "service:NAME" or "key:ID"; at most 200.
+	Readers       []string `protobuf:"bytes,1,rep,name=readers,proto3" json:"readers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessList) Reset() {
+	*x = AccessList{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessList) ProtoMessage() {}
+
+func (x *AccessList) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessList.ProtoReflect.Descriptor instead.
+func (*AccessList) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *AccessList) GetReaders() []string {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
 // Failure says why a document could not be taken in.
 type Failure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -995,7 +1050,7 @@ type Failure struct {
 
 func (x *Failure) Reset() {
 	*x = Failure{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[9]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1007,7 +1062,7 @@ func (x *Failure) String() string {
 func (*Failure) ProtoMessage() {}
 
 func (x *Failure) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[9]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1020,7 +1075,7 @@ func (x *Failure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Failure.ProtoReflect.Descriptor instead.
 func (*Failure) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{9}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Failure) GetStage() Stage {
@@ -1058,14 +1113,16 @@ type CreateUploadRequest struct {
 	// Size of the whole document, bytes. The service's limit (100 MiB by default) applies.
 	SizeBytes uint64 `protobuf:"varint,5,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
 	// SHA-256 of the whole document, lower-case hex.
-	Sha256        string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	Sha256 string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Who may read it; unset leaves it as it is, and a new document open to everybody in the workspace.
+	Access        *AccessList `protobuf:"bytes,7,opt,name=access,proto3" json:"access,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateUploadRequest) Reset() {
 	*x = CreateUploadRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[10]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1077,7 +1134,7 @@ func (x *CreateUploadRequest) String() string {
 func (*CreateUploadRequest) ProtoMessage() {}
 
 func (x *CreateUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[10]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1090,7 +1147,7 @@ func (x *CreateUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUploadRequest.ProtoReflect.Descriptor instead.
 func (*CreateUploadRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{10}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *CreateUploadRequest) GetWorkspace() string {
@@ -1135,6 +1192,13 @@ func (x *CreateUploadRequest) GetSha256() string {
 	return ""
 }
 
+func (x *CreateUploadRequest) GetAccess() *AccessList {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
 // CreateUploadResponse says how to send the parts.
 type CreateUploadResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1156,7 +1220,7 @@ type CreateUploadResponse struct {
 
 func (x *CreateUploadResponse) Reset() {
 	*x = CreateUploadResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[11]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1168,7 +1232,7 @@ func (x *CreateUploadResponse) String() string {
 func (*CreateUploadResponse) ProtoMessage() {}
 
 func (x *CreateUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[11]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1181,7 +1245,7 @@ func (x *CreateUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateUploadResponse.ProtoReflect.Descriptor instead.
 func (*CreateUploadResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{11}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateUploadResponse) GetUploadId() string {
@@ -1243,7 +1307,7 @@ type PutPartRequest struct {
 
 func (x *PutPartRequest) Reset() {
 	*x = PutPartRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[12]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1319,7 @@ func (x *PutPartRequest) String() string {
 func (*PutPartRequest) ProtoMessage() {}
 
 func (x *PutPartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[12]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1332,7 @@ func (x *PutPartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPartRequest.ProtoReflect.Descriptor instead.
 func (*PutPartRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{12}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PutPartRequest) GetWorkspace() string {
@@ -1310,7 +1374,7 @@ type PutPartResponse struct {
 
 func (x *PutPartResponse) Reset() {
 	*x = PutPartResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[13]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1322,7 +1386,7 @@ func (x *PutPartResponse) String() string {
 func (*PutPartResponse) ProtoMessage() {}
 
 func (x *PutPartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[13]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1335,7 +1399,7 @@ func (x *PutPartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPartResponse.ProtoReflect.Descriptor instead.
 func (*PutPartResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{13}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PutPartResponse) GetStoredCount() uint32 {
@@ -1358,7 +1422,7 @@ type CommitUploadRequest struct {
 
 func (x *CommitUploadRequest) Reset() {
 	*x = CommitUploadRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[14]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1434,7 @@ func (x *CommitUploadRequest) String() string {
 func (*CommitUploadRequest) ProtoMessage() {}
 
 func (x *CommitUploadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[14]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1447,7 @@ func (x *CommitUploadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitUploadRequest.ProtoReflect.Descriptor instead.
 func (*CommitUploadRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{14}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *CommitUploadRequest) GetWorkspace() string {
@@ -1413,7 +1477,7 @@ type CommitUploadResponse struct {
 
 func (x *CommitUploadResponse) Reset() {
 	*x = CommitUploadResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[15]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1425,7 +1489,7 @@ func (x *CommitUploadResponse) String() string {
 func (*CommitUploadResponse) ProtoMessage() {}
 
 func (x *CommitUploadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[15]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1438,7 +1502,7 @@ func (x *CommitUploadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitUploadResponse.ProtoReflect.Descriptor instead.
 func (*CommitUploadResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{15}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CommitUploadResponse) GetDocument() *Document {
@@ -1468,7 +1532,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[16]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1480,7 +1544,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[16]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1493,7 +1557,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{16}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetDocumentRequest) GetWorkspace() string {
@@ -1521,7 +1585,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1597,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1610,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{17}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetDocumentResponse) GetDocument() *Document {
@@ -1575,7 +1639,7 @@ type ListDocumentsRequest struct {
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1651,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1664,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{18}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListDocumentsRequest) GetWorkspace() string {
@@ -1653,7 +1717,7 @@ type ListDocumentsResponse struct {
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1665,7 +1729,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1678,7 +1742,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -1719,7 +1783,7 @@ type ReadDocumentRequest struct {
 
 func (x *ReadDocumentRequest) Reset() {
 	*x = ReadDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +1795,7 @@ func (x *ReadDocumentRequest) String() string {
 func (*ReadDocumentRequest) ProtoMessage() {}
 
 func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +1808,7 @@ func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReadDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ReadDocumentRequest) GetWorkspace() string {
@@ -1792,7 +1856,7 @@ type ReadDocumentResponse struct {
 
 func (x *ReadDocumentResponse) Reset() {
 	*x = ReadDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1868,7 @@ func (x *ReadDocumentResponse) String() string {
 func (*ReadDocumentResponse) ProtoMessage() {}
 
 func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1881,7 @@ func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ReadDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ReadDocumentResponse) GetText() string {
@@ -1848,6 +1912,217 @@ func (x *ReadDocumentResponse) GetVersion() string {
 	return ""
 }
 
+// SetDocumentAccessRequest says who may read a document.
+type SetDocumentAccessRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the document. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The document's id.
+	DocumentId string `protobuf:"bytes,2,opt,name=document_id,json=documentId,proto3" json:"document_id,omitempty"`
+	// Who; unset means everybody in the workspace.
+	Access        *AccessList `protobuf:"bytes,3,opt,name=access,proto3" json:"access,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDocumentAccessRequest) Reset() {
+	*x = SetDocumentAccessRequest{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDocumentAccessRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDocumentAccessRequest) ProtoMessage() {}
+
+func (x *SetDocumentAccessRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDocumentAccessRequest.ProtoReflect.Descriptor instead.
+func (*SetDocumentAccessRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *SetDocumentAccessRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *SetDocumentAccessRequest) GetDocumentId() string {
+	if x != nil {
+		return x.DocumentId
+	}
+	return ""
+}
+
+func (x *SetDocumentAccessRequest) GetAccess() *AccessList {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+// SetDocumentAccessResponse holds the document.
+type SetDocumentAccessResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document after the change.
+	Document      *Document `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetDocumentAccessResponse) Reset() {
+	*x = SetDocumentAccessResponse{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetDocumentAccessResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetDocumentAccessResponse) ProtoMessage() {}
+
+func (x *SetDocumentAccessResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetDocumentAccessResponse.ProtoReflect.Descriptor instead.
+func (*SetDocumentAccessResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *SetDocumentAccessResponse) GetDocument() *Document {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+// CheckDocumentsRequest names documents.
+type CheckDocumentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the documents. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The documents' ids, 1 to 1,000.
+	DocumentIds   []string `protobuf:"bytes,2,rep,name=document_ids,json=documentIds,proto3" json:"document_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckDocumentsRequest) Reset() {
+	*x = CheckDocumentsRequest{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDocumentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDocumentsRequest) ProtoMessage() {}
+
+func (x *CheckDocumentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDocumentsRequest.ProtoReflect.Descriptor instead.
+func (*CheckDocumentsRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *CheckDocumentsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *CheckDocumentsRequest) GetDocumentIds() []string {
+	if x != nil {
+		return x.DocumentIds
+	}
+	return nil
+}
+
+// CheckDocumentsResponse names those that can be read.
+type CheckDocumentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Ids, in the order of the request.
+	ReadableDocumentIds []string `protobuf:"bytes,1,rep,name=readable_document_ids,json=readableDocumentIds,proto3" json:"readable_document_ids,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
+}
+
+func (x *CheckDocumentsResponse) Reset() {
+	*x = CheckDocumentsResponse{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckDocumentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckDocumentsResponse) ProtoMessage() {}
+
+func (x *CheckDocumentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckDocumentsResponse.ProtoReflect.Descriptor instead.
+func (*CheckDocumentsResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *CheckDocumentsResponse) GetReadableDocumentIds() []string {
+	if x != nil {
+		return x.ReadableDocumentIds
+	}
+	return nil
+}
+
 // DeleteDocumentRequest names a document to delete.
 type DeleteDocumentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1861,7 +2136,7 @@ type DeleteDocumentRequest struct {
 
 func (x *DeleteDocumentRequest) Reset() {
 	*x = DeleteDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1873,7 +2148,7 @@ func (x *DeleteDocumentRequest) String() string {
 func (*DeleteDocumentRequest) ProtoMessage() {}
 
 func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1886,7 +2161,7 @@ func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{22}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *DeleteDocumentRequest) GetWorkspace() string {
@@ -1914,7 +2189,7 @@ type DeleteDocumentResponse struct {
 
 func (x *DeleteDocumentResponse) Reset() {
 	*x = DeleteDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1926,7 +2201,7 @@ func (x *DeleteDocumentResponse) String() string {
 func (*DeleteDocumentResponse) ProtoMessage() {}
 
 func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1939,7 +2214,7 @@ func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{23}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *DeleteDocumentResponse) GetRemovedChunks() uint32 {
@@ -1962,7 +2237,7 @@ type CancelIngestionRequest struct {
 
 func (x *CancelIngestionRequest) Reset() {
 	*x = CancelIngestionRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1974,7 +2249,7 @@ func (x *CancelIngestionRequest) String() string {
 func (*CancelIngestionRequest) ProtoMessage() {}
 
 func (x *CancelIngestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1987,7 +2262,7 @@ func (x *CancelIngestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelIngestionRequest.ProtoReflect.Descriptor instead.
 func (*CancelIngestionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{24}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CancelIngestionRequest) GetWorkspace() string {
@@ -2015,7 +2290,7 @@ type CancelIngestionResponse struct {
 
 func (x *CancelIngestionResponse) Reset() {
 	*x = CancelIngestionResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2302,7 @@ func (x *CancelIngestionResponse) String() string {
 func (*CancelIngestionResponse) ProtoMessage() {}
 
 func (x *CancelIngestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2315,7 @@ func (x *CancelIngestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelIngestionResponse.ProtoReflect.Descriptor instead.
 func (*CancelIngestionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{25}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CancelIngestionResponse) GetDocument() *Document {
@@ -2063,7 +2338,7 @@ type RetryIngestionRequest struct {
 
 func (x *RetryIngestionRequest) Reset() {
 	*x = RetryIngestionRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2350,7 @@ func (x *RetryIngestionRequest) String() string {
 func (*RetryIngestionRequest) ProtoMessage() {}
 
 func (x *RetryIngestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2363,7 @@ func (x *RetryIngestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryIngestionRequest.ProtoReflect.Descriptor instead.
 func (*RetryIngestionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{26}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *RetryIngestionRequest) GetWorkspace() string {
@@ -2116,7 +2391,7 @@ type RetryIngestionResponse struct {
 
 func (x *RetryIngestionResponse) Reset() {
 	*x = RetryIngestionResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2403,7 @@ func (x *RetryIngestionResponse) String() string {
 func (*RetryIngestionResponse) ProtoMessage() {}
 
 func (x *RetryIngestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2416,7 @@ func (x *RetryIngestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryIngestionResponse.ProtoReflect.Descriptor instead.
 func (*RetryIngestionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{27}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RetryIngestionResponse) GetDocument() *Document {
@@ -2164,7 +2439,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2451,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2464,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{28}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *WatchRequest) GetWorkspace() string {
@@ -2226,7 +2501,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2238,7 +2513,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2251,7 +2526,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{29}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *WatchResponse) GetSeq() uint64 {
@@ -2345,7 +2620,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2632,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2645,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{30}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{35}
 }
 
 // Synced marks the end of the initial state.
@@ -2382,7 +2657,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2394,7 +2669,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2407,7 +2682,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{31}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{36}
 }
 
 // DeleteWorkspaceRequest names a workspace whose documents to delete.
@@ -2421,7 +2696,7 @@ type DeleteWorkspaceRequest struct {
 
 func (x *DeleteWorkspaceRequest) Reset() {
 	*x = DeleteWorkspaceRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2433,7 +2708,7 @@ func (x *DeleteWorkspaceRequest) String() string {
 func (*DeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2446,7 +2721,7 @@ func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{32}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *DeleteWorkspaceRequest) GetWorkspace() string {
@@ -2467,7 +2742,7 @@ type DeleteWorkspaceResponse struct {
 
 func (x *DeleteWorkspaceResponse) Reset() {
 	*x = DeleteWorkspaceResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +2754,7 @@ func (x *DeleteWorkspaceResponse) String() string {
 func (*DeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +2767,7 @@ func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{33}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DeleteWorkspaceResponse) GetRemovedDocuments() uint32 {
@@ -2563,7 +2838,7 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\x0fconfig_revision\x18\x05 \x01(\tR\x0econfigRevision\x12\x1e\n" +
 	"\n" +
 	"candidates\x18\x06 \x01(\rR\n" +
-	"candidates\"\xae\x05\n" +
+	"candidates\"\xe8\x05\n" +
 	"\bDocument\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x1c\n" +
@@ -2590,11 +2865,15 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"created_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
 	"\n" +
 	"updated_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1a\n" +
-	"\battempts\x18\x12 \x01(\rR\battempts\"n\n" +
+	"\battempts\x18\x12 \x01(\rR\battempts\x128\n" +
+	"\x06access\x18\x13 \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\"q\n" +
+	"\n" +
+	"AccessList\x12c\n" +
+	"\areaders\x18\x01 \x03(\tBI\xbaHF\x92\x01C\x10\xc8\x01\x18\x01\"<r:(\x80\x0225^(user|group|service|key):[^\\s\\p{C}]+( [^\\s\\p{C}]+)*$R\areaders\"n\n" +
 	"\aFailure\x121\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x1b.ragmesh.retriever.v1.StageR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xa1\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xdb\x02\n" +
 	"\x13CreateUploadRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
 	"\n" +
@@ -2604,7 +2883,8 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\fcontent_type\x18\x04 \x01(\tB\a\xbaH\x04r\x02(\x7fR\vcontentType\x12\x1d\n" +
 	"\n" +
 	"size_bytes\x18\x05 \x01(\x04R\tsizeBytes\x12-\n" +
-	"\x06sha256\x18\x06 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\"\xf9\x01\n" +
+	"\x06sha256\x18\x06 \x01(\tB\x15\xbaH\x12r\x102\x0e^[0-9a-f]{64}$R\x06sha256\x128\n" +
+	"\x06access\x18\a \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\"\xf9\x01\n" +
 	"\x14CreateUploadResponse\x12\x1b\n" +
 	"\tupload_id\x18\x01 \x01(\tR\buploadId\x12&\n" +
 	"\x0fpart_size_bytes\x18\x02 \x01(\rR\rpartSizeBytes\x12\x1d\n" +
@@ -2657,7 +2937,19 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\x05range\x18\x02 \x01(\v2\x1f.ragmesh.retriever.v1.ByteRangeR\x05range\x12\x1f\n" +
 	"\vtotal_bytes\x18\x03 \x01(\x04R\n" +
 	"totalBytes\x12\x18\n" +
-	"\aversion\x18\x04 \x01(\tR\aversion\"\x89\x01\n" +
+	"\aversion\x18\x04 \x01(\tR\aversion\"\xc6\x01\n" +
+	"\x18SetDocumentAccessRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
+	"\vdocument_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
+	"documentId\x128\n" +
+	"\x06access\x18\x03 \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\"W\n" +
+	"\x19SetDocumentAccessResponse\x12:\n" +
+	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\"\x95\x01\n" +
+	"\x15CheckDocumentsRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x125\n" +
+	"\fdocument_ids\x18\x02 \x03(\tB\x12\xbaH\x0f\x92\x01\f\b\x01\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\"L\n" +
+	"\x16CheckDocumentsResponse\x122\n" +
+	"\x15readable_document_ids\x18\x01 \x03(\tR\x13readableDocumentIds\"\x89\x01\n" +
 	"\x15DeleteDocumentRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
 	"\vdocument_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
@@ -2705,8 +2997,7 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\vSTAGE_PARSE\x10\x02\x12\x0f\n" +
 	"\vSTAGE_CHUNK\x10\x03\x12\x0f\n" +
 	"\vSTAGE_EMBED\x10\x04\x12\x0f\n" +
-	"\vSTAGE_INDEX\x10\x052\x8c\n" +
-	"\n" +
+	"\vSTAGE_INDEX\x10\x052\xf9\v\n" +
 	"\x10RetrieverService\x12X\n" +
 	"\x06Search\x12#.ragmesh.retriever.v1.SearchRequest\x1a$.ragmesh.retriever.v1.SearchResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\fCreateUpload\x12).ragmesh.retriever.v1.CreateUploadRequest\x1a*.ragmesh.retriever.v1.CreateUploadResponse\"\x03\x90\x02\x02\x12[\n" +
@@ -2714,7 +3005,9 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\fCommitUpload\x12).ragmesh.retriever.v1.CommitUploadRequest\x1a*.ragmesh.retriever.v1.CommitUploadResponse\"\x03\x90\x02\x02\x12g\n" +
 	"\vGetDocument\x12(.ragmesh.retriever.v1.GetDocumentRequest\x1a).ragmesh.retriever.v1.GetDocumentResponse\"\x03\x90\x02\x01\x12m\n" +
 	"\rListDocuments\x12*.ragmesh.retriever.v1.ListDocumentsRequest\x1a+.ragmesh.retriever.v1.ListDocumentsResponse\"\x03\x90\x02\x01\x12j\n" +
-	"\fReadDocument\x12).ragmesh.retriever.v1.ReadDocumentRequest\x1a*.ragmesh.retriever.v1.ReadDocumentResponse\"\x03\x90\x02\x01\x12p\n" +
+	"\fReadDocument\x12).ragmesh.retriever.v1.ReadDocumentRequest\x1a*.ragmesh.retriever.v1.ReadDocumentResponse\"\x03\x90\x02\x01\x12y\n" +
+	"\x11SetDocumentAccess\x12..ragmesh.retriever.v1.SetDocumentAccessRequest\x1a/.ragmesh.retriever.v1.SetDocumentAccessResponse\"\x03\x90\x02\x02\x12p\n" +
+	"\x0eCheckDocuments\x12+.ragmesh.retriever.v1.CheckDocumentsRequest\x1a,.ragmesh.retriever.v1.CheckDocumentsResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\x0eDeleteDocument\x12+.ragmesh.retriever.v1.DeleteDocumentRequest\x1a,.ragmesh.retriever.v1.DeleteDocumentResponse\"\x03\x90\x02\x02\x12s\n" +
 	"\x0fCancelIngestion\x12,.ragmesh.retriever.v1.CancelIngestionRequest\x1a-.ragmesh.retriever.v1.CancelIngestionResponse\"\x03\x90\x02\x02\x12p\n" +
 	"\x0eRetryIngestion\x12+.ragmesh.retriever.v1.RetryIngestionRequest\x1a,.ragmesh.retriever.v1.RetryIngestionResponse\"\x03\x90\x02\x02\x12W\n" +
@@ -2735,102 +3028,115 @@ func file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP() []byte {
 }
 
 var file_ragmesh_retriever_v1_retriever_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ragmesh_retriever_v1_retriever_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_ragmesh_retriever_v1_retriever_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_ragmesh_retriever_v1_retriever_proto_goTypes = []any{
-	(DocumentState)(0),              // 0: ragmesh.retriever.v1.DocumentState
-	(Stage)(0),                      // 1: ragmesh.retriever.v1.Stage
-	(*ByteRange)(nil),               // 2: ragmesh.retriever.v1.ByteRange
-	(*PageRegion)(nil),              // 3: ragmesh.retriever.v1.PageRegion
-	(*Box)(nil),                     // 4: ragmesh.retriever.v1.Box
-	(*Passage)(nil),                 // 5: ragmesh.retriever.v1.Passage
-	(*Degradation)(nil),             // 6: ragmesh.retriever.v1.Degradation
-	(*SearchRequest)(nil),           // 7: ragmesh.retriever.v1.SearchRequest
-	(*Filter)(nil),                  // 8: ragmesh.retriever.v1.Filter
-	(*SearchResponse)(nil),          // 9: ragmesh.retriever.v1.SearchResponse
-	(*Document)(nil),                // 10: ragmesh.retriever.v1.Document
-	(*Failure)(nil),                 // 11: ragmesh.retriever.v1.Failure
-	(*CreateUploadRequest)(nil),     // 12: ragmesh.retriever.v1.CreateUploadRequest
-	(*CreateUploadResponse)(nil),    // 13: ragmesh.retriever.v1.CreateUploadResponse
-	(*PutPartRequest)(nil),          // 14: ragmesh.retriever.v1.PutPartRequest
-	(*PutPartResponse)(nil),         // 15: ragmesh.retriever.v1.PutPartResponse
-	(*CommitUploadRequest)(nil),     // 16: ragmesh.retriever.v1.CommitUploadRequest
-	(*CommitUploadResponse)(nil),    // 17: ragmesh.retriever.v1.CommitUploadResponse
-	(*GetDocumentRequest)(nil),      // 18: ragmesh.retriever.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),     // 19: ragmesh.retriever.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),    // 20: ragmesh.retriever.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),   // 21: ragmesh.retriever.v1.ListDocumentsResponse
-	(*ReadDocumentRequest)(nil),     // 22: ragmesh.retriever.v1.ReadDocumentRequest
-	(*ReadDocumentResponse)(nil),    // 23: ragmesh.retriever.v1.ReadDocumentResponse
-	(*DeleteDocumentRequest)(nil),   // 24: ragmesh.retriever.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),  // 25: ragmesh.retriever.v1.DeleteDocumentResponse
-	(*CancelIngestionRequest)(nil),  // 26: ragmesh.retriever.v1.CancelIngestionRequest
-	(*CancelIngestionResponse)(nil), // 27: ragmesh.retriever.v1.CancelIngestionResponse
-	(*RetryIngestionRequest)(nil),   // 28: ragmesh.retriever.v1.RetryIngestionRequest
-	(*RetryIngestionResponse)(nil),  // 29: ragmesh.retriever.v1.RetryIngestionResponse
-	(*WatchRequest)(nil),            // 30: ragmesh.retriever.v1.WatchRequest
-	(*WatchResponse)(nil),           // 31: ragmesh.retriever.v1.WatchResponse
-	(*Heartbeat)(nil),               // 32: ragmesh.retriever.v1.Heartbeat
-	(*Synced)(nil),                  // 33: ragmesh.retriever.v1.Synced
-	(*DeleteWorkspaceRequest)(nil),  // 34: ragmesh.retriever.v1.DeleteWorkspaceRequest
-	(*DeleteWorkspaceResponse)(nil), // 35: ragmesh.retriever.v1.DeleteWorkspaceResponse
-	nil,                             // 36: ragmesh.retriever.v1.Passage.ScorePartsEntry
-	(*timestamppb.Timestamp)(nil),   // 37: google.protobuf.Timestamp
+	(DocumentState)(0),                // 0: ragmesh.retriever.v1.DocumentState
+	(Stage)(0),                        // 1: ragmesh.retriever.v1.Stage
+	(*ByteRange)(nil),                 // 2: ragmesh.retriever.v1.ByteRange
+	(*PageRegion)(nil),                // 3: ragmesh.retriever.v1.PageRegion
+	(*Box)(nil),                       // 4: ragmesh.retriever.v1.Box
+	(*Passage)(nil),                   // 5: ragmesh.retriever.v1.Passage
+	(*Degradation)(nil),               // 6: ragmesh.retriever.v1.Degradation
+	(*SearchRequest)(nil),             // 7: ragmesh.retriever.v1.SearchRequest
+	(*Filter)(nil),                    // 8: ragmesh.retriever.v1.Filter
+	(*SearchResponse)(nil),            // 9: ragmesh.retriever.v1.SearchResponse
+	(*Document)(nil),                  // 10: ragmesh.retriever.v1.Document
+	(*AccessList)(nil),                // 11: ragmesh.retriever.v1.AccessList
+	(*Failure)(nil),                   // 12: ragmesh.retriever.v1.Failure
+	(*CreateUploadRequest)(nil),       // 13: ragmesh.retriever.v1.CreateUploadRequest
+	(*CreateUploadResponse)(nil),      // 14: ragmesh.retriever.v1.CreateUploadResponse
+	(*PutPartRequest)(nil),            // 15: ragmesh.retriever.v1.PutPartRequest
+	(*PutPartResponse)(nil),           // 16: ragmesh.retriever.v1.PutPartResponse
+	(*CommitUploadRequest)(nil),       // 17: ragmesh.retriever.v1.CommitUploadRequest
+	(*CommitUploadResponse)(nil),      // 18: ragmesh.retriever.v1.CommitUploadResponse
+	(*GetDocumentRequest)(nil),        // 19: ragmesh.retriever.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),       // 20: ragmesh.retriever.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),      // 21: ragmesh.retriever.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),     // 22: ragmesh.retriever.v1.ListDocumentsResponse
+	(*ReadDocumentRequest)(nil),       // 23: ragmesh.retriever.v1.ReadDocumentRequest
+	(*ReadDocumentResponse)(nil),      // 24: ragmesh.retriever.v1.ReadDocumentResponse
+	(*SetDocumentAccessRequest)(nil),  // 25: ragmesh.retriever.v1.SetDocumentAccessRequest
+	(*SetDocumentAccessResponse)(nil), // 26: ragmesh.retriever.v1.SetDocumentAccessResponse
+	(*CheckDocumentsRequest)(nil),     // 27: ragmesh.retriever.v1.CheckDocumentsRequest
+	(*CheckDocumentsResponse)(nil),    // 28: ragmesh.retriever.v1.CheckDocumentsResponse
+	(*DeleteDocumentRequest)(nil),     // 29: ragmesh.retriever.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),    // 30: ragmesh.retriever.v1.DeleteDocumentResponse
+	(*CancelIngestionRequest)(nil),    // 31: ragmesh.retriever.v1.CancelIngestionRequest
+	(*CancelIngestionResponse)(nil),   // 32: ragmesh.retriever.v1.CancelIngestionResponse
+	(*RetryIngestionRequest)(nil),     // 33: ragmesh.retriever.v1.RetryIngestionRequest
+	(*RetryIngestionResponse)(nil),    // 34: ragmesh.retriever.v1.RetryIngestionResponse
+	(*WatchRequest)(nil),              // 35: ragmesh.retriever.v1.WatchRequest
+	(*WatchResponse)(nil),             // 36: ragmesh.retriever.v1.WatchResponse
+	(*Heartbeat)(nil),                 // 37: ragmesh.retriever.v1.Heartbeat
+	(*Synced)(nil),                    // 38: ragmesh.retriever.v1.Synced
+	(*DeleteWorkspaceRequest)(nil),    // 39: ragmesh.retriever.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil),   // 40: ragmesh.retriever.v1.DeleteWorkspaceResponse
+	nil,                               // 41: ragmesh.retriever.v1.Passage.ScorePartsEntry
+	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
 }
 var file_ragmesh_retriever_v1_retriever_proto_depIdxs = []int32{
 	4,  // 0: ragmesh.retriever.v1.PageRegion.boxes:type_name -> ragmesh.retriever.v1.Box
 	2,  // 1: ragmesh.retriever.v1.Passage.range:type_name -> ragmesh.retriever.v1.ByteRange
 	3,  // 2: ragmesh.retriever.v1.Passage.pages:type_name -> ragmesh.retriever.v1.PageRegion
-	36, // 3: ragmesh.retriever.v1.Passage.score_parts:type_name -> ragmesh.retriever.v1.Passage.ScorePartsEntry
+	41, // 3: ragmesh.retriever.v1.Passage.score_parts:type_name -> ragmesh.retriever.v1.Passage.ScorePartsEntry
 	8,  // 4: ragmesh.retriever.v1.SearchRequest.filter:type_name -> ragmesh.retriever.v1.Filter
 	5,  // 5: ragmesh.retriever.v1.SearchResponse.passages:type_name -> ragmesh.retriever.v1.Passage
 	6,  // 6: ragmesh.retriever.v1.SearchResponse.degradations:type_name -> ragmesh.retriever.v1.Degradation
 	0,  // 7: ragmesh.retriever.v1.Document.state:type_name -> ragmesh.retriever.v1.DocumentState
 	1,  // 8: ragmesh.retriever.v1.Document.stage:type_name -> ragmesh.retriever.v1.Stage
-	11, // 9: ragmesh.retriever.v1.Document.failure:type_name -> ragmesh.retriever.v1.Failure
-	37, // 10: ragmesh.retriever.v1.Document.created_at:type_name -> google.protobuf.Timestamp
-	37, // 11: ragmesh.retriever.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
-	1,  // 12: ragmesh.retriever.v1.Failure.stage:type_name -> ragmesh.retriever.v1.Stage
-	37, // 13: ragmesh.retriever.v1.CreateUploadResponse.expires_at:type_name -> google.protobuf.Timestamp
-	10, // 14: ragmesh.retriever.v1.CommitUploadResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 15: ragmesh.retriever.v1.GetDocumentResponse.document:type_name -> ragmesh.retriever.v1.Document
-	0,  // 16: ragmesh.retriever.v1.ListDocumentsRequest.state:type_name -> ragmesh.retriever.v1.DocumentState
-	10, // 17: ragmesh.retriever.v1.ListDocumentsResponse.documents:type_name -> ragmesh.retriever.v1.Document
-	2,  // 18: ragmesh.retriever.v1.ReadDocumentRequest.range:type_name -> ragmesh.retriever.v1.ByteRange
-	2,  // 19: ragmesh.retriever.v1.ReadDocumentResponse.range:type_name -> ragmesh.retriever.v1.ByteRange
-	10, // 20: ragmesh.retriever.v1.CancelIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 21: ragmesh.retriever.v1.RetryIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 22: ragmesh.retriever.v1.WatchResponse.changed:type_name -> ragmesh.retriever.v1.Document
-	32, // 23: ragmesh.retriever.v1.WatchResponse.heartbeat:type_name -> ragmesh.retriever.v1.Heartbeat
-	33, // 24: ragmesh.retriever.v1.WatchResponse.synced:type_name -> ragmesh.retriever.v1.Synced
-	7,  // 25: ragmesh.retriever.v1.RetrieverService.Search:input_type -> ragmesh.retriever.v1.SearchRequest
-	12, // 26: ragmesh.retriever.v1.RetrieverService.CreateUpload:input_type -> ragmesh.retriever.v1.CreateUploadRequest
-	14, // 27: ragmesh.retriever.v1.RetrieverService.PutPart:input_type -> ragmesh.retriever.v1.PutPartRequest
-	16, // 28: ragmesh.retriever.v1.RetrieverService.CommitUpload:input_type -> ragmesh.retriever.v1.CommitUploadRequest
-	18, // 29: ragmesh.retriever.v1.RetrieverService.GetDocument:input_type -> ragmesh.retriever.v1.GetDocumentRequest
-	20, // 30: ragmesh.retriever.v1.RetrieverService.ListDocuments:input_type -> ragmesh.retriever.v1.ListDocumentsRequest
-	22, // 31: ragmesh.retriever.v1.RetrieverService.ReadDocument:input_type -> ragmesh.retriever.v1.ReadDocumentRequest
-	24, // 32: ragmesh.retriever.v1.RetrieverService.DeleteDocument:input_type -> ragmesh.retriever.v1.DeleteDocumentRequest
-	26, // 33: ragmesh.retriever.v1.RetrieverService.CancelIngestion:input_type -> ragmesh.retriever.v1.CancelIngestionRequest
-	28, // 34: ragmesh.retriever.v1.RetrieverService.RetryIngestion:input_type -> ragmesh.retriever.v1.RetryIngestionRequest
-	30, // 35: ragmesh.retriever.v1.RetrieverService.Watch:input_type -> ragmesh.retriever.v1.WatchRequest
-	34, // 36: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:input_type -> ragmesh.retriever.v1.DeleteWorkspaceRequest
-	9,  // 37: ragmesh.retriever.v1.RetrieverService.Search:output_type -> ragmesh.retriever.v1.SearchResponse
-	13, // 38: ragmesh.retriever.v1.RetrieverService.CreateUpload:output_type -> ragmesh.retriever.v1.CreateUploadResponse
-	15, // 39: ragmesh.retriever.v1.RetrieverService.PutPart:output_type -> ragmesh.retriever.v1.PutPartResponse
-	17, // 40: ragmesh.retriever.v1.RetrieverService.CommitUpload:output_type -> ragmesh.retriever.v1.CommitUploadResponse
-	19, // 41: ragmesh.retriever.v1.RetrieverService.GetDocument:output_type -> ragmesh.retriever.v1.GetDocumentResponse
-	21, // 42: ragmesh.retriever.v1.RetrieverService.ListDocuments:output_type -> ragmesh.retriever.v1.ListDocumentsResponse
-	23, // 43: ragmesh.retriever.v1.RetrieverService.ReadDocument:output_type -> ragmesh.retriever.v1.ReadDocumentResponse
-	25, // 44: ragmesh.retriever.v1.RetrieverService.DeleteDocument:output_type -> ragmesh.retriever.v1.DeleteDocumentResponse
-	27, // 45: ragmesh.retriever.v1.RetrieverService.CancelIngestion:output_type -> ragmesh.retriever.v1.CancelIngestionResponse
-	29, // 46: ragmesh.retriever.v1.RetrieverService.RetryIngestion:output_type -> ragmesh.retriever.v1.RetryIngestionResponse
-	31, // 47: ragmesh.retriever.v1.RetrieverService.Watch:output_type -> ragmesh.retriever.v1.WatchResponse
-	35, // 48: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:output_type -> ragmesh.retriever.v1.DeleteWorkspaceResponse
-	37, // [37:49] is the sub-list for method output_type
-	25, // [25:37] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	12, // 9: ragmesh.retriever.v1.Document.failure:type_name -> ragmesh.retriever.v1.Failure
+	42, // 10: ragmesh.retriever.v1.Document.created_at:type_name -> google.protobuf.Timestamp
+	42, // 11: ragmesh.retriever.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
+	11, // 12: ragmesh.retriever.v1.Document.access:type_name -> ragmesh.retriever.v1.AccessList
+	1,  // 13: ragmesh.retriever.v1.Failure.stage:type_name -> ragmesh.retriever.v1.Stage
+	11, // 14: ragmesh.retriever.v1.CreateUploadRequest.access:type_name -> ragmesh.retriever.v1.AccessList
+	42, // 15: ragmesh.retriever.v1.CreateUploadResponse.expires_at:type_name -> google.protobuf.Timestamp
+	10, // 16: ragmesh.retriever.v1.CommitUploadResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 17: ragmesh.retriever.v1.GetDocumentResponse.document:type_name -> ragmesh.retriever.v1.Document
+	0,  // 18: ragmesh.retriever.v1.ListDocumentsRequest.state:type_name -> ragmesh.retriever.v1.DocumentState
+	10, // 19: ragmesh.retriever.v1.ListDocumentsResponse.documents:type_name -> ragmesh.retriever.v1.Document
+	2,  // 20: ragmesh.retriever.v1.ReadDocumentRequest.range:type_name -> ragmesh.retriever.v1.ByteRange
+	2,  // 21: ragmesh.retriever.v1.ReadDocumentResponse.range:type_name -> ragmesh.retriever.v1.ByteRange
+	11, // 22: ragmesh.retriever.v1.SetDocumentAccessRequest.access:type_name -> ragmesh.retriever.v1.AccessList
+	10, // 23: ragmesh.retriever.v1.SetDocumentAccessResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 24: ragmesh.retriever.v1.CancelIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 25: ragmesh.retriever.v1.RetryIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 26: ragmesh.retriever.v1.WatchResponse.changed:type_name -> ragmesh.retriever.v1.Document
+	37, // 27: ragmesh.retriever.v1.WatchResponse.heartbeat:type_name -> ragmesh.retriever.v1.Heartbeat
+	38, // 28: ragmesh.retriever.v1.WatchResponse.synced:type_name -> ragmesh.retriever.v1.Synced
+	7,  // 29: ragmesh.retriever.v1.RetrieverService.Search:input_type -> ragmesh.retriever.v1.SearchRequest
+	13, // 30: ragmesh.retriever.v1.RetrieverService.CreateUpload:input_type -> ragmesh.retriever.v1.CreateUploadRequest
+	15, // 31: ragmesh.retriever.v1.RetrieverService.PutPart:input_type -> ragmesh.retriever.v1.PutPartRequest
+	17, // 32: ragmesh.retriever.v1.RetrieverService.CommitUpload:input_type -> ragmesh.retriever.v1.CommitUploadRequest
+	19, // 33: ragmesh.retriever.v1.RetrieverService.GetDocument:input_type -> ragmesh.retriever.v1.GetDocumentRequest
+	21, // 34: ragmesh.retriever.v1.RetrieverService.ListDocuments:input_type -> ragmesh.retriever.v1.ListDocumentsRequest
+	23, // 35: ragmesh.retriever.v1.RetrieverService.ReadDocument:input_type -> ragmesh.retriever.v1.ReadDocumentRequest
+	25, // 36: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:input_type -> ragmesh.retriever.v1.SetDocumentAccessRequest
+	27, // 37: ragmesh.retriever.v1.RetrieverService.CheckDocuments:input_type -> ragmesh.retriever.v1.CheckDocumentsRequest
+	29, // 38: ragmesh.retriever.v1.RetrieverService.DeleteDocument:input_type -> ragmesh.retriever.v1.DeleteDocumentRequest
+	31, // 39: ragmesh.retriever.v1.RetrieverService.CancelIngestion:input_type -> ragmesh.retriever.v1.CancelIngestionRequest
+	33, // 40: ragmesh.retriever.v1.RetrieverService.RetryIngestion:input_type -> ragmesh.retriever.v1.RetryIngestionRequest
+	35, // 41: ragmesh.retriever.v1.RetrieverService.Watch:input_type -> ragmesh.retriever.v1.WatchRequest
+	39, // 42: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:input_type -> ragmesh.retriever.v1.DeleteWorkspaceRequest
+	9,  // 43: ragmesh.retriever.v1.RetrieverService.Search:output_type -> ragmesh.retriever.v1.SearchResponse
+	14, // 44: ragmesh.retriever.v1.RetrieverService.CreateUpload:output_type -> ragmesh.retriever.v1.CreateUploadResponse
+	16, // 45: ragmesh.retriever.v1.RetrieverService.PutPart:output_type -> ragmesh.retriever.v1.PutPartResponse
+	18, // 46: ragmesh.retriever.v1.RetrieverService.CommitUpload:output_type -> ragmesh.retriever.v1.CommitUploadResponse
+	20, // 47: ragmesh.retriever.v1.RetrieverService.GetDocument:output_type -> ragmesh.retriever.v1.GetDocumentResponse
+	22, // 48: ragmesh.retriever.v1.RetrieverService.ListDocuments:output_type -> ragmesh.retriever.v1.ListDocumentsResponse
+	24, // 49: ragmesh.retriever.v1.RetrieverService.ReadDocument:output_type -> ragmesh.retriever.v1.ReadDocumentResponse
+	26, // 50: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:output_type -> ragmesh.retriever.v1.SetDocumentAccessResponse
+	28, // 51: ragmesh.retriever.v1.RetrieverService.CheckDocuments:output_type -> ragmesh.retriever.v1.CheckDocumentsResponse
+	30, // 52: ragmesh.retriever.v1.RetrieverService.DeleteDocument:output_type -> ragmesh.retriever.v1.DeleteDocumentResponse
+	32, // 53: ragmesh.retriever.v1.RetrieverService.CancelIngestion:output_type -> ragmesh.retriever.v1.CancelIngestionResponse
+	34, // 54: ragmesh.retriever.v1.RetrieverService.RetryIngestion:output_type -> ragmesh.retriever.v1.RetryIngestionResponse
+	36, // 55: ragmesh.retriever.v1.RetrieverService.Watch:output_type -> ragmesh.retriever.v1.WatchResponse
+	40, // 56: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:output_type -> ragmesh.retriever.v1.DeleteWorkspaceResponse
+	43, // [43:57] is the sub-list for method output_type
+	29, // [29:43] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_retriever_v1_retriever_proto_init() }
@@ -2838,7 +3144,7 @@ func file_ragmesh_retriever_v1_retriever_proto_init() {
 	if File_ragmesh_retriever_v1_retriever_proto != nil {
 		return
 	}
-	file_ragmesh_retriever_v1_retriever_proto_msgTypes[29].OneofWrappers = []any{
+	file_ragmesh_retriever_v1_retriever_proto_msgTypes[34].OneofWrappers = []any{
 		(*WatchResponse_Changed)(nil),
 		(*WatchResponse_Deleted)(nil),
 		(*WatchResponse_Heartbeat)(nil),
@@ -2850,7 +3156,7 @@ func file_ragmesh_retriever_v1_retriever_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_retriever_v1_retriever_proto_rawDesc), len(file_ragmesh_retriever_v1_retriever_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   35,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -53,6 +53,11 @@ const (
 	// DialogServiceDeleteSessionProcedure is the fully-qualified name of the DialogService's
 	// DeleteSession RPC.
 	DialogServiceDeleteSessionProcedure = "/ragmesh.dialog.v1.DialogService/DeleteSession"
+	// DialogServiceExportSessionProcedure is the fully-qualified name of the DialogService's
+	// ExportSession RPC.
+	DialogServiceExportSessionProcedure = "/ragmesh.dialog.v1.DialogService/ExportSession"
+	// DialogServiceStopTurnProcedure is the fully-qualified name of the DialogService's StopTurn RPC.
+	DialogServiceStopTurnProcedure = "/ragmesh.dialog.v1.DialogService/StopTurn"
 	// DialogServiceSendFeedbackProcedure is the fully-qualified name of the DialogService's
 	// SendFeedback RPC.
 	DialogServiceSendFeedbackProcedure = "/ragmesh.dialog.v1.DialogService/SendFeedback"
@@ -62,11 +67,25 @@ const (
 	// WorkspaceServiceListWorkspacesProcedure is the fully-qualified name of the WorkspaceService's
 	// ListWorkspaces RPC.
 	WorkspaceServiceListWorkspacesProcedure = "/ragmesh.dialog.v1.WorkspaceService/ListWorkspaces"
+	// WorkspaceServiceUpdateWorkspaceProcedure is the fully-qualified name of the WorkspaceService's
+	// UpdateWorkspace RPC.
+	WorkspaceServiceUpdateWorkspaceProcedure = "/ragmesh.dialog.v1.WorkspaceService/UpdateWorkspace"
+	// WorkspaceServiceListMembersProcedure is the fully-qualified name of the WorkspaceService's
+	// ListMembers RPC.
+	WorkspaceServiceListMembersProcedure = "/ragmesh.dialog.v1.WorkspaceService/ListMembers"
+	// WorkspaceServiceSetMemberProcedure is the fully-qualified name of the WorkspaceService's
+	// SetMember RPC.
+	WorkspaceServiceSetMemberProcedure = "/ragmesh.dialog.v1.WorkspaceService/SetMember"
+	// WorkspaceServiceRemoveMemberProcedure is the fully-qualified name of the WorkspaceService's
+	// RemoveMember RPC.
+	WorkspaceServiceRemoveMemberProcedure = "/ragmesh.dialog.v1.WorkspaceService/RemoveMember"
 	// WorkspaceServiceDeleteWorkspaceProcedure is the fully-qualified name of the WorkspaceService's
 	// DeleteWorkspace RPC.
 	WorkspaceServiceDeleteWorkspaceProcedure = "/ragmesh.dialog.v1.WorkspaceService/DeleteWorkspace"
 	// KeyServiceCreateKeyProcedure is the fully-qualified name of the KeyService's CreateKey RPC.
 	KeyServiceCreateKeyProcedure = "/ragmesh.dialog.v1.KeyService/CreateKey"
+	// KeyServiceRotateKeyProcedure is the fully-qualified name of the KeyService's RotateKey RPC.
+	KeyServiceRotateKeyProcedure = "/ragmesh.dialog.v1.KeyService/RotateKey"
 	// KeyServiceListKeysProcedure is the fully-qualified name of the KeyService's ListKeys RPC.
 	KeyServiceListKeysProcedure = "/ragmesh.dialog.v1.KeyService/ListKeys"
 	// KeyServiceRevokeKeyProcedure is the fully-qualified name of the KeyService's RevokeKey RPC.
@@ -88,6 +107,10 @@ type DialogServiceClient interface {
 	RenameSession(context.Context, *v1.RenameSessionRequest) (*v1.RenameSessionResponse, error)
 	// DeleteSession removes a session and its turns.
 	DeleteSession(context.Context, *v1.DeleteSessionRequest) (*v1.DeleteSessionResponse, error)
+	// ExportSession returns a conversation as a file, in pieces.
+	ExportSession(context.Context, *v1.ExportSessionRequest) (*connect.ServerStreamForClient[v1.ExportSessionResponse], error)
+	// StopTurn ends a running turn of the caller's, wherever it runs. It is saved as interrupted, with the answer so far.
+	StopTurn(context.Context, *v1.StopTurnRequest) (*v1.StopTurnResponse, error)
 	// SendFeedback records what a person thought of an answer.
 	SendFeedback(context.Context, *v1.SendFeedbackRequest) (*v1.SendFeedbackResponse, error)
 }
@@ -144,6 +167,20 @@ func NewDialogServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		exportSession: connect.NewClient[v1.ExportSessionRequest, v1.ExportSessionResponse](
+			httpClient,
+			baseURL+DialogServiceExportSessionProcedure,
+			connect.WithSchema(dialogServiceMethods.ByName("ExportSession")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		stopTurn: connect.NewClient[v1.StopTurnRequest, v1.StopTurnResponse](
+			httpClient,
+			baseURL+DialogServiceStopTurnProcedure,
+			connect.WithSchema(dialogServiceMethods.ByName("StopTurn")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 		sendFeedback: connect.NewClient[v1.SendFeedbackRequest, v1.SendFeedbackResponse](
 			httpClient,
 			baseURL+DialogServiceSendFeedbackProcedure,
@@ -162,6 +199,8 @@ type dialogServiceClient struct {
 	listSessions  *connect.Client[v1.ListSessionsRequest, v1.ListSessionsResponse]
 	renameSession *connect.Client[v1.RenameSessionRequest, v1.RenameSessionResponse]
 	deleteSession *connect.Client[v1.DeleteSessionRequest, v1.DeleteSessionResponse]
+	exportSession *connect.Client[v1.ExportSessionRequest, v1.ExportSessionResponse]
+	stopTurn      *connect.Client[v1.StopTurnRequest, v1.StopTurnResponse]
 	sendFeedback  *connect.Client[v1.SendFeedbackRequest, v1.SendFeedbackResponse]
 }
 
@@ -215,6 +254,20 @@ func (c *dialogServiceClient) DeleteSession(ctx context.Context, req *v1.DeleteS
 	return nil, err
 }
 
+// ExportSession calls ragmesh.dialog.v1.DialogService.ExportSession.
+func (c *dialogServiceClient) ExportSession(ctx context.Context, req *v1.ExportSessionRequest) (*connect.ServerStreamForClient[v1.ExportSessionResponse], error) {
+	return c.exportSession.CallServerStream(ctx, connect.NewRequest(req))
+}
+
+// StopTurn calls ragmesh.dialog.v1.DialogService.StopTurn.
+func (c *dialogServiceClient) StopTurn(ctx context.Context, req *v1.StopTurnRequest) (*v1.StopTurnResponse, error) {
+	response, err := c.stopTurn.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // SendFeedback calls ragmesh.dialog.v1.DialogService.SendFeedback.
 func (c *dialogServiceClient) SendFeedback(ctx context.Context, req *v1.SendFeedbackRequest) (*v1.SendFeedbackResponse, error) {
 	response, err := c.sendFeedback.CallUnary(ctx, connect.NewRequest(req))
@@ -239,6 +292,10 @@ type DialogServiceHandler interface {
 	RenameSession(context.Context, *v1.RenameSessionRequest) (*v1.RenameSessionResponse, error)
 	// DeleteSession removes a session and its turns.
 	DeleteSession(context.Context, *v1.DeleteSessionRequest) (*v1.DeleteSessionResponse, error)
+	// ExportSession returns a conversation as a file, in pieces.
+	ExportSession(context.Context, *v1.ExportSessionRequest, *connect.ServerStream[v1.ExportSessionResponse]) error
+	// StopTurn ends a running turn of the caller's, wherever it runs. It is saved as interrupted, with the answer so far.
+	StopTurn(context.Context, *v1.StopTurnRequest) (*v1.StopTurnResponse, error)
 	// SendFeedback records what a person thought of an answer.
 	SendFeedback(context.Context, *v1.SendFeedbackRequest) (*v1.SendFeedbackResponse, error)
 }
@@ -291,6 +348,20 @@ func NewDialogServiceHandler(svc DialogServiceHandler, opts ...connect.HandlerOp
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	dialogServiceExportSessionHandler := connect.NewServerStreamHandlerSimple(
+		DialogServiceExportSessionProcedure,
+		svc.ExportSession,
+		connect.WithSchema(dialogServiceMethods.ByName("ExportSession")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	dialogServiceStopTurnHandler := connect.NewUnaryHandlerSimple(
+		DialogServiceStopTurnProcedure,
+		svc.StopTurn,
+		connect.WithSchema(dialogServiceMethods.ByName("StopTurn")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	dialogServiceSendFeedbackHandler := connect.NewUnaryHandlerSimple(
 		DialogServiceSendFeedbackProcedure,
 		svc.SendFeedback,
@@ -312,6 +383,10 @@ func NewDialogServiceHandler(svc DialogServiceHandler, opts ...connect.HandlerOp
 			dialogServiceRenameSessionHandler.ServeHTTP(w, r)
 		case DialogServiceDeleteSessionProcedure:
 			dialogServiceDeleteSessionHandler.ServeHTTP(w, r)
+		case DialogServiceExportSessionProcedure:
+			dialogServiceExportSessionHandler.ServeHTTP(w, r)
+		case DialogServiceStopTurnProcedure:
+			dialogServiceStopTurnHandler.ServeHTTP(w, r)
 		case DialogServiceSendFeedbackProcedure:
 			dialogServiceSendFeedbackHandler.ServeHTTP(w, r)
 		default:
@@ -347,6 +422,14 @@ func (UnimplementedDialogServiceHandler) DeleteSession(context.Context, *v1.Dele
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.DialogService.DeleteSession is not implemented"))
 }
 
+func (UnimplementedDialogServiceHandler) ExportSession(context.Context, *v1.ExportSessionRequest, *connect.ServerStream[v1.ExportSessionResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.DialogService.ExportSession is not implemented"))
+}
+
+func (UnimplementedDialogServiceHandler) StopTurn(context.Context, *v1.StopTurnRequest) (*v1.StopTurnResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.DialogService.StopTurn is not implemented"))
+}
+
 func (UnimplementedDialogServiceHandler) SendFeedback(context.Context, *v1.SendFeedbackRequest) (*v1.SendFeedbackResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.DialogService.SendFeedback is not implemented"))
 }
@@ -357,7 +440,16 @@ type WorkspaceServiceClient interface {
 	CreateWorkspace(context.Context, *v1.CreateWorkspaceRequest) (*v1.CreateWorkspaceResponse, error)
 	// ListWorkspaces returns the workspaces the caller may use, ordered by id.
 	ListWorkspaces(context.Context, *v1.ListWorkspacesRequest) (*v1.ListWorkspacesResponse, error)
-	// DeleteWorkspace removes a workspace with everything in it.
+	// UpdateWorkspace changes a workspace's name for people and what is kept in it.
+	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
+	// ListMembers returns who may do what in a workspace, ordered by member.
+	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
+	// SetMember gives a person, a group or a service account a role in a workspace, in place of the one they had there.
+	SetMember(context.Context, *v1.SetMemberRequest) (*v1.SetMemberResponse, error)
+	// RemoveMember takes a member's role away. Removing a service account revokes its keys.
+	RemoveMember(context.Context, *v1.RemoveMemberRequest) (*v1.RemoveMemberResponse, error)
+	// DeleteWorkspace removes a workspace with everything in it: documents, sessions, turns, traces, members. The default
+	// workspace is emptied and stays.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 }
 
@@ -386,6 +478,34 @@ func NewWorkspaceServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		updateWorkspace: connect.NewClient[v1.UpdateWorkspaceRequest, v1.UpdateWorkspaceResponse](
+			httpClient,
+			baseURL+WorkspaceServiceUpdateWorkspaceProcedure,
+			connect.WithSchema(workspaceServiceMethods.ByName("UpdateWorkspace")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		listMembers: connect.NewClient[v1.ListMembersRequest, v1.ListMembersResponse](
+			httpClient,
+			baseURL+WorkspaceServiceListMembersProcedure,
+			connect.WithSchema(workspaceServiceMethods.ByName("ListMembers")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		setMember: connect.NewClient[v1.SetMemberRequest, v1.SetMemberResponse](
+			httpClient,
+			baseURL+WorkspaceServiceSetMemberProcedure,
+			connect.WithSchema(workspaceServiceMethods.ByName("SetMember")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		removeMember: connect.NewClient[v1.RemoveMemberRequest, v1.RemoveMemberResponse](
+			httpClient,
+			baseURL+WorkspaceServiceRemoveMemberProcedure,
+			connect.WithSchema(workspaceServiceMethods.ByName("RemoveMember")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 		deleteWorkspace: connect.NewClient[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse](
 			httpClient,
 			baseURL+WorkspaceServiceDeleteWorkspaceProcedure,
@@ -400,6 +520,10 @@ func NewWorkspaceServiceClient(httpClient connect.HTTPClient, baseURL string, op
 type workspaceServiceClient struct {
 	createWorkspace *connect.Client[v1.CreateWorkspaceRequest, v1.CreateWorkspaceResponse]
 	listWorkspaces  *connect.Client[v1.ListWorkspacesRequest, v1.ListWorkspacesResponse]
+	updateWorkspace *connect.Client[v1.UpdateWorkspaceRequest, v1.UpdateWorkspaceResponse]
+	listMembers     *connect.Client[v1.ListMembersRequest, v1.ListMembersResponse]
+	setMember       *connect.Client[v1.SetMemberRequest, v1.SetMemberResponse]
+	removeMember    *connect.Client[v1.RemoveMemberRequest, v1.RemoveMemberResponse]
 	deleteWorkspace *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
 }
 
@@ -421,6 +545,42 @@ func (c *workspaceServiceClient) ListWorkspaces(ctx context.Context, req *v1.Lis
 	return nil, err
 }
 
+// UpdateWorkspace calls ragmesh.dialog.v1.WorkspaceService.UpdateWorkspace.
+func (c *workspaceServiceClient) UpdateWorkspace(ctx context.Context, req *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error) {
+	response, err := c.updateWorkspace.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// ListMembers calls ragmesh.dialog.v1.WorkspaceService.ListMembers.
+func (c *workspaceServiceClient) ListMembers(ctx context.Context, req *v1.ListMembersRequest) (*v1.ListMembersResponse, error) {
+	response, err := c.listMembers.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SetMember calls ragmesh.dialog.v1.WorkspaceService.SetMember.
+func (c *workspaceServiceClient) SetMember(ctx context.Context, req *v1.SetMemberRequest) (*v1.SetMemberResponse, error) {
+	response, err := c.setMember.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RemoveMember calls ragmesh.dialog.v1.WorkspaceService.RemoveMember.
+func (c *workspaceServiceClient) RemoveMember(ctx context.Context, req *v1.RemoveMemberRequest) (*v1.RemoveMemberResponse, error) {
+	response, err := c.removeMember.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // DeleteWorkspace calls ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace.
 func (c *workspaceServiceClient) DeleteWorkspace(ctx context.Context, req *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error) {
 	response, err := c.deleteWorkspace.CallUnary(ctx, connect.NewRequest(req))
@@ -436,7 +596,16 @@ type WorkspaceServiceHandler interface {
 	CreateWorkspace(context.Context, *v1.CreateWorkspaceRequest) (*v1.CreateWorkspaceResponse, error)
 	// ListWorkspaces returns the workspaces the caller may use, ordered by id.
 	ListWorkspaces(context.Context, *v1.ListWorkspacesRequest) (*v1.ListWorkspacesResponse, error)
-	// DeleteWorkspace removes a workspace with everything in it.
+	// UpdateWorkspace changes a workspace's name for people and what is kept in it.
+	UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error)
+	// ListMembers returns who may do what in a workspace, ordered by member.
+	ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error)
+	// SetMember gives a person, a group or a service account a role in a workspace, in place of the one they had there.
+	SetMember(context.Context, *v1.SetMemberRequest) (*v1.SetMemberResponse, error)
+	// RemoveMember takes a member's role away. Removing a service account revokes its keys.
+	RemoveMember(context.Context, *v1.RemoveMemberRequest) (*v1.RemoveMemberResponse, error)
+	// DeleteWorkspace removes a workspace with everything in it: documents, sessions, turns, traces, members. The default
+	// workspace is emptied and stays.
 	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 }
 
@@ -461,6 +630,34 @@ func NewWorkspaceServiceHandler(svc WorkspaceServiceHandler, opts ...connect.Han
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	workspaceServiceUpdateWorkspaceHandler := connect.NewUnaryHandlerSimple(
+		WorkspaceServiceUpdateWorkspaceProcedure,
+		svc.UpdateWorkspace,
+		connect.WithSchema(workspaceServiceMethods.ByName("UpdateWorkspace")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	workspaceServiceListMembersHandler := connect.NewUnaryHandlerSimple(
+		WorkspaceServiceListMembersProcedure,
+		svc.ListMembers,
+		connect.WithSchema(workspaceServiceMethods.ByName("ListMembers")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	workspaceServiceSetMemberHandler := connect.NewUnaryHandlerSimple(
+		WorkspaceServiceSetMemberProcedure,
+		svc.SetMember,
+		connect.WithSchema(workspaceServiceMethods.ByName("SetMember")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	workspaceServiceRemoveMemberHandler := connect.NewUnaryHandlerSimple(
+		WorkspaceServiceRemoveMemberProcedure,
+		svc.RemoveMember,
+		connect.WithSchema(workspaceServiceMethods.ByName("RemoveMember")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	workspaceServiceDeleteWorkspaceHandler := connect.NewUnaryHandlerSimple(
 		WorkspaceServiceDeleteWorkspaceProcedure,
 		svc.DeleteWorkspace,
@@ -474,6 +671,14 @@ func NewWorkspaceServiceHandler(svc WorkspaceServiceHandler, opts ...connect.Han
 			workspaceServiceCreateWorkspaceHandler.ServeHTTP(w, r)
 		case WorkspaceServiceListWorkspacesProcedure:
 			workspaceServiceListWorkspacesHandler.ServeHTTP(w, r)
+		case WorkspaceServiceUpdateWorkspaceProcedure:
+			workspaceServiceUpdateWorkspaceHandler.ServeHTTP(w, r)
+		case WorkspaceServiceListMembersProcedure:
+			workspaceServiceListMembersHandler.ServeHTTP(w, r)
+		case WorkspaceServiceSetMemberProcedure:
+			workspaceServiceSetMemberHandler.ServeHTTP(w, r)
+		case WorkspaceServiceRemoveMemberProcedure:
+			workspaceServiceRemoveMemberHandler.ServeHTTP(w, r)
 		case WorkspaceServiceDeleteWorkspaceProcedure:
 			workspaceServiceDeleteWorkspaceHandler.ServeHTTP(w, r)
 		default:
@@ -493,6 +698,22 @@ func (UnimplementedWorkspaceServiceHandler) ListWorkspaces(context.Context, *v1.
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.ListWorkspaces is not implemented"))
 }
 
+func (UnimplementedWorkspaceServiceHandler) UpdateWorkspace(context.Context, *v1.UpdateWorkspaceRequest) (*v1.UpdateWorkspaceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.UpdateWorkspace is not implemented"))
+}
+
+func (UnimplementedWorkspaceServiceHandler) ListMembers(context.Context, *v1.ListMembersRequest) (*v1.ListMembersResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.ListMembers is not implemented"))
+}
+
+func (UnimplementedWorkspaceServiceHandler) SetMember(context.Context, *v1.SetMemberRequest) (*v1.SetMemberResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.SetMember is not implemented"))
+}
+
+func (UnimplementedWorkspaceServiceHandler) RemoveMember(context.Context, *v1.RemoveMemberRequest) (*v1.RemoveMemberResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.RemoveMember is not implemented"))
+}
+
 func (UnimplementedWorkspaceServiceHandler) DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.WorkspaceService.DeleteWorkspace is not implemented"))
 }
@@ -501,6 +722,8 @@ func (UnimplementedWorkspaceServiceHandler) DeleteWorkspace(context.Context, *v1
 type KeyServiceClient interface {
 	// CreateKey makes a key and returns its secret, once.
 	CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error)
+	// RotateKey makes a key that may do the same as an old one, which goes on for a while.
+	RotateKey(context.Context, *v1.RotateKeyRequest) (*v1.RotateKeyResponse, error)
 	// ListKeys returns the keys, without secrets, ordered by id.
 	ListKeys(context.Context, *v1.ListKeysRequest) (*v1.ListKeysResponse, error)
 	// RevokeKey ends a key; running requests go on, new ones are refused within the cache time (10 minutes at most).
@@ -524,6 +747,12 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(keyServiceMethods.ByName("CreateKey")),
 			connect.WithClientOptions(opts...),
 		),
+		rotateKey: connect.NewClient[v1.RotateKeyRequest, v1.RotateKeyResponse](
+			httpClient,
+			baseURL+KeyServiceRotateKeyProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("RotateKey")),
+			connect.WithClientOptions(opts...),
+		),
 		listKeys: connect.NewClient[v1.ListKeysRequest, v1.ListKeysResponse](
 			httpClient,
 			baseURL+KeyServiceListKeysProcedure,
@@ -544,6 +773,7 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 // keyServiceClient implements KeyServiceClient.
 type keyServiceClient struct {
 	createKey *connect.Client[v1.CreateKeyRequest, v1.CreateKeyResponse]
+	rotateKey *connect.Client[v1.RotateKeyRequest, v1.RotateKeyResponse]
 	listKeys  *connect.Client[v1.ListKeysRequest, v1.ListKeysResponse]
 	revokeKey *connect.Client[v1.RevokeKeyRequest, v1.RevokeKeyResponse]
 }
@@ -551,6 +781,15 @@ type keyServiceClient struct {
 // CreateKey calls ragmesh.dialog.v1.KeyService.CreateKey.
 func (c *keyServiceClient) CreateKey(ctx context.Context, req *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error) {
 	response, err := c.createKey.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// RotateKey calls ragmesh.dialog.v1.KeyService.RotateKey.
+func (c *keyServiceClient) RotateKey(ctx context.Context, req *v1.RotateKeyRequest) (*v1.RotateKeyResponse, error) {
+	response, err := c.rotateKey.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -579,6 +818,8 @@ func (c *keyServiceClient) RevokeKey(ctx context.Context, req *v1.RevokeKeyReque
 type KeyServiceHandler interface {
 	// CreateKey makes a key and returns its secret, once.
 	CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error)
+	// RotateKey makes a key that may do the same as an old one, which goes on for a while.
+	RotateKey(context.Context, *v1.RotateKeyRequest) (*v1.RotateKeyResponse, error)
 	// ListKeys returns the keys, without secrets, ordered by id.
 	ListKeys(context.Context, *v1.ListKeysRequest) (*v1.ListKeysResponse, error)
 	// RevokeKey ends a key; running requests go on, new ones are refused within the cache time (10 minutes at most).
@@ -596,6 +837,12 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		KeyServiceCreateKeyProcedure,
 		svc.CreateKey,
 		connect.WithSchema(keyServiceMethods.ByName("CreateKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceRotateKeyHandler := connect.NewUnaryHandlerSimple(
+		KeyServiceRotateKeyProcedure,
+		svc.RotateKey,
+		connect.WithSchema(keyServiceMethods.ByName("RotateKey")),
 		connect.WithHandlerOptions(opts...),
 	)
 	keyServiceListKeysHandler := connect.NewUnaryHandlerSimple(
@@ -616,6 +863,8 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		switch r.URL.Path {
 		case KeyServiceCreateKeyProcedure:
 			keyServiceCreateKeyHandler.ServeHTTP(w, r)
+		case KeyServiceRotateKeyProcedure:
+			keyServiceRotateKeyHandler.ServeHTTP(w, r)
 		case KeyServiceListKeysProcedure:
 			keyServiceListKeysHandler.ServeHTTP(w, r)
 		case KeyServiceRevokeKeyProcedure:
@@ -631,6 +880,10 @@ type UnimplementedKeyServiceHandler struct{}
 
 func (UnimplementedKeyServiceHandler) CreateKey(context.Context, *v1.CreateKeyRequest) (*v1.CreateKeyResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.KeyService.CreateKey is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) RotateKey(context.Context, *v1.RotateKeyRequest) (*v1.RotateKeyResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.dialog.v1.KeyService.RotateKey is not implemented"))
 }
 
 func (UnimplementedKeyServiceHandler) ListKeys(context.Context, *v1.ListKeysRequest) (*v1.ListKeysResponse, error) {

@@ -55,6 +55,12 @@ const (
 	// RetrieverServiceReadDocumentProcedure is the fully-qualified name of the RetrieverService's
 	// ReadDocument RPC.
 	RetrieverServiceReadDocumentProcedure = "/ragmesh.retriever.v1.RetrieverService/ReadDocument"
+	// RetrieverServiceSetDocumentAccessProcedure is the fully-qualified name of the RetrieverService's
+	// SetDocumentAccess RPC.
+	RetrieverServiceSetDocumentAccessProcedure = "/ragmesh.retriever.v1.RetrieverService/SetDocumentAccess"
+	// RetrieverServiceCheckDocumentsProcedure is the fully-qualified name of the RetrieverService's
+	// CheckDocuments RPC.
+	RetrieverServiceCheckDocumentsProcedure = "/ragmesh.retriever.v1.RetrieverService/CheckDocuments"
 	// RetrieverServiceDeleteDocumentProcedure is the fully-qualified name of the RetrieverService's
 	// DeleteDocument RPC.
 	RetrieverServiceDeleteDocumentProcedure = "/ragmesh.retriever.v1.RetrieverService/DeleteDocument"
@@ -90,6 +96,10 @@ type RetrieverServiceClient interface {
 	ListDocuments(context.Context, *v1.ListDocumentsRequest) (*v1.ListDocumentsResponse, error)
 	// ReadDocument returns a range of a document's canonical text, which is what citation offsets point into.
 	ReadDocument(context.Context, *v1.ReadDocumentRequest) (*v1.ReadDocumentResponse, error)
+	// SetDocumentAccess says who may read a document, from now on.
+	SetDocumentAccess(context.Context, *v1.SetDocumentAccessRequest) (*v1.SetDocumentAccessResponse, error)
+	// CheckDocuments says which of some documents are there and the caller may read.
+	CheckDocuments(context.Context, *v1.CheckDocumentsRequest) (*v1.CheckDocumentsResponse, error)
 	// DeleteDocument makes a document unretrievable at once and removes its bytes.
 	DeleteDocument(context.Context, *v1.DeleteDocumentRequest) (*v1.DeleteDocumentResponse, error)
 	// CancelIngestion stops a document's running job; its previous version stays live.
@@ -162,6 +172,20 @@ func NewRetrieverServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		setDocumentAccess: connect.NewClient[v1.SetDocumentAccessRequest, v1.SetDocumentAccessResponse](
+			httpClient,
+			baseURL+RetrieverServiceSetDocumentAccessProcedure,
+			connect.WithSchema(retrieverServiceMethods.ByName("SetDocumentAccess")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		checkDocuments: connect.NewClient[v1.CheckDocumentsRequest, v1.CheckDocumentsResponse](
+			httpClient,
+			baseURL+RetrieverServiceCheckDocumentsProcedure,
+			connect.WithSchema(retrieverServiceMethods.ByName("CheckDocuments")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		deleteDocument: connect.NewClient[v1.DeleteDocumentRequest, v1.DeleteDocumentResponse](
 			httpClient,
 			baseURL+RetrieverServiceDeleteDocumentProcedure,
@@ -202,18 +226,20 @@ func NewRetrieverServiceClient(httpClient connect.HTTPClient, baseURL string, op
 
 // retrieverServiceClient implements RetrieverServiceClient.
 type retrieverServiceClient struct {
-	search          *connect.Client[v1.SearchRequest, v1.SearchResponse]
-	createUpload    *connect.Client[v1.CreateUploadRequest, v1.CreateUploadResponse]
-	putPart         *connect.Client[v1.PutPartRequest, v1.PutPartResponse]
-	commitUpload    *connect.Client[v1.CommitUploadRequest, v1.CommitUploadResponse]
-	getDocument     *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
-	listDocuments   *connect.Client[v1.ListDocumentsRequest, v1.ListDocumentsResponse]
-	readDocument    *connect.Client[v1.ReadDocumentRequest, v1.ReadDocumentResponse]
-	deleteDocument  *connect.Client[v1.DeleteDocumentRequest, v1.DeleteDocumentResponse]
-	cancelIngestion *connect.Client[v1.CancelIngestionRequest, v1.CancelIngestionResponse]
-	retryIngestion  *connect.Client[v1.RetryIngestionRequest, v1.RetryIngestionResponse]
-	watch           *connect.Client[v1.WatchRequest, v1.WatchResponse]
-	deleteWorkspace *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
+	search            *connect.Client[v1.SearchRequest, v1.SearchResponse]
+	createUpload      *connect.Client[v1.CreateUploadRequest, v1.CreateUploadResponse]
+	putPart           *connect.Client[v1.PutPartRequest, v1.PutPartResponse]
+	commitUpload      *connect.Client[v1.CommitUploadRequest, v1.CommitUploadResponse]
+	getDocument       *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
+	listDocuments     *connect.Client[v1.ListDocumentsRequest, v1.ListDocumentsResponse]
+	readDocument      *connect.Client[v1.ReadDocumentRequest, v1.ReadDocumentResponse]
+	setDocumentAccess *connect.Client[v1.SetDocumentAccessRequest, v1.SetDocumentAccessResponse]
+	checkDocuments    *connect.Client[v1.CheckDocumentsRequest, v1.CheckDocumentsResponse]
+	deleteDocument    *connect.Client[v1.DeleteDocumentRequest, v1.DeleteDocumentResponse]
+	cancelIngestion   *connect.Client[v1.CancelIngestionRequest, v1.CancelIngestionResponse]
+	retryIngestion    *connect.Client[v1.RetryIngestionRequest, v1.RetryIngestionResponse]
+	watch             *connect.Client[v1.WatchRequest, v1.WatchResponse]
+	deleteWorkspace   *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
 }
 
 // Search calls ragmesh.retriever.v1.RetrieverService.Search.
@@ -273,6 +299,24 @@ func (c *retrieverServiceClient) ListDocuments(ctx context.Context, req *v1.List
 // ReadDocument calls ragmesh.retriever.v1.RetrieverService.ReadDocument.
 func (c *retrieverServiceClient) ReadDocument(ctx context.Context, req *v1.ReadDocumentRequest) (*v1.ReadDocumentResponse, error) {
 	response, err := c.readDocument.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// SetDocumentAccess calls ragmesh.retriever.v1.RetrieverService.SetDocumentAccess.
+func (c *retrieverServiceClient) SetDocumentAccess(ctx context.Context, req *v1.SetDocumentAccessRequest) (*v1.SetDocumentAccessResponse, error) {
+	response, err := c.setDocumentAccess.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// CheckDocuments calls ragmesh.retriever.v1.RetrieverService.CheckDocuments.
+func (c *retrieverServiceClient) CheckDocuments(ctx context.Context, req *v1.CheckDocumentsRequest) (*v1.CheckDocumentsResponse, error) {
+	response, err := c.checkDocuments.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -340,6 +384,10 @@ type RetrieverServiceHandler interface {
 	ListDocuments(context.Context, *v1.ListDocumentsRequest) (*v1.ListDocumentsResponse, error)
 	// ReadDocument returns a range of a document's canonical text, which is what citation offsets point into.
 	ReadDocument(context.Context, *v1.ReadDocumentRequest) (*v1.ReadDocumentResponse, error)
+	// SetDocumentAccess says who may read a document, from now on.
+	SetDocumentAccess(context.Context, *v1.SetDocumentAccessRequest) (*v1.SetDocumentAccessResponse, error)
+	// CheckDocuments says which of some documents are there and the caller may read.
+	CheckDocuments(context.Context, *v1.CheckDocumentsRequest) (*v1.CheckDocumentsResponse, error)
 	// DeleteDocument makes a document unretrievable at once and removes its bytes.
 	DeleteDocument(context.Context, *v1.DeleteDocumentRequest) (*v1.DeleteDocumentResponse, error)
 	// CancelIngestion stops a document's running job; its previous version stays live.
@@ -408,6 +456,20 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	retrieverServiceSetDocumentAccessHandler := connect.NewUnaryHandlerSimple(
+		RetrieverServiceSetDocumentAccessProcedure,
+		svc.SetDocumentAccess,
+		connect.WithSchema(retrieverServiceMethods.ByName("SetDocumentAccess")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	retrieverServiceCheckDocumentsHandler := connect.NewUnaryHandlerSimple(
+		RetrieverServiceCheckDocumentsProcedure,
+		svc.CheckDocuments,
+		connect.WithSchema(retrieverServiceMethods.ByName("CheckDocuments")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	retrieverServiceDeleteDocumentHandler := connect.NewUnaryHandlerSimple(
 		RetrieverServiceDeleteDocumentProcedure,
 		svc.DeleteDocument,
@@ -459,6 +521,10 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 			retrieverServiceListDocumentsHandler.ServeHTTP(w, r)
 		case RetrieverServiceReadDocumentProcedure:
 			retrieverServiceReadDocumentHandler.ServeHTTP(w, r)
+		case RetrieverServiceSetDocumentAccessProcedure:
+			retrieverServiceSetDocumentAccessHandler.ServeHTTP(w, r)
+		case RetrieverServiceCheckDocumentsProcedure:
+			retrieverServiceCheckDocumentsHandler.ServeHTTP(w, r)
 		case RetrieverServiceDeleteDocumentProcedure:
 			retrieverServiceDeleteDocumentHandler.ServeHTTP(w, r)
 		case RetrieverServiceCancelIngestionProcedure:
@@ -504,6 +570,14 @@ func (UnimplementedRetrieverServiceHandler) ListDocuments(context.Context, *v1.L
 
 func (UnimplementedRetrieverServiceHandler) ReadDocument(context.Context, *v1.ReadDocumentRequest) (*v1.ReadDocumentResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.ReadDocument is not implemented"))
+}
+
+func (UnimplementedRetrieverServiceHandler) SetDocumentAccess(context.Context, *v1.SetDocumentAccessRequest) (*v1.SetDocumentAccessResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.SetDocumentAccess is not implemented"))
+}
+
+func (UnimplementedRetrieverServiceHandler) CheckDocuments(context.Context, *v1.CheckDocumentsRequest) (*v1.CheckDocumentsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.CheckDocuments is not implemented"))
 }
 
 func (UnimplementedRetrieverServiceHandler) DeleteDocument(context.Context, *v1.DeleteDocumentRequest) (*v1.DeleteDocumentResponse, error) {
