@@ -79,8 +79,10 @@ type Call struct {
 type Grant struct {
 	Service    string // the calling service; empty for people and programs outside
 	Subject    string
+	Names      []string // what else members and access lists call the subject, as in [identity.Principal]
 	Role       identity.Role
 	Workspaces []string // empty means all
+	Scopes     []string // what of the role is allowed; empty means all of it
 	// Owner is whoever runs the installation: the holder of the bootstrap key, or anybody where nobody is asked.
 	Owner bool
 }
@@ -170,7 +172,7 @@ func (g *Guard) Authorize(ctx context.Context, who Grant, procedure, workspace s
 	if who.Role < rule.role {
 		return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs the role %s; ask an administrator for a key that has it", rule.role)
 	}
-	p := identity.Principal{Subject: who.Subject, Role: who.Role, Workspace: workspace}
+	p := identity.Principal{Subject: who.Subject, Names: who.Names, Scopes: who.Scopes, Role: who.Role, Workspace: workspace}
 	switch rule.scope {
 	case installation:
 		if len(who.Workspaces) > 0 {
