@@ -76,6 +76,13 @@ func (t *table) Update(_ context.Context, key string, value []byte, revision uin
 	return t.write(key, value), nil
 }
 
+func (t *table) Delete(_ context.Context, key string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.entries, key)
+	return nil
+}
+
 func (t *table) List(context.Context, string) ([]bus.Entry, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -2,27 +2,41 @@ package access
 
 import "github.com/ragmesh/ragmesh/libs/identity"
 
-// scope says what a procedure is about.
-type scope uint8
+// reach says what a procedure is about.
+type reach uint8
 
 const (
-	inWorkspace  scope = iota // the workspace its request names
+	inWorkspace  reach = iota // the workspace its request names
 	anyWorkspace              // none in particular; whoever is in one may
 	installation              // all of it; needs a key for all workspaces
 	everything                // all there is, hashes of keys and every conversation; needs the bootstrap key
 	closed                    // not served at the edge
 )
 
+// The scopes of an API key: what of its role it may use. A key without any may use all of it.
+const (
+	scopeAsk    = "ask"    // questions, and the conversations they are part of
+	scopeRead   = "read"   // documents and what is found in them
+	scopeWrite  = "write"  // documents
+	scopeEval   = "eval"   // traces and tests
+	scopeManage = "manage" // keys, members, workspaces
+	always      = ""       // what every key may
+)
+
+// Scopes are all scopes that a key may have.
+func Scopes() []string { return []string{scopeAsk, scopeRead, scopeWrite, scopeEval, scopeManage} }
+
 type rule struct {
 	role  identity.Role
-	scope scope
+	reach reach
+	scope string
 }
 
 // AboutWorkspace reports whether a procedure's request is about the workspace it names, so that an empty name means the
 // default one. The name of a workspace to make is not.
 func AboutWorkspace(procedure string) bool {
 	r, ok := ruleOf(procedure)
-	return ok && r.scope == inWorkspace
+	return ok && r.reach == inWorkspace
 }
 
 // ruleOf is the table of who may call what. A procedure that is not here is refused.
@@ -40,47 +54,47 @@ func ruleOf(procedure string) (rule, bool) {
 	switch procedure {
 	case dialog + "Chat", dialog + "GetTurn", dialog + "ListTurns", dialog + "ListSessions", dialog + "RenameSession",
 		dialog + "DeleteSession", dialog + "ExportSession", dialog + "StopTurn", dialog + "SendFeedback":
-		return rule{identity.Viewer, inWorkspace}, true
+		return rule{identity.Viewer, inWorkspace, scopeAsk}, true
 
 	case workspaces + "ListWorkspaces":
-		return rule{identity.Viewer, anyWorkspace}, true
+		return rule{identity.Viewer, anyWorkspace, always}, true
 	case workspaces + "CreateWorkspace", workspaces + "DeleteWorkspace":
-		return rule{identity.Admin, installation}, true
+		return rule{identity.Admin, installation, scopeManage}, true
 
 	case workspaces + "UpdateWorkspace", workspaces + "ListMembers", workspaces + "SetMember", workspaces + "RemoveMember":
-		return rule{identity.Admin, inWorkspace}, true
+		return rule{identity.Admin, inWorkspace, scopeManage}, true
 
 	case keys + "CreateKey", keys + "RotateKey", keys + "ListKeys", keys + "RevokeKey":
-		return rule{identity.Admin, installation}, true
+		return rule{identity.Admin, installation, scopeManage}, true
 
 	case operations + "Backup":
-		return rule{identity.Admin, everything}, true
+		return rule{identity.Admin, everything, scopeManage}, true
 
 	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch",
 		retriever + "CheckDocuments":
-		return rule{identity.Viewer, inWorkspace}, true
+		return rule{identity.Viewer, inWorkspace, scopeRead}, true
 	case retriever + "CreateUpload", retriever + "PutPart", retriever + "CommitUpload", retriever + "DeleteDocument",
 		retriever + "CancelIngestion", retriever + "RetryIngestion", retriever + "SetDocumentAccess":
-		return rule{identity.Editor, inWorkspace}, true
+		return rule{identity.Editor, inWorkspace, scopeWrite}, true
 	case retriever + "DeleteWorkspace":
-		return rule{identity.Admin, inWorkspace}, true
+		return rule{identity.Admin, inWorkspace, scopeManage}, true
 
 	case tools + "ListTools":
-		return rule{identity.Viewer, inWorkspace}, true
+		return rule{identity.Viewer, inWorkspace, always}, true
 	case tools + "Call": // only a turn calls tools, where approval and audit are
-		return rule{identity.Admin, closed}, true
+		return rule{identity.Admin, closed, scopeManage}, true
 
 	case llm + "ListModels", llm + "ListPrompts":
-		return rule{identity.Viewer, anyWorkspace}, true
+		return rule{identity.Viewer, anyWorkspace, always}, true
 	case llm + "RenderPrompt":
-		return rule{identity.Viewer, inWorkspace}, true
+		return rule{identity.Viewer, inWorkspace, always}, true
 	case llm + "Generate", llm + "Embed", llm + "Rerank": // models cost money; Chat is the way to them
-		return rule{identity.Admin, closed}, true
+		return rule{identity.Admin, closed, scopeManage}, true
 
 	case eval + "GetTrace", eval + "ListTraces", eval + "GetRun", eval + "CompareRuns", eval + "ListGaps":
-		return rule{identity.Viewer, inWorkspace}, true
+		return rule{identity.Viewer, inWorkspace, scopeEval}, true
 	case eval + "CreateRun", eval + "Replay":
-		return rule{identity.Editor, inWorkspace}, true
+		return rule{identity.Editor, inWorkspace, scopeEval}, true
 	}
 	return rule{}, false
 }

@@ -2,10 +2,12 @@ package access
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
@@ -50,13 +52,20 @@ func TestEveryProcedureHasARule(t *testing.T) {
 		if r.role < identity.Viewer || r.role > identity.Admin {
 			t.Errorf("%s has role %d", procedure, r.role)
 		}
+		if r.scope != always && !slices.Contains(Scopes(), r.scope) {
+			t.Errorf("%s needs the scope %q, which no key can have", procedure, r.scope)
+		}
+		// What changes something is never for every key.
+		if options, ok := method.Options().(*descriptorpb.MethodOptions); r.scope == always && (!ok || options.GetIdempotencyLevel() != descriptorpb.MethodOptions_NO_SIDE_EFFECTS) {
+			t.Errorf("%s changes something, and needs no scope", procedure)
+		}
 		// A request about a workspace must be checked against it.
 		names := method.Input().Fields().ByName("workspace") != nil
-		if names && r.scope == anyWorkspace {
+		if names && r.reach == anyWorkspace {
 			t.Errorf("%s names a workspace that nobody checks", procedure)
 		}
 		// Reading is for viewers, of what is served at all.
-		if method.Options() != nil && r.scope == inWorkspace && r.role == identity.Viewer && method.Name() == "DeleteDocument" {
+		if method.Options() != nil && r.reach == inWorkspace && r.role == identity.Viewer && method.Name() == "DeleteDocument" {
 			t.Errorf("%s may be called by viewers", procedure)
 		}
 	}
@@ -74,7 +83,7 @@ func TestAuthorize(t *testing.T) {
 		for _, role := range roles {
 			// All workspaces: the role alone decides.
 			_, err := g.Authorize(t.Context(), Grant{Subject: "x", Role: role}, procedure, "a")
-			if want := role >= r.role && r.scope != closed && r.scope != everything; (err == nil) != want {
+			if want := role >= r.role && r.reach != closed && r.reach != everything; (err == nil) != want {
 				t.Errorf("%s as %v: %v", procedure, role, err)
 			}
 			if err != nil && fault.KindOf(err) != fault.Denied {
@@ -82,16 +91,16 @@ func TestAuthorize(t *testing.T) {
 			}
 			// Whoever runs the installation: the role alone decides, about everything too.
 			_, err = g.Authorize(t.Context(), Grant{Subject: "x", Role: role, Owner: true}, procedure, "a")
-			if want := role >= r.role && r.scope != closed; (err == nil) != want {
+			if want := role >= r.role && r.reach != closed; (err == nil) != want {
 				t.Errorf("%s as %v, the owner: %v", procedure, role, err)
 			}
 			// One workspace: nothing else is there, and nothing about the whole installation either.
 			one := Grant{Subject: "x", Role: role, Workspaces: []string{"a"}}
-			if _, err := g.Authorize(t.Context(), one, procedure, "b"); err == nil && r.scope != anyWorkspace {
+			if _, err := g.Authorize(t.Context(), one, procedure, "b"); err == nil && r.reach != anyWorkspace {
 				t.Errorf("%s as %v of a reaches b", procedure, role)
 			}
 			p, err := g.Authorize(t.Context(), one, procedure, "a")
-			if want := role >= r.role && (r.scope == inWorkspace || r.scope == anyWorkspace); (err == nil) != want {
+			if want := role >= r.role && (r.reach == inWorkspace || r.reach == anyWorkspace); (err == nil) != want {
 				t.Errorf("%s as %v of a: %v", procedure, role, err)
 			}
 			if err == nil && p.Workspace != "a" {
