@@ -60,6 +60,10 @@ const (
 // Turn is the whole record of one question and its answer.
 type Turn struct {
 	ID, Session, Workspace, RequestID, User string
+	// Replaces is the turn whose place this one takes: it and all after it left the conversation. Empty for none.
+	Replaces string
+	// Withheld says that texts were left out because their reader may not read where they come from.
+	Withheld bool
 
 	Question   string // as asked
 	Standalone string // made standalone
@@ -201,6 +205,7 @@ type Usage struct {
 // Question is what a caller asks.
 type Question struct {
 	Workspace, Session, RequestID, User string
+	Replaces                            string // the turn of the session whose place it takes; empty for the end
 	Text                                string
 	PromptID, Strategy, Model           string // empty for the intent's, else the default
 	Filter                              Filter
