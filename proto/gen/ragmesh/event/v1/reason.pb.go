@@ -114,6 +114,16 @@ const (
 	Reason_REASON_MEMBER_NOT_FOUND Reason = 42
 	// The caller's own rate or share is used up; RetryInfo says when to come back.
 	Reason_REASON_RATE_LIMITED Reason = 43
+	// The document is encrypted or protected by a password.
+	Reason_REASON_ENCRYPTED_DOCUMENT Reason = 44
+	// The document has no text that could be read, only pictures of it or fonts that name no characters, and no OCR is set up.
+	Reason_REASON_OCR_REQUIRED Reason = 45
+	// Reading the document took more pages, rows, expanded bytes, time or memory than is allowed.
+	Reason_REASON_DOCUMENT_TOO_LARGE Reason = 46
+	// The document made the program that reads it fail, every time.
+	Reason_REASON_PARSER_FAILED Reason = 47
+	// The text is in an encoding that could not be told.
+	Reason_REASON_UNKNOWN_ENCODING Reason = 48
 )
 
 // Enum value maps for Reason.
@@ -163,6 +173,11 @@ var (
 		41: "REASON_CONFIG_INVALID",
 		42: "REASON_MEMBER_NOT_FOUND",
 		43: "REASON_RATE_LIMITED",
+		44: "REASON_ENCRYPTED_DOCUMENT",
+		45: "REASON_OCR_REQUIRED",
+		46: "REASON_DOCUMENT_TOO_LARGE",
+		47: "REASON_PARSER_FAILED",
+		48: "REASON_UNKNOWN_ENCODING",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -209,6 +224,11 @@ var (
 		"REASON_CONFIG_INVALID":         41,
 		"REASON_MEMBER_NOT_FOUND":       42,
 		"REASON_RATE_LIMITED":           43,
+		"REASON_ENCRYPTED_DOCUMENT":     44,
+		"REASON_OCR_REQUIRED":           45,
+		"REASON_DOCUMENT_TOO_LARGE":     46,
+		"REASON_PARSER_FAILED":          47,
+		"REASON_UNKNOWN_ENCODING":       48,
 	}
 )
 
@@ -243,7 +263,8 @@ var File_ragmesh_event_v1_reason_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xdc\t\n" +
+	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xea\n" +
+	"\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -289,7 +310,12 @@ const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\x0fREASON_CONFLICT\x10(\x12\x19\n" +
 	"\x15REASON_CONFIG_INVALID\x10)\x12\x1b\n" +
 	"\x17REASON_MEMBER_NOT_FOUND\x10*\x12\x17\n" +
-	"\x13REASON_RATE_LIMITED\x10+B\xc4\x01\n" +
+	"\x13REASON_RATE_LIMITED\x10+\x12\x1d\n" +
+	"\x19REASON_ENCRYPTED_DOCUMENT\x10,\x12\x17\n" +
+	"\x13REASON_OCR_REQUIRED\x10-\x12\x1d\n" +
+	"\x19REASON_DOCUMENT_TOO_LARGE\x10.\x12\x18\n" +
+	"\x14REASON_PARSER_FAILED\x10/\x12\x1b\n" +
+	"\x17REASON_UNKNOWN_ENCODING\x100B\xc4\x01\n" +
 	"\x14com.ragmesh.event.v1B\vReasonProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
 var (
