@@ -4,16 +4,6 @@ import (
 	"strings"
 
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
-	// EncryptedDocument: the document is encrypted or protected by a password.
-	EncryptedDocument = eventv1.Reason_REASON_ENCRYPTED_DOCUMENT
-	// OCRRequired: the document has no text that could be read, only pictures of it or fonts that name no characters, and no OCR is set up.
-	OCRRequired = eventv1.Reason_REASON_OCR_REQUIRED
-	// DocumentTooLarge: reading the document took more pages, rows, expanded bytes, time or memory than is allowed.
-	DocumentTooLarge = eventv1.Reason_REASON_DOCUMENT_TOO_LARGE
-	// ParserFailed: the document made the program that reads it fail, every time.
-	ParserFailed = eventv1.Reason_REASON_PARSER_FAILED
-	// UnknownEncoding: the text is in an encoding that could not be told.
-	UnknownEncoding = eventv1.Reason_REASON_UNKNOWN_ENCODING
 )
 
 // Reason says what happened. It is the contract's enum, so that a reason means the same in an error, an event and a log.
@@ -109,6 +99,16 @@ const (
 	MemberNotFound = eventv1.Reason_REASON_MEMBER_NOT_FOUND
 	// RateLimited: the caller's own rate or share is used up; RetryInfo says when to come back.
 	RateLimited = eventv1.Reason_REASON_RATE_LIMITED
+	// EncryptedDocument: the document is encrypted or protected by a password.
+	EncryptedDocument = eventv1.Reason_REASON_ENCRYPTED_DOCUMENT
+	// OCRRequired: the document has no text that could be read, only pictures of it or fonts that name no characters, and no OCR is set up.
+	OCRRequired = eventv1.Reason_REASON_OCR_REQUIRED
+	// DocumentTooLarge: reading the document took more pages, rows, expanded bytes, time or memory than is allowed.
+	DocumentTooLarge = eventv1.Reason_REASON_DOCUMENT_TOO_LARGE
+	// ParserFailed: the document made the program that reads it fail, every time.
+	ParserFailed = eventv1.Reason_REASON_PARSER_FAILED
+	// UnknownEncoding: the text is in an encoding that could not be told.
+	UnknownEncoding = eventv1.Reason_REASON_UNKNOWN_ENCODING
 )
 
 // reasonPrefix is what the enum's names carry in the proto file and nowhere else.
