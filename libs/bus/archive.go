@@ -8,6 +8,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
@@ -45,20 +47,12 @@ const (
 // It makes no consumer and holds nothing up: fn may take as long as it likes.
 func (b *Bus) Dump(ctx context.Context, stream string, after uint64, fn func(Archived) error) (uint64, error) {
 	for {
-		batch, err := b.batch(ctx, stream, after+1)
+		batch, err := failsafe.With(election).WithContext(ctx).Get(func() ([]Archived, error) { return b.following(ctx, stream, after) })
 		if err != nil {
 			return after, wrap(ctx, err, "read "+stream)
 		}
 		if len(batch) == 0 {
-			// A replica answered, which may be behind; its leader knows.
-			next, err := b.fromLeader(ctx, stream, map[string]any{"seq": after + 1, "next_by_subj": ">"})
-			if errors.Is(err, ErrNotFound) {
-				return after, nil
-			}
-			if err != nil {
-				return after, wrap(ctx, err, "read "+stream)
-			}
-			batch = append(batch, next)
+			return after, nil
 		}
 		for _, m := range batch {
 			if err := fn(m); err != nil {
@@ -67,6 +61,33 @@ func (b *Bus) Dump(ctx context.Context, stream string, after uint64, fn func(Arc
 			after = m.Sequence
 		}
 	}
+}
+
+// election is how long a stream is waited for that nobody answers for: while its servers elect a new leader nobody does, or a
+// request that came just then is lost. The caller's own end ends it too.
+var election = retrypolicy.NewBuilder[[]Archived]().
+	HandleIf(func(_ []Archived, err error) bool { return err != nil && translate(err) == nil }).
+	WithBackoff(50*time.Millisecond, time.Second).
+	WithMaxRetries(-1).
+	WithMaxDuration(6 * requestTimeout).
+	ReturnLastFailure().
+	Build()
+
+// following returns the next messages after a sequence, none when there are no more.
+func (b *Bus) following(ctx context.Context, stream string, after uint64) ([]Archived, error) {
+	batch, err := b.batch(ctx, stream, after+1)
+	if err != nil || len(batch) > 0 {
+		return batch, err
+	}
+	// A replica answered, which may be behind; its leader knows.
+	next, err := b.fromLeader(ctx, stream, map[string]any{"seq": after + 1, "next_by_subj": ">"})
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []Archived{next}, nil
 }
 
 // batch reads the messages from a sequence on, as many as fit.

@@ -100,6 +100,34 @@ func (b *Bus) LastN(ctx context.Context, stream, subjectFilter string, n int, be
 	return found[max(0, len(found)-n):], nil
 }
 
+// Subjects returns the subjects of a stream that match the filter, ordered by their last token: for turns, by time.
+func (b *Bus) Subjects(ctx context.Context, stream, subjectFilter string) ([]string, error) {
+	subjects, err := b.subjects(ctx, stream, subjectFilter)
+	if err != nil {
+		return nil, wrap(ctx, err, "list subjects of "+subjectFilter)
+	}
+	slices.SortFunc(subjects, func(x, y string) int {
+		return cmp.Or(strings.Compare(lastToken(x), lastToken(y)), strings.Compare(x, y))
+	})
+	return subjects, nil
+}
+
+// LastOf returns the newest message of each subject, those that have one, the first stored of them first. Like [Bus.Last], it
+// may be some milliseconds behind.
+func (b *Bus) LastOf(ctx context.Context, stream string, subjects []string) ([]Message, error) {
+	if len(subjects) > maxLastN {
+		return nil, fmt.Errorf("read last messages of %s: %d subjects, allowed are %d", stream, len(subjects), maxLastN)
+	}
+	if len(subjects) == 0 {
+		return nil, nil
+	}
+	messages, err := b.lastOf(ctx, stream, subjects, 0)
+	if err != nil {
+		return nil, wrap(ctx, err, "read last messages of "+stream)
+	}
+	return messages, nil
+}
+
 // subjects lists the subjects of a stream that match a filter.
 func (b *Bus) subjects(ctx context.Context, stream, filter string) ([]string, error) {
 	s, err := b.stream(ctx, stream)
