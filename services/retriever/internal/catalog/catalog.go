@@ -56,7 +56,8 @@ type Catalog struct {
 // workspace is what is known of one workspace, under Catalog.mu.
 type workspace struct {
 	documents map[string]entry
-	sequence  uint64 // of the newest live version
+	listed    map[string]struct{} // ids of documents that not everybody may read
+	sequence  uint64              // of the newest live version
 	watchers  map[*watcher]struct{}
 }
 
@@ -121,8 +122,14 @@ func (c *Catalog) apply(ch Change) {
 	if ch.Deleted {
 		// The marker stays, so that news from before the deletion doesn't bring the document back.
 		w.documents[ch.Document.ID] = entry{revision: ch.Revision}
+		delete(w.listed, ch.Document.ID)
 	} else {
 		w.documents[ch.Document.ID] = entry{ch.Document, ch.Revision}
+		if ch.Document.Access != nil {
+			w.listed[ch.Document.ID] = struct{}{}
+		} else {
+			delete(w.listed, ch.Document.ID)
+		}
 		w.sequence = max(w.sequence, ch.Document.Live.Sequence)
 	}
 	for watcher := range w.watchers {
@@ -133,7 +140,7 @@ func (c *Catalog) apply(ch Change) {
 func (c *Catalog) workspace(name string) *workspace {
 	w, ok := c.workspaces[name]
 	if !ok {
-		w = &workspace{documents: map[string]entry{}, watchers: map[*watcher]struct{}{}}
+		w = &workspace{documents: map[string]entry{}, listed: map[string]struct{}{}, watchers: map[*watcher]struct{}{}}
 		c.workspaces[name] = w
 	}
 	return w
@@ -160,19 +167,68 @@ func (c *Catalog) Live(name string) (store.Manifest, uint64) {
 	}, w.sequence
 }
 
-// Get returns a document. One that is being deleted is not there.
-func (c *Catalog) Get(workspace, id string) (document.Document, error) {
+// fewListed is how many documents with readers of their own are looked through to see whether any is hidden from a reader.
+const fewListed = 64
+
+// Hidden returns which of the workspace's documents do not exist for a reader, nil when all do. What it returns tells how it
+// is at the moment of each call.
+func (c *Catalog) Hidden(name string, r document.Reader) func(documentID string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	w, ok := c.workspaces[name]
+	if !ok || r.Reads(nil) {
+		return nil
+	}
+	if len(w.listed) <= fewListed {
+		hidden := false
+		for id := range w.listed {
+			hidden = hidden || !w.documents[id].ReadableBy(r)
+		}
+		if !hidden {
+			return nil
+		}
+	}
+	return func(id string) bool {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		e, ok := w.documents[id]
+		return !ok || !e.ReadableBy(r)
+	}
+}
+
+// Get returns a document. One that is being deleted is not there, nor is one that the reader may not read.
+func (c *Catalog) Get(workspace, id string, r document.Reader) (document.Document, error) {
 	if err := c.ready(); err != nil {
 		return document.Document{}, err
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	if w, ok := c.workspaces[workspace]; ok {
-		if e := w.documents[id]; e.there() {
+		if e := w.documents[id]; e.there() && e.ReadableBy(r) {
 			return e.Document, nil
 		}
 	}
 	return document.Document{}, NotFound()
+}
+
+// Readable returns those of some documents that are there for a reader, in their order.
+func (c *Catalog) Readable(workspace string, ids []string, r document.Reader) ([]string, error) {
+	if err := c.ready(); err != nil {
+		return nil, err
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	w, ok := c.workspaces[workspace]
+	if !ok {
+		return nil, nil
+	}
+	var out []string
+	for _, id := range ids {
+		if e := w.documents[id]; e.there() && e.ReadableBy(r) {
+			out = append(out, id)
+		}
+	}
+	return out, nil
 }
 
 // Current returns a document, one being deleted too, that is at least as new as a sequence says it must be: when the copy in
@@ -301,6 +357,7 @@ func (c *Catalog) Remove(ctx context.Context, workspace, id string) error {
 	w := c.workspace(workspace)
 	if e := w.documents[id]; e.Deleting {
 		w.documents[id] = entry{revision: e.revision}
+		delete(w.listed, id)
 		for watcher := range w.watchers {
 			watcher.note(id)
 		}

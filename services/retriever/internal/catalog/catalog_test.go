@@ -76,9 +76,9 @@ func doc(hash string) document.Document {
 func TestNothingIsAnsweredFromHalfTheRecords(t *testing.T) {
 	t.Parallel()
 	c, _ := open(t, false)
-	_, get := c.Get("w", "d")
-	_, list := c.List("w", catalog.Filter{}, 10, "")
-	_, watch := c.Watch("w")
+	_, get := c.Get("w", "d", named("user:a"))
+	_, list := c.List("w", catalog.Filter{Reader: named("user:a")}, 10, "")
+	_, watch := c.Watch("w", named("user:a"))
 	_, change := c.Change(t.Context(), "w", "d", func(*document.Document) error { return nil })
 	for name, err := range map[string]error{"get": get, "list": list, "watch": watch, "change": change} {
 		if fault.KindOf(err) != fault.Unavailable {
@@ -129,7 +129,7 @@ func TestOldNewsDoesNotBringBackADocument(t *testing.T) {
 	deleting := doc("2")
 	deleting.Deleting = true
 	r.tell(catalog.Change{Document: deleting, Revision: 7})
-	if _, err := c.Get("w", "d"); fault.KindOf(err) != fault.NotFound || live("d") != "" {
+	if _, err := c.Get("w", "d", named("user:a")); fault.KindOf(err) != fault.NotFound || live("d") != "" {
 		t.Errorf("a document being deleted is there: %v, %q", err, live("d"))
 	}
 }
@@ -138,7 +138,7 @@ func TestWatchTellsTheLatestOnce(t *testing.T) {
 	t.Parallel()
 	c, r := open(t, true)
 	r.tell(catalog.Change{Document: doc("1"), Revision: 1})
-	w, err := c.Watch("w")
+	w, err := c.Watch("w", named("user:a"))
 	if err != nil {
 		t.Fatal(err)
 	}

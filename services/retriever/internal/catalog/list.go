@@ -14,6 +14,7 @@ import (
 type Filter struct {
 	State        document.State // empty: all
 	SourcePrefix string
+	Reader       document.Reader // whose documents are listed and counted
 }
 
 // Page is a part of a list.
@@ -57,7 +58,7 @@ func (c *Catalog) matching(name string, f Filter) []document.Document {
 	}
 	out := make([]document.Document, 0, len(w.documents))
 	for _, e := range w.documents {
-		if e.there() && (f.State == "" || e.State == f.State) && strings.HasPrefix(e.SourceURI, f.SourcePrefix) {
+		if e.there() && (f.State == "" || e.State == f.State) && strings.HasPrefix(e.SourceURI, f.SourcePrefix) && e.ReadableBy(f.Reader) {
 			out = append(out, e.Document)
 		}
 	}

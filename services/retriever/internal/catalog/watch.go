@@ -49,10 +49,12 @@ type Watch struct {
 	catalog   *Catalog
 	workspace string
 	watcher   *watcher
+	reader    document.Reader
+	told      map[string]struct{} // documents that were there when they were told of last
 }
 
-// Watch starts watching a workspace. What is there now comes first. The caller must call Stop.
-func (c *Catalog) Watch(workspace string) (*Watch, error) {
+// Watch starts watching a workspace for a reader. What is there now comes first. The caller must call Stop.
+func (c *Catalog) Watch(workspace string, r document.Reader) (*Watch, error) {
 	if err := c.ready(); err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func (c *Catalog) Watch(workspace string) (*Watch, error) {
 		}
 	}
 	w.signal <- struct{}{} // so that the first Next returns even when there is nothing
-	return &Watch{c, workspace, w}, nil
+	return &Watch{catalog: c, workspace: workspace, watcher: w, reader: r, told: map[string]struct{}{}}, nil
 }
 
 // Stop ends the watch.
@@ -77,7 +79,8 @@ func (w *Watch) Stop() {
 	delete(w.catalog.workspaces[w.workspace].watchers, w.watcher)
 }
 
-// Next waits for changes and returns them, each document once.
+// Next waits for changes and returns them, each document once. One that the reader may not read any more is told as deleted,
+// one they never could read not at all.
 func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 	select {
 	case <-ctx.Done():
@@ -91,9 +94,13 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 	documents := w.catalog.workspaces[w.workspace].documents
 	for _, id := range ids {
 		e := documents[id]
-		if e.there() {
+		_, told := w.told[id]
+		switch {
+		case e.there() && e.ReadableBy(w.reader):
+			w.told[id] = struct{}{}
 			events = append(events, Event{Document: e.Document})
-		} else {
+		case told:
+			delete(w.told, id)
 			events = append(events, Event{Document: document.Document{ID: id}, Deleted: true})
 		}
 	}

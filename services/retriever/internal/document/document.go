@@ -87,15 +87,17 @@ type Live struct {
 // Document is one document of a workspace. The record of all documents is the manifest: search serves a chunk only while
 // its version is the document's live one.
 type Document struct {
-	ID        string   `json:"id"`
-	Workspace string   `json:"workspace"`
-	SourceURI string   `json:"source_uri"`
-	Newest    Version  `json:"newest"`
-	Live      Live     `json:"live"` // Hash is empty while there is none
-	State     State    `json:"state"`
-	Stage     Stage    `json:"stage"`
-	Failure   *Failure `json:"failure,omitempty"`
-	Attempts  int      `json:"attempts"` // made at the newest version
+	ID        string `json:"id"`
+	Workspace string `json:"workspace"`
+	SourceURI string `json:"source_uri"`
+	// Access says who may read the document; nil means everybody in the workspace. What it points to does not change.
+	Access   *Access  `json:"access,omitempty"`
+	Newest   Version  `json:"newest"`
+	Live     Live     `json:"live"` // Hash is empty while there is none
+	State    State    `json:"state"`
+	Stage    Stage    `json:"stage"`
+	Failure  *Failure `json:"failure,omitempty"`
+	Attempts int      `json:"attempts"` // made at the newest version
 	// Replaced are versions whose originals may still be stored. When a newer version goes live they are Removing: a worker
 	// removes their bytes, and nobody may bring the same content back until it has.
 	Replaced []Original `json:"replaced,omitempty"`

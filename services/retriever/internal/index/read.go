@@ -8,7 +8,10 @@ import (
 	"strings"
 
 	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/mapping"
+	"github.com/blevesearch/bleve/v2/search"
 	"github.com/blevesearch/bleve/v2/search/query"
+	"github.com/blevesearch/bleve/v2/search/searcher"
 	bleveindex "github.com/blevesearch/bleve_index_api"
 
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -100,6 +103,9 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 	if bleveQuery == nil {
 		return out, nil
 	}
+	if q.Hidden != nil {
+		bleveQuery = visible{bleveQuery, q.Hidden}
+	}
 	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
 		version := sh.version.Load() // before anything is read: what is kept under it is not newer than it
 		advanced, err := sh.index.Advanced()
@@ -182,6 +188,29 @@ func clauses(q store.Query) query.Query {
 	filtered.AddMust(words)
 	filtered.AddFilter(conditions)
 	return filtered
+}
+
+// visible is a query among the documents that are not hidden. Bleve asks of every chunk the query finds, before it counts
+// or orders any.
+type visible struct {
+	query.Query
+	hidden func(documentID string) bool
+}
+
+// Searcher implements [query.Query].
+func (v visible) Searcher(ctx context.Context, reader bleveindex.IndexReader, m mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
+	found, err := v.Query.Searcher(ctx, reader, m, o)
+	if err != nil {
+		return nil, err
+	}
+	return searcher.NewFilteringSearcher(ctx, found, func(_ *search.SearchContext, d *search.DocumentMatch) bool {
+		key, err := reader.ExternalID(d.IndexInternalID)
+		if err != nil { // whose it is can't be told
+			return false
+		}
+		documentID, _, _ := strings.Cut(key, "/")
+		return !v.hidden(documentID)
+	}), nil
 }
 
 func term(field, value string) query.Query {

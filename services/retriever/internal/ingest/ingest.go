@@ -71,7 +71,7 @@ type Events interface {
 
 // Catalog is the documents' records.
 type Catalog interface {
-	Get(workspace, id string) (document.Document, error)
+	Get(workspace, id string, r document.Reader) (document.Document, error)
 	Current(ctx context.Context, workspace, id string, sequence uint64) (document.Document, error)
 	Change(ctx context.Context, workspace, id string, edit func(*document.Document) error) (document.Document, error)
 	Remove(ctx context.Context, workspace, id string) error

@@ -48,6 +48,16 @@ type world struct {
 	ingester *ingest.Ingester
 }
 
+// anybody is a caller who reads what everybody may.
+//
+//nolint:gochecknoglobals // a constant
+var anybody = ingest.Caller{Reader: named("anybody"), Subject: "anybody"}
+
+// named is a reader of one name.
+type named string
+
+func (n named) Reads(readers []string) bool { return slices.Contains(readers, string(n)) }
+
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
@@ -95,16 +105,16 @@ func (w *world) step(name string) error {
 func (w *world) upload(content string) document.Document {
 	w.Helper()
 	sum := sha256.Sum256([]byte(content))
-	created, err := w.ingester.Create(w.Context(), ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: int64(len(content)), Hash: hex.EncodeToString(sum[:])})
+	created, err := w.ingester.Create(w.Context(), anybody, ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: int64(len(content)), Hash: hex.EncodeToString(sum[:])})
 	if err != nil {
 		w.Fatal(err)
 	}
 	for part := 1; part <= created.Parts; part++ {
-		if _, err := w.ingester.PutPart(w.Context(), "w", created.Upload.ID, part, []byte(content)); err != nil {
+		if _, err := w.ingester.PutPart(w.Context(), anybody, "w", created.Upload.ID, part, []byte(content)); err != nil {
 			w.Fatal(err)
 		}
 	}
-	d, _, err := w.ingester.Commit(w.Context(), "w", created.Upload.ID)
+	d, _, err := w.ingester.Commit(w.Context(), anybody, "w", created.Upload.ID)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -130,13 +140,13 @@ func (w *world) work() {
 }
 
 func (w *world) there(id string) bool {
-	_, err := w.catalog.Get("w", id)
+	_, err := w.catalog.Get("w", id, anybody)
 	return err == nil
 }
 
 func (w *world) document() document.Document {
 	w.Helper()
-	d, err := w.catalog.Get("w", document.ID("w", "a.md"))
+	d, err := w.catalog.Get("w", document.ID("w", "a.md"), anybody)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -204,7 +214,7 @@ func TestOutageEndsFailedAndIsTriedAgain(t *testing.T) {
 		t.Errorf("state %s, failure (-want +got):\n%s", d.State, diff)
 	}
 	w.fail = nil
-	if _, err := w.ingester.Retry(t.Context(), "w", d.ID); err != nil {
+	if _, err := w.ingester.Retry(t.Context(), anybody, "w", d.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.work()
@@ -252,7 +262,7 @@ func TestDeletedWhileWorking(t *testing.T) {
 		if s == "put index" {
 			w.fail = nil
 			go func() { // it waits for the job it has stopped
-				_, err := w.ingester.Delete(t.Context(), "w", d.ID)
+				_, err := w.ingester.Delete(t.Context(), anybody, "w", d.ID)
 				deleted <- err
 			}()
 			for w.there(d.ID) {
@@ -315,11 +325,11 @@ func TestContentThatComesBack(t *testing.T) {
 		}
 		w.fail = nil
 		sum := sha256.Sum256([]byte("One walrus."))
-		created, err := w.ingester.Create(t.Context(), ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: 11, Hash: hex.EncodeToString(sum[:])})
+		created, err := w.ingester.Create(t.Context(), anybody, ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: 11, Hash: hex.EncodeToString(sum[:])})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, _, err := w.ingester.Commit(t.Context(), "w", created.Upload.ID); fault.KindOf(err) != fault.Conflict {
+		if _, _, err := w.ingester.Commit(t.Context(), anybody, "w", created.Upload.ID); fault.KindOf(err) != fault.Conflict {
 			t.Errorf("commit while it is being removed: %v", err)
 		}
 		return nil
@@ -339,7 +349,7 @@ func TestCancel(t *testing.T) {
 	d := w.upload("Two walruses.")
 	cancel := func(want document.State) {
 		t.Helper()
-		got, err := w.ingester.Cancel(t.Context(), "w", d.ID)
+		got, err := w.ingester.Cancel(t.Context(), anybody, "w", d.ID)
 		if err != nil || got.State != want {
 			t.Errorf("cancel = %+v, %v", got, err)
 		}
@@ -367,7 +377,7 @@ func TestCancel(t *testing.T) {
 		if diff := cmp.Diff([]string{"superseded"}, w.outcomes); diff != "" {
 			t.Errorf("canceled in %s: outcomes (-want +got):\n%s", name, diff)
 		}
-		if _, err := w.ingester.Retry(t.Context(), "w", d.ID); err != nil {
+		if _, err := w.ingester.Retry(t.Context(), anybody, "w", d.ID); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -412,14 +422,14 @@ func TestWorkerThatDies(t *testing.T) {
 func TestExpiredUpload(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	created, err := w.ingester.Create(t.Context(), ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: 1, Hash: "00"})
+	created, err := w.ingester.Create(t.Context(), anybody, ingest.Upload{Workspace: "w", SourceURI: "a.md", Size: 1, Hash: "00"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.mu.Lock()
 	w.now = w.now.Add(2 * time.Hour)
 	w.mu.Unlock()
-	if _, err := w.ingester.PutPart(t.Context(), "w", created.Upload.ID, 1, []byte("x")); fault.ReasonOf(err) != fault.UploadNotFound {
+	if _, err := w.ingester.PutPart(t.Context(), anybody, "w", created.Upload.ID, 1, []byte("x")); fault.ReasonOf(err) != fault.UploadNotFound {
 		t.Errorf("err = %v", err)
 	}
 }

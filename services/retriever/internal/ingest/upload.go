@@ -28,6 +28,10 @@ type Upload struct {
 	Size        int64     `json:"size"`
 	Hash        string    `json:"hash"`
 	ExpiresAt   time.Time `json:"expires_at"`
+	// Access is who may read the document from the commit on; nil leaves it as it is.
+	Access *document.Access `json:"access,omitempty"`
+	// By is whose upload it is. Those of others, of the same content too, are others.
+	By string `json:"by,omitempty"`
 }
 
 // parts is how many parts the upload has.
@@ -50,9 +54,12 @@ type Created struct {
 	Stored []int // of them, those that an earlier attempt sent
 }
 
-// Create begins an upload. ID, DocumentID and ExpiresAt of u are filled in. The same document with the same content is the
-// same upload, however often it is created.
-func (in *Ingester) Create(ctx context.Context, u Upload) (Created, error) {
+// Create begins an upload. ID, DocumentID, ExpiresAt and By of u are filled in. The same document with the same content is a
+// caller's same upload, however often it is created.
+func (in *Ingester) Create(ctx context.Context, by Caller, u Upload) (Created, error) {
+	if err := mayName(by, u.Access); err != nil {
+		return Created{}, err
+	}
 	if u.Size > in.config.MaxDocument {
 		return Created{}, fault.New(fault.Invalid, fault.RequestTooLarge,
 			"the document has %d bytes; at most %d are taken", u.Size, in.config.MaxDocument).
@@ -63,14 +70,18 @@ func (in *Ingester) Create(ctx context.Context, u Upload) (Created, error) {
 	if err != nil {
 		return Created{}, fmt.Errorf("parse document id: %w", err)
 	}
-	u.ID = uuid.NewSHA1(space, []byte(u.Hash)).String()
+	u.By = by.Subject
+	u.ID = uuid.NewSHA1(space, []byte(u.Hash+"\x00"+u.By)).String()
 	u.ExpiresAt = in.deps.Clock().Add(in.config.UploadTTL)
 
 	out := Created{Upload: u, Parts: u.parts()}
-	if d, err := in.deps.Catalog.Current(ctx, u.Workspace, u.DocumentID, 0); err == nil && !d.Deleting && d.Newest.Hash == u.Hash && d.State != document.Failed {
-		out.Parts = 0
-	} else if err != nil && fault.KindOf(err) != fault.NotFound {
+	switch d, err := in.deps.Catalog.Current(ctx, u.Workspace, u.DocumentID, 0); {
+	case err != nil && fault.KindOf(err) != fault.NotFound:
 		return Created{}, err
+	case err == nil && !d.ReadableBy(by):
+		return Created{}, taken()
+	case err == nil && !d.Deleting && d.Newest.Hash == u.Hash && d.State != document.Failed:
+		out.Parts = 0
 	}
 	switch _, err := in.deps.Uploads.Get(ctx, u.Workspace, u.ID); {
 	case errors.Is(err, ErrNotFound):
@@ -106,8 +117,8 @@ func (in *Ingester) storedParts(ctx context.Context, u Upload, parts, known int)
 }
 
 // PutPart stores one part and returns how many are stored.
-func (in *Ingester) PutPart(ctx context.Context, workspace, uploadID string, part int, data []byte) (int, error) {
-	u, err := in.upload(ctx, workspace, uploadID)
+func (in *Ingester) PutPart(ctx context.Context, by Caller, workspace, uploadID string, part int, data []byte) (int, error) {
+	u, err := in.upload(ctx, by, workspace, uploadID)
 	if err != nil {
 		return 0, err
 	}
@@ -126,9 +137,9 @@ func (in *Ingester) PutPart(ctx context.Context, workspace, uploadID string, par
 	return len(stored), err
 }
 
-func (in *Ingester) upload(ctx context.Context, workspace, id string) (Upload, error) {
+func (in *Ingester) upload(ctx context.Context, by Caller, workspace, id string) (Upload, error) {
 	u, err := in.deps.Uploads.Get(ctx, workspace, id)
-	if errors.Is(err, ErrNotFound) || err == nil && in.deps.Clock().After(u.ExpiresAt) {
+	if errors.Is(err, ErrNotFound) || err == nil && (in.deps.Clock().After(u.ExpiresAt) || u.By != "" && u.By != by.Subject) {
 		return Upload{}, fault.New(fault.NotFound, fault.UploadNotFound, "there is no such upload, or it has expired; create it again")
 	}
 	if err != nil {
@@ -144,22 +155,34 @@ var (
 )
 
 // Commit checks an upload's content, records the document and queues its job. It reports true when the content was live
-// already. It may be repeated.
-func (in *Ingester) Commit(ctx context.Context, workspace, uploadID string) (document.Document, bool, error) {
-	u, err := in.upload(ctx, workspace, uploadID)
+// already. Readers that come with the upload are on the record before anybody could read it, and count for the version that is
+// live too. It may be repeated.
+func (in *Ingester) Commit(ctx context.Context, by Caller, workspace, uploadID string) (document.Document, bool, error) {
+	u, err := in.upload(ctx, by, workspace, uploadID)
 	if err != nil {
 		return document.Document{}, false, err
 	}
+	var known error // errUnchanged or errQueued when only the readers change
 	d, err := in.deps.Catalog.Change(ctx, u.Workspace, u.DocumentID, func(d *document.Document) error {
+		known = nil
 		switch {
+		case d.ID != "" && !d.ReadableBy(by):
+			return taken()
 		case d.Deleting:
 			return errDeleting
 		case d.Newest.Hash == u.Hash && d.Newest.Title == u.Title && d.State == document.Ready:
-			return errUnchanged
+			known = errUnchanged
 		case d.Newest.Hash == u.Hash && d.Newest.Title == u.Title && d.State != document.Failed && d.ID != "":
-			return errQueued
+			known = errQueued
 		case hasHash(d.Removing, u.Hash):
 			return busy()
+		}
+		if known != nil {
+			if u.Access == nil || u.Access.Equal(d.Access) {
+				return known
+			}
+			d.Access, d.UpdatedAt = u.Access, in.deps.Clock().UTC()
+			return nil
 		}
 		// Anew for every try: what made another try necessary may have been the removal of these parts.
 		if err := in.verify(ctx, u); err != nil {
@@ -168,6 +191,9 @@ func (in *Ingester) Commit(ctx context.Context, workspace, uploadID string) (doc
 		in.record(d, u)
 		return nil
 	})
+	if err == nil {
+		err = known
+	}
 	switch {
 	case errors.Is(err, errUnchanged):
 		return d, true, nil
@@ -186,6 +212,9 @@ func (in *Ingester) record(d *document.Document, u Upload) {
 	now := in.deps.Clock().UTC()
 	if d.ID == "" {
 		*d = document.Document{ID: u.DocumentID, Workspace: u.Workspace, SourceURI: u.SourceURI, CreatedAt: now}
+	}
+	if u.Access != nil {
+		d.Access = u.Access
 	}
 	if old := d.Newest.Original(); old.Hash != "" && old.Hash != u.Hash && old.Hash != d.Live.Hash {
 		d.Replaced = appendOriginal(d.Replaced, old)
@@ -242,8 +271,8 @@ func (in *Ingester) verify(ctx context.Context, u Upload) error {
 }
 
 // Retry queues a failed document again.
-func (in *Ingester) Retry(ctx context.Context, workspace, id string) (document.Document, error) {
-	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+func (in *Ingester) Retry(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id, by); err != nil {
 		return document.Document{}, err
 	}
 	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
@@ -265,8 +294,8 @@ func (in *Ingester) Retry(ctx context.Context, workspace, id string) (document.D
 
 // Cancel stops a document's job. The version it was about is given up, an earlier one stays live. A document that no job
 // waits for is left as it is.
-func (in *Ingester) Cancel(ctx context.Context, workspace, id string) (document.Document, error) {
-	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+func (in *Ingester) Cancel(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id, by); err != nil {
 		return document.Document{}, err
 	}
 	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {

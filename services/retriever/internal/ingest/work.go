@@ -359,8 +359,8 @@ func bounded(s string) string {
 
 // Delete makes a document unretrievable, then removes its bytes. It returns how many chunks those were. When removing fails
 // the document is gone all the same, and the bytes are removed later.
-func (in *Ingester) Delete(ctx context.Context, workspace, id string) (int, error) {
-	if _, err := in.deps.Catalog.Get(workspace, id); err != nil {
+func (in *Ingester) Delete(ctx context.Context, by document.Reader, workspace, id string) (int, error) {
+	if _, err := in.deps.Catalog.Get(workspace, id, by); err != nil {
 		return 0, err
 	}
 	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {

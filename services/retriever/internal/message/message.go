@@ -29,10 +29,21 @@ func Document(d document.Document) *retrieverv1.Document {
 		UpdatedAt:   timestamppb.New(d.UpdatedAt),
 		Attempts:    uint32(d.Attempts),
 	}
+	if d.Access != nil {
+		out.Access = &retrieverv1.AccessList{Readers: d.Access.Readers}
+	}
 	if d.Failure != nil {
 		out.Failure = &retrieverv1.Failure{Stage: stage(d.Failure.Stage), Reason: d.Failure.Reason, Message: d.Failure.Message}
 	}
 	return out
+}
+
+// Access returns what a wire list says; nil for none, which means everybody.
+func Access(list *retrieverv1.AccessList) *document.Access {
+	if list == nil {
+		return nil
+	}
+	return document.NewAccess(list.GetReaders())
 }
 
 // State returns the state that a wire state names; empty for unspecified.

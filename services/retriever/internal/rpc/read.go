@@ -39,7 +39,7 @@ const heartbeat = 15 * time.Second
 
 // watch sends what there is, then every change, with heartbeats between, until the caller goes.
 func watch(ctx context.Context, c Catalog, r *retrieverv1.WatchRequest, send func(*retrieverv1.WatchResponse) error) error {
-	changes, err := c.Watch(r.GetWorkspace())
+	changes, err := c.Watch(r.GetWorkspace(), reader(ctx))
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
@@ -27,19 +28,21 @@ type Searcher interface {
 
 // Ingester takes documents in and removes them.
 type Ingester interface {
-	Create(ctx context.Context, u ingest.Upload) (ingest.Created, error)
-	PutPart(ctx context.Context, workspace, uploadID string, part int, data []byte) (stored int, err error)
-	Commit(ctx context.Context, workspace, uploadID string) (d document.Document, unchanged bool, err error)
-	Retry(ctx context.Context, workspace, id string) (document.Document, error)
-	Cancel(ctx context.Context, workspace, id string) (document.Document, error)
-	Delete(ctx context.Context, workspace, id string) (chunks int, err error)
+	Create(ctx context.Context, by ingest.Caller, u ingest.Upload) (ingest.Created, error)
+	PutPart(ctx context.Context, by ingest.Caller, workspace, uploadID string, part int, data []byte) (stored int, err error)
+	Commit(ctx context.Context, by ingest.Caller, workspace, uploadID string) (d document.Document, unchanged bool, err error)
+	SetAccess(ctx context.Context, by document.Reader, workspace, id string, access *document.Access) (document.Document, error)
+	Retry(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
+	Cancel(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
+	Delete(ctx context.Context, by document.Reader, workspace, id string) (chunks int, err error)
 }
 
 // Catalog knows the documents.
 type Catalog interface {
-	Get(workspace, id string) (document.Document, error)
+	Get(workspace, id string, r document.Reader) (document.Document, error)
+	Readable(workspace string, ids []string, r document.Reader) ([]string, error)
 	List(workspace string, f catalog.Filter, size int, token string) (catalog.Page, error)
-	Watch(workspace string) (*catalog.Watch, error)
+	Watch(workspace string, r document.Reader) (*catalog.Watch, error)
 }
 
 // Texts keep canonical text.
@@ -73,11 +76,23 @@ func (h *Handler) Use(s Serving) { h.serving.Store(&s) }
 // Revision returns the revision that answers carry.
 func (h *Handler) Revision() string { return h.serving.Load().Revision }
 
+// reader is who a call is made for. Without anybody it is one who reads what everybody may.
+func reader(ctx context.Context) document.Reader {
+	p, _ := identity.FromContext(ctx)
+	return p
+}
+
+func caller(ctx context.Context) ingest.Caller {
+	p, _ := identity.FromContext(ctx)
+	return ingest.Caller{Reader: p, Subject: p.Subject}
+}
+
 // Search answers a query.
 func (h *Handler) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {
 	serving := h.serving.Load()
 	result, err := serving.Searcher.Search(ctx, search.Request{
 		Workspace: r.GetWorkspace(), Query: r.GetQuery(), Strategy: r.GetStrategy(), TopK: int(r.GetTopK()), Filter: filter(r.GetFilter()),
+		Reader: reader(ctx),
 	})
 	if err != nil {
 		return nil, err
@@ -111,8 +126,8 @@ func byteRange(start, end int) *retrieverv1.ByteRange {
 }
 
 // GetDocument returns one document.
-func (h *Handler) GetDocument(_ context.Context, r *retrieverv1.GetDocumentRequest) (*retrieverv1.GetDocumentResponse, error) {
-	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId())
+func (h *Handler) GetDocument(ctx context.Context, r *retrieverv1.GetDocumentRequest) (*retrieverv1.GetDocumentResponse, error) {
+	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId(), reader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -123,12 +138,12 @@ func (h *Handler) GetDocument(_ context.Context, r *retrieverv1.GetDocumentReque
 const defaultPage = 100
 
 // ListDocuments returns a page of documents.
-func (h *Handler) ListDocuments(_ context.Context, r *retrieverv1.ListDocumentsRequest) (*retrieverv1.ListDocumentsResponse, error) {
+func (h *Handler) ListDocuments(ctx context.Context, r *retrieverv1.ListDocumentsRequest) (*retrieverv1.ListDocumentsResponse, error) {
 	size := int(r.GetPageSize())
 	if size == 0 {
 		size = defaultPage
 	}
-	f := catalog.Filter{State: message.State(r.GetState()), SourcePrefix: r.GetSourcePrefix()}
+	f := catalog.Filter{State: message.State(r.GetState()), SourcePrefix: r.GetSourcePrefix(), Reader: reader(ctx)}
 	page, err := h.Catalog.List(r.GetWorkspace(), f, size, r.GetPageToken())
 	if err != nil {
 		return nil, err
@@ -144,7 +159,7 @@ func (h *Handler) ListDocuments(_ context.Context, r *retrieverv1.ListDocumentsR
 
 // ReadDocument returns canonical text.
 func (h *Handler) ReadDocument(ctx context.Context, r *retrieverv1.ReadDocumentRequest) (*retrieverv1.ReadDocumentResponse, error) {
-	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId())
+	d, err := h.Catalog.Get(r.GetWorkspace(), r.GetDocumentId(), reader(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +185,7 @@ func (h *Handler) ReadDocument(ctx context.Context, r *retrieverv1.ReadDocumentR
 
 // DeleteDocument removes a document.
 func (h *Handler) DeleteDocument(ctx context.Context, r *retrieverv1.DeleteDocumentRequest) (*retrieverv1.DeleteDocumentResponse, error) {
-	chunks, err := h.Ingester.Delete(ctx, r.GetWorkspace(), r.GetDocumentId())
+	chunks, err := h.Ingester.Delete(ctx, reader(ctx), r.GetWorkspace(), r.GetDocumentId())
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +194,7 @@ func (h *Handler) DeleteDocument(ctx context.Context, r *retrieverv1.DeleteDocum
 
 // CancelIngestion stops a document's job.
 func (h *Handler) CancelIngestion(ctx context.Context, r *retrieverv1.CancelIngestionRequest) (*retrieverv1.CancelIngestionResponse, error) {
-	d, err := h.Ingester.Cancel(ctx, r.GetWorkspace(), r.GetDocumentId())
+	d, err := h.Ingester.Cancel(ctx, reader(ctx), r.GetWorkspace(), r.GetDocumentId())
 	if err != nil {
 		return nil, err
 	}
@@ -188,7 +203,7 @@ func (h *Handler) CancelIngestion(ctx context.Context, r *retrieverv1.CancelInge
 
 // RetryIngestion queues a failed document again.
 func (h *Handler) RetryIngestion(ctx context.Context, r *retrieverv1.RetryIngestionRequest) (*retrieverv1.RetryIngestionResponse, error) {
-	d, err := h.Ingester.Retry(ctx, r.GetWorkspace(), r.GetDocumentId())
+	d, err := h.Ingester.Retry(ctx, reader(ctx), r.GetWorkspace(), r.GetDocumentId())
 	if err != nil {
 		return nil, err
 	}
@@ -209,12 +224,20 @@ func (h *Handler) Watch(ctx context.Context, r *retrieverv1.WatchRequest, stream
 	return watch(ctx, h.Catalog, r, stream.Send)
 }
 
-// SetDocumentAccess implements the contract.
-func (h *Handler) SetDocumentAccess(context.Context, *retrieverv1.SetDocumentAccessRequest) (*retrieverv1.SetDocumentAccessResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "access lists are not there yet")
+// SetDocumentAccess says who may read a document.
+func (h *Handler) SetDocumentAccess(ctx context.Context, r *retrieverv1.SetDocumentAccessRequest) (*retrieverv1.SetDocumentAccessResponse, error) {
+	d, err := h.Ingester.SetAccess(ctx, reader(ctx), r.GetWorkspace(), r.GetDocumentId(), message.Access(r.GetAccess()))
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.SetDocumentAccessResponse{Document: message.Document(d)}, nil
 }
 
-// CheckDocuments implements the contract.
-func (h *Handler) CheckDocuments(context.Context, *retrieverv1.CheckDocumentsRequest) (*retrieverv1.CheckDocumentsResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "access lists are not there yet")
+// CheckDocuments says which documents the caller may read.
+func (h *Handler) CheckDocuments(ctx context.Context, r *retrieverv1.CheckDocumentsRequest) (*retrieverv1.CheckDocumentsResponse, error) {
+	ids, err := h.Catalog.Readable(r.GetWorkspace(), r.GetDocumentIds(), reader(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.CheckDocumentsResponse{ReadableDocumentIds: ids}, nil
 }

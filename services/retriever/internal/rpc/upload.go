@@ -12,9 +12,10 @@ import (
 
 // CreateUpload begins an upload.
 func (h *Handler) CreateUpload(ctx context.Context, r *retrieverv1.CreateUploadRequest) (*retrieverv1.CreateUploadResponse, error) {
-	created, err := h.Ingester.Create(ctx, ingest.Upload{
+	created, err := h.Ingester.Create(ctx, caller(ctx), ingest.Upload{
 		Workspace: r.GetWorkspace(), SourceURI: r.GetSourceUri(), Title: r.GetTitle(), ContentType: r.GetContentType(),
 		Size: int64(min(r.GetSizeBytes(), 1<<62)), Hash: r.GetSha256(),
+		Access: message.Access(r.GetAccess()),
 	})
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func (h *Handler) CreateUpload(ctx context.Context, r *retrieverv1.CreateUploadR
 
 // PutPart stores a part.
 func (h *Handler) PutPart(ctx context.Context, r *retrieverv1.PutPartRequest) (*retrieverv1.PutPartResponse, error) {
-	stored, err := h.Ingester.PutPart(ctx, r.GetWorkspace(), r.GetUploadId(), int(r.GetPartNumber()), r.GetData())
+	stored, err := h.Ingester.PutPart(ctx, caller(ctx), r.GetWorkspace(), r.GetUploadId(), int(r.GetPartNumber()), r.GetData())
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func (h *Handler) PutPart(ctx context.Context, r *retrieverv1.PutPartRequest) (*
 
 // CommitUpload finishes an upload.
 func (h *Handler) CommitUpload(ctx context.Context, r *retrieverv1.CommitUploadRequest) (*retrieverv1.CommitUploadResponse, error) {
-	d, unchanged, err := h.Ingester.Commit(ctx, r.GetWorkspace(), r.GetUploadId())
+	d, unchanged, err := h.Ingester.Commit(ctx, caller(ctx), r.GetWorkspace(), r.GetUploadId())
 	if err != nil {
 		return nil, err
 	}

@@ -169,6 +169,8 @@ func (a allLive) Live(string) (store.Manifest, uint64) {
 	return func(string) string { return string(a) }, 1
 }
 
+func (a allLive) Hidden(string, document.Reader) func(string) bool { return nil }
+
 type nobody struct{}
 
 func (nobody) Searched(context.Context, search.Result, time.Duration, error) {}

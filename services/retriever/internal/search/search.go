@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
@@ -28,6 +29,8 @@ type Store interface {
 // Manifest tells which versions of a workspace's documents are live, and the sequence of the newest of them.
 type Manifest interface {
 	Live(workspace string) (live store.Manifest, sequence uint64)
+	// Hidden tells which documents do not exist for a reader, as it is whenever it is asked; nil when all do.
+	Hidden(workspace string, r document.Reader) func(documentID string) bool
 }
 
 // Observer is told of every search; r is what it gave when err is nil.
@@ -72,6 +75,7 @@ type Request struct {
 	Strategy  string // empty: the default
 	TopK      int    // 0: the strategy's
 	Filter    store.Filter
+	Reader    document.Reader // who asks
 }
 
 // Passage is a chunk that was found, with neighbours that were found too. Its text is the canonical text in its range.
@@ -124,7 +128,7 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	defer cancel()
 
 	query := rank.NewQuery(r.Query)
-	found, sequence, err := s.candidates(bounded, r.Workspace, store.Query{Rank: query, Filter: r.Filter, Limit: strategy.Candidates})
+	found, sequence, err := s.candidates(bounded, r, store.Query{Rank: query, Filter: r.Filter, Limit: strategy.Candidates})
 	out.Sequence = sequence
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
@@ -149,6 +153,10 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 		}
 		passages = append(passages, p)
 	}
+	// What was hidden meanwhile is not shown any more: whoever takes a document away from readers can rely on it.
+	if hidden := s.manifest.Hidden(r.Workspace, r.Reader); hidden != nil {
+		passages = slices.DeleteFunc(passages, func(p Passage) bool { return hidden(p.DocumentID) })
+	}
 	out.Candidates = len(passages)
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
@@ -169,10 +177,11 @@ const maxLooks = 4
 
 // candidates asks the store by one state of the manifest: of a document that is replaced meanwhile, one version counts, and not
 // both. When that may have left out a document altogether, its old version gone and its new one not looked for, it looks again.
-func (s *Searcher) candidates(ctx context.Context, workspace string, q store.Query) (found store.Candidates, sequence uint64, err error) {
+func (s *Searcher) candidates(ctx context.Context, r Request, q store.Query) (found store.Candidates, sequence uint64, err error) {
+	q.Hidden = memoized(s.manifest.Hidden(r.Workspace, r.Reader))
 	for range maxLooks {
 		var live store.Manifest
-		live, sequence = s.manifest.Live(workspace)
+		live, sequence = s.manifest.Live(r.Workspace)
 		known := map[string]string{}
 		q.Live = func(documentID string) string {
 			hash, ok := known[documentID]
@@ -182,15 +191,31 @@ func (s *Searcher) candidates(ctx context.Context, workspace string, q store.Que
 			}
 			return hash
 		}
-		found, err = s.store.Candidates(ctx, workspace, q)
+		found, err = s.store.Candidates(ctx, r.Workspace, q)
 		if err != nil || !found.Passed {
 			break
 		}
-		if _, now := s.manifest.Live(workspace); now == sequence {
+		if _, now := s.manifest.Live(r.Workspace); now == sequence {
 			break
 		}
 	}
 	return found, sequence, err
+}
+
+// memoized asks once for each document: a store asks for every chunk that holds one of the query's words.
+func memoized(hidden func(string) bool) func(string) bool {
+	if hidden == nil {
+		return nil
+	}
+	known := map[string]bool{}
+	return func(documentID string) bool {
+		h, ok := known[documentID]
+		if !ok {
+			h = hidden(documentID)
+			known[documentID] = h
+		}
+		return h
+	}
 }
 
 func late(message string) Degradation {

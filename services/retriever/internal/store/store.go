@@ -55,7 +55,10 @@ type Query struct {
 	Rank   rank.Query
 	Filter Filter
 	Live   Manifest // called by one goroutine at a time
-	Limit  int      // most candidates wanted
+	// Hidden tells of documents that do not exist for who asks: their chunks take no part in the query and no place among its
+	// Limit. nil means that there are none. It is called by one goroutine at a time.
+	Hidden func(documentID string) bool
+	Limit  int // most candidates wanted
 }
 
 // Candidate is a chunk that may answer a query, with all that scoring and showing it takes.

@@ -34,6 +34,7 @@ func Run(t *testing.T, h Harness) {
 		"ServesOnlyLiveVersions":   servesOnlyLiveVersions,
 		"FindsLiveAmongDead":       findsLiveAmongDead,
 		"Filters":                  filters,
+		"HiddenTakeNoPlaces":       hiddenTakeNoPlaces,
 		"StatisticsAreExact":       statisticsAreExact,
 		"PutIsIdempotent":          putIsIdempotent,
 		"PruneRemovesTheBytes":     pruneRemoves,
@@ -194,6 +195,38 @@ func filters(t *testing.T, h Harness) {
 	f.expect("walrus", store.Filter{DocumentIDs: []string{id("docs/en/a.md"), id("Docs/c.md")}}, "walrus one", "walrus three")
 	f.expect("walrus", store.Filter{DocumentIDs: []string{id("Docs/c.md")}, Languages: []string{"zh"}})
 	f.expect("walrus", store.Filter{SourcePrefixes: []string{"nowhere"}})
+}
+
+// hiddenTakeNoPlaces has more hidden chunks, all better hits, than any store looks through.
+func hiddenTakeNoPlaces(t *testing.T, h Harness) {
+	f := open(t, h)
+	better := make([]string, 2500)
+	for i := range better {
+		better[i] = "walrus walrus"
+	}
+	secret := version("secret", "1", better...)
+	f.put(secret)
+	f.put(version("a", "1", "One walrus among many words that make it a lesser hit.", "Nothing about it here, but one walrus in passing all the same."))
+	got, err := f.store.Candidates(t.Context(), workspace, store.Query{
+		Rank: rank.NewQuery("walrus"), Limit: 10, Live: func(id string) string { return f.live[id] },
+		Hidden: func(id string) bool { return id == secret.DocumentID },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Found) != 2 || got.Found[0].SourceURI != "a" || got.Found[1].SourceURI != "a" {
+		t.Errorf("found %d candidates, want the two of the document that is not hidden", len(got.Found))
+	}
+	if got.Passed {
+		t.Error("hidden chunks count as passed over")
+	}
+	filtered, err := f.store.Candidates(t.Context(), workspace, store.Query{
+		Rank: rank.NewQuery("walrus"), Limit: 10, Live: func(id string) string { return f.live[id] },
+		Filter: store.Filter{DocumentIDs: []string{secret.DocumentID}}, Hidden: func(id string) bool { return id == secret.DocumentID },
+	})
+	if err != nil || len(filtered.Found) != 0 {
+		t.Errorf("asked for by its id: %d candidates, %v", len(filtered.Found), err)
+	}
 }
 
 func statisticsAreExact(t *testing.T, h Harness) {
