@@ -4,14 +4,14 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
 // canon writes canonical text block by block and records where each block stands.
 type canon struct {
 	text   strings.Builder
 	blocks []Block
+	places []Place
+	limit  int64 // bytes of text
 }
 
 // add appends a block, one blank line after the one before. Blank blocks are dropped.
@@ -21,7 +21,10 @@ func (c *canon) add(kind Kind, level int, s string) error {
 		return nil
 	}
 	if len(c.blocks) == maxBlocks {
-		return fault.New(fault.Invalid, fault.MalformedDocument, "the document has more than %d blocks; split it", maxBlocks)
+		return tooLarge("the document has more than %d headings, paragraphs and tables; split it", maxBlocks)
+	}
+	if int64(c.text.Len()+len(s)) > c.limit {
+		return tooLarge("the document holds more than %d MiB of text; split it", c.limit>>20)
 	}
 	if c.text.Len() > 0 {
 		c.text.WriteString("\n\n")
@@ -33,8 +36,45 @@ func (c *canon) add(kind Kind, level int, s string) error {
 }
 
 func (c *canon) document(title string) Document {
-	return Document{Title: title, Text: c.text.String(), Blocks: c.blocks}
+	return Document{Title: title, Text: c.text.String(), Blocks: c.blocks, Places: c.places}
 }
+
+// addAt appends a block that stands on a page. Places are within s, in the order of its text.
+func (c *canon) addAt(kind Kind, level int, s string, places []Place) error {
+	trimmed := len(s) - len(strings.TrimLeft(s, "\n"))
+	before := len(c.blocks)
+	if err := c.add(kind, level, s); err != nil || len(c.blocks) == before {
+		return err
+	}
+	b := c.blocks[before]
+	for _, p := range places {
+		p.Start, p.End = max(p.Start-trimmed, 0)+b.Start, min(p.End-trimmed+b.Start, b.End)
+		if p.Start < p.End {
+			c.places = append(c.places, p)
+		}
+	}
+	return nil
+}
+
+// Builder writes canonical text for parsers outside of this package.
+type Builder struct{ canon canon }
+
+// NewBuilder returns a builder that refuses more text than the limits allow.
+func NewBuilder(l Limits) *Builder { return &Builder{canon{limit: l.Text}} }
+
+// Add appends a block with the places of its parts, which count from the start of s. Blank blocks are dropped.
+func (b *Builder) Add(kind Kind, level int, s string, places ...Place) error {
+	return b.canon.addAt(kind, level, s, places)
+}
+
+// Document returns what was written.
+func (b *Builder) Document(title string) Document { return b.canon.document(title) }
+
+// Clean makes raw text fit for canonical text: no control or invisible characters, ordinary spaces and line ends.
+func Clean(s string) string { return clean(s) }
+
+// Joins reports whether a line break between two characters stands for nothing rather than for a space.
+func Joins(a, b rune) bool { return joins(a, b) }
 
 // clean makes raw text fit for canonical text: \n line ends, no byte order mark, control or invisible characters, ordinary
 // spaces.

@@ -22,9 +22,9 @@ const maxMarkdown = 8 << 20
 
 // parseMarkdown reads CommonMark with tables, definition lists, task lists and strike-through, and what documentation
 // sites put around it: front matter, comments, shortcodes and heading anchors.
-func parseMarkdown(ctx context.Context, s Source) (Document, error) {
+func (r *Registry) parseMarkdown(ctx context.Context, s Source) (Document, error) {
 	if len(s.Data) > maxMarkdown {
-		return Document{}, fault.New(fault.Invalid, fault.MalformedDocument, "the page is larger than %d MiB; split it", maxMarkdown>>20)
+		return Document{}, tooLarge("the page is larger than %d MiB; split it", maxMarkdown>>20)
 	}
 	title, body := frontMatter(clean(string(s.Data)))
 	body = stripComments(body)
@@ -39,14 +39,14 @@ func parseMarkdown(ctx context.Context, s Source) (Document, error) {
 	if err := ctx.Err(); err != nil {
 		return Document{}, err
 	}
-	r := renderer{source: source}
-	if err := r.blocks(root, 0); err != nil {
+	w := renderer{source: source, canon: r.canon()}
+	if err := w.blocks(root, 0); err != nil {
 		return Document{}, err
 	}
 	if title == "" {
-		title = r.title
+		title = w.title
 	}
-	return r.canon.document(title), nil
+	return w.canon.document(title), nil
 }
 
 // maxMarks bounds the characters of a paragraph that may open emphasis or a link: goldmark's time grows with their square.

@@ -1,9 +1,10 @@
 // Package parse turns a document's bytes into canonical text and structure. The canonical text is what people read, what is
 // chunked and searched, and what citation offsets point into; the structure says where its headings, paragraphs, lists,
-// tables and code stand.
+// tables and code stand, and on which pages.
 //
-// A format is one [Format] value in a [Registry]; a new one needs nothing else. Parsing is pure: the same bytes and
-// [Revision] give the same text on every machine.
+// What a file is follows from its content; its name and the media type given at upload only choose among kinds of text. A
+// format is one [Format] value in a [Registry]. Parsing is pure: the same bytes and [Revision] give the same text on every
+// machine.
 package parse
 
 import (
@@ -12,7 +13,6 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -20,13 +20,27 @@ import (
 
 // Revision changes whenever the same bytes come out as another text. It goes into chunk ids, so that chunks of two
 // revisions are never taken for each other.
-const Revision = "1"
+const Revision = "2"
 
 // Bounds of every format. A document beyond them is refused rather than cut.
 const (
 	maxBlocks = 200_000
 	maxDepth  = 100 // of nested lists and quotations
 )
+
+// Limits bound what reading one document may take. A document beyond them is refused rather than cut.
+type Limits struct {
+	Text     int64 // bytes of canonical text
+	Expanded int64 // bytes that everything compressed in it expands to
+	Pages    int   // of a paginated document
+	Rows     int   // of all its tables together
+	Files    int   // in an archive, those in its archives included
+}
+
+// DefaultLimits returns the limits that hold where nothing else is said.
+func DefaultLimits() Limits {
+	return Limits{Text: 64 << 20, Expanded: 512 << 20, Pages: 5_000, Rows: 2_000_000, Files: 10_000}
+}
 
 // Kind tells blocks apart.
 type Kind uint8
@@ -47,13 +61,24 @@ type Block struct {
 	Start, End int // half-open range of UTF-8 bytes
 }
 
+// Box is a rectangle on a page, in points (1/72 inch) from the lower left corner. The zero value is none.
+type Box struct{ Left, Bottom, Right, Top float32 }
+
+// Place says where on a page a piece of the canonical text stands.
+type Place struct {
+	Start, End int // half-open range of UTF-8 bytes
+	Page       int // from 1
+	Box        Box
+}
+
 // Document is what parsing gives.
 type Document struct {
 	Title       string
 	Text        string // valid UTF-8, \n line ends, blocks separated by blank lines
 	Blocks      []Block
-	Language    string // "en", "zh", "mixed" or ""
-	ContentType string // of the format it was read as
+	Places      []Place // of paginated documents, in the order of the text
+	Language    string  // "en", "zh", "mixed" or ""
+	ContentType string  // of the format it was read as
 }
 
 // Source is a document's bytes and what its uploader said of them.
@@ -76,12 +101,24 @@ func (s Source) extension() string {
 	return strings.ToLower(path.Ext(uri))
 }
 
+// mediaType is what was said at upload, in lower case and without parameters. What is said of anything counts as not said.
+func (s Source) mediaType() string {
+	mediaType, _, _ := strings.Cut(s.ContentType, ";")
+	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
+	if mediaType == "application/octet-stream" {
+		return ""
+	}
+	return mediaType
+}
+
 // Format is one kind of file that can be read.
 type Format struct {
 	// ContentType is what documents of this format are recorded as.
 	ContentType string
 	// Aliases are further media types of the format, Extensions its file extensions with their dots.
 	Aliases, Extensions []string
+	// Binary formats get the bytes as they are; the others get UTF-8.
+	Binary bool
 	// Parse reads the document. Errors that are the document's fault are *fault.Error.
 	Parse func(ctx context.Context, s Source) (Document, error)
 }
@@ -90,39 +127,91 @@ func (f Format) named(contentType string) bool {
 	return f.ContentType == contentType || slices.Contains(f.Aliases, contentType)
 }
 
+// Config is what can be chosen about reading.
+type Config struct {
+	Limits Limits
+	// PDF reads PDF files; without it they are refused.
+	PDF func(ctx context.Context, s Source) (Document, error)
+	// Isolated reads what is not to be read in this process; without it everything is read here.
+	Isolated func(ctx context.Context, s Source) (Document, error)
+}
+
 // Registry knows the formats and chooses among them.
 type Registry struct {
-	formats  []Format
-	fallback Format
+	config  Config
+	formats []Format
 }
 
-// NewRegistry returns a registry of Markdown and plain text; text that nothing else claims is read as plain text.
-func NewRegistry() *Registry {
-	plain := Format{
-		ContentType: "text/plain",
-		Extensions:  []string{".txt", ".text", ".log"},
-		Parse:       parsePlain,
+// NewRegistry returns a registry of every format, with the default limits, that reads in this process and no PDF.
+func NewRegistry() *Registry { return New(Config{Limits: DefaultLimits()}) }
+
+// The media types of the formats.
+const (
+	typePlain    = "text/plain"
+	typeMarkdown = "text/markdown"
+	typeHTML     = "text/html"
+	typePDF      = "application/pdf"
+	typeZIP      = "application/zip"
+)
+
+// New returns a registry of every format.
+func New(c Config) *Registry {
+	r := &Registry{config: c}
+	r.formats = []Format{
+		{ContentType: typeMarkdown, Aliases: []string{"text/x-markdown"}, Extensions: []string{".md", ".markdown", ".mdown", ".mkd"}, Parse: r.parseMarkdown},
+		{ContentType: typePlain, Extensions: []string{".txt", ".text", ".log"}, Parse: r.parsePlain},
 	}
-	markdown := Format{
-		ContentType: "text/markdown",
-		Aliases:     []string{"text/x-markdown"},
-		Extensions:  []string{".md", ".markdown", ".mdown", ".mkd"},
-		Parse:       parseMarkdown,
-	}
-	return &Registry{formats: []Format{markdown, plain}, fallback: plain}
+	return r
 }
 
-// ContentType tells which content type s will be read as: by what was said at upload, else by extension. It is empty when
-// only the content can tell.
+// canon returns an empty canonical text within the limits.
+func (r *Registry) canon() canon { return canon{limit: r.config.Limits.Text} }
+
+// format returns the format of a media type.
+func (r *Registry) format(contentType string) (Format, bool) {
+	for _, f := range r.formats {
+		if f.named(contentType) {
+			return f, true
+		}
+	}
+	return Format{}, false
+}
+
+// ContentType tells which content type s is likely to be read as: by what was said at upload, else by extension. It is empty
+// when only the content can tell.
 func (r *Registry) ContentType(s Source) string {
-	if f, ok := r.declared(s); ok {
-		return f.ContentType
-	}
-	return ""
+	f, _ := r.declared(s)
+	return f.ContentType
 }
 
-// Parse reads s. Besides cancellation every error is a *fault.Error about the document: UNSUPPORTED_FORMAT,
-// MALFORMED_DOCUMENT or EMPTY_DOCUMENT.
+// declared finds the format by the media type given at upload, else by extension. Browsers and curl send text/plain for
+// anything, so the extension says more than that.
+func (r *Registry) declared(s Source) (Format, bool) {
+	mediaType := s.mediaType()
+	if mediaType != "" && mediaType != typePlain {
+		if f, ok := r.format(mediaType); ok {
+			return f, true
+		}
+	}
+	if extension := s.extension(); extension != "" {
+		for _, f := range r.formats {
+			if slices.Contains(f.Extensions, extension) {
+				return f, true
+			}
+		}
+	}
+	return r.format(mediaType)
+}
+
+// largeText is the size in bytes from which text is read where binary files are.
+const largeText = 1 << 20
+
+// Isolated reports whether s is read in another process: anything that is not a short text. It depends on the bytes only.
+func (r *Registry) Isolated(s Source) bool {
+	return r.config.Isolated != nil && (len(s.Data) > largeText || signature(s.Data).binary())
+}
+
+// Parse reads s. Besides cancellation every error about the document is a *fault.Error of kind Invalid.
 func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	if err := ctx.Err(); err != nil {
 		return Document{}, err
@@ -130,21 +219,12 @@ func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	if len(bytes.TrimSpace(s.Data)) == 0 {
 		return Document{}, empty()
 	}
-	if name := binary(s.Data); name != "" {
-		return Document{}, fault.New(fault.Invalid, fault.UnsupportedFormat,
-			"%s cannot be read yet; Markdown and plain text can", name)
+	if r.Isolated(s) {
+		return r.config.Isolated(ctx, s)
 	}
-	format, ok := r.declared(s)
-	if !ok {
-		if unreadable(s) {
-			return Document{}, fault.New(fault.Invalid, fault.UnsupportedFormat,
-				"this kind of file cannot be read yet; Markdown and plain text can")
-		}
-		format = r.fallback
-	}
-	if at := invalidUTF8(s.Data); at >= 0 {
-		return Document{}, fault.New(fault.Invalid, fault.MalformedDocument,
-			"the text is not valid UTF-8 at byte %d; save it as UTF-8 and send it again", at)
+	format, s, err := r.choose(s)
+	if err != nil {
+		return Document{}, err
 	}
 	doc, err := format.Parse(ctx, s)
 	if err != nil {
@@ -160,85 +240,18 @@ func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	return doc, nil
 }
 
-// declared finds the format by the media type given at upload, else by extension.
-func (r *Registry) declared(s Source) (Format, bool) {
-	mediaType, _, _ := strings.Cut(s.ContentType, ";")
-	mediaType = strings.ToLower(strings.TrimSpace(mediaType))
-	generic := mediaType == "" || mediaType == "application/octet-stream" || mediaType == "text/plain"
-	if !generic {
-		for _, f := range r.formats {
-			if f.named(mediaType) {
-				return f, true
-			}
-		}
-		return Format{}, false
-	}
-	// Browsers and curl send text/plain and octet-stream for anything, so the extension says more.
-	extension := s.extension()
-	for _, f := range r.formats {
-		if slices.Contains(f.Extensions, extension) {
-			return f, true
-		}
-	}
-	if mediaType == r.fallback.ContentType {
-		return r.fallback, true
-	}
-	return Format{}, false
-}
-
-// binary names what data is by its first bytes when it is no text at all, else it returns "".
-func binary(data []byte) string {
-	for _, magic := range [...]struct{ prefix, name string }{
-		{"%PDF-", "PDF"},
-		{"PK\x03\x04", "a ZIP archive (DOCX, XLSX and PPTX are such)"},
-		{"\xd0\xcf\x11\xe0", "an old Office file"},
-		{"\x1f\x8b", "a gzip archive"},
-		{"\x89PNG", "an image"},
-		{"\xff\xd8\xff", "an image"},
-		{"GIF8", "an image"},
-		{"\xff\xfe", "UTF-16 text"},
-		{"\xfe\xff", "UTF-16 text"},
-	} {
-		if bytes.HasPrefix(data, []byte(magic.prefix)) {
-			return magic.name
-		}
-	}
-	if bytes.IndexByte(data[:min(len(data), 64<<10)], 0) >= 0 {
-		return "a binary file"
-	}
-	return ""
-}
-
-// unreadable reports whether s, though text, is of a kind that reading as plain text would only pretend to understand.
-func unreadable(s Source) bool {
-	switch s.extension() {
-	case ".html", ".htm", ".xhtml", ".xml", ".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".rtf", ".eml":
-		return true
-	}
-	if s.ContentType != "" && !strings.HasPrefix(s.ContentType, "text/plain") &&
-		!strings.HasPrefix(s.ContentType, "application/octet-stream") {
-		return true
-	}
-	head := bytes.ToLower(bytes.TrimSpace(s.Data[:min(len(s.Data), 1024)]))
-	return bytes.HasPrefix(head, []byte("<!doctype html")) || bytes.HasPrefix(head, []byte("<html")) ||
-		bytes.HasPrefix(head, []byte(`{\rtf`))
-}
-
-// invalidUTF8 returns the offset of the first byte that is not valid UTF-8, or -1.
-func invalidUTF8(data []byte) int {
-	if utf8.Valid(data) {
-		return -1
-	}
-	for at := 0; at < len(data); {
-		r, size := utf8.DecodeRune(data[at:])
-		if r == utf8.RuneError && size == 1 {
-			return at
-		}
-		at += size
-	}
-	return -1
-}
-
 func empty() error {
 	return fault.New(fault.Invalid, fault.EmptyDocument, "the document holds no text")
+}
+
+func malformed(format string, a ...any) error {
+	return fault.New(fault.Invalid, fault.MalformedDocument, format, a...)
+}
+
+func tooLarge(format string, a ...any) error {
+	return fault.New(fault.Invalid, fault.DocumentTooLarge, format, a...)
+}
+
+func unsupported(format string, a ...any) error {
+	return fault.New(fault.Invalid, fault.UnsupportedFormat, format, a...)
 }

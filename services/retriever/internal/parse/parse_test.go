@@ -135,9 +135,14 @@ func TestFormats(t *testing.T) {
 		"PDF under another name":              {source: parse.Source{URI: "a.md", Data: []byte("%PDF-1.7 ...")}, reason: fault.UnsupportedFormat},
 		"binary":                              {source: parse.Source{URI: "a.txt", Data: []byte("ab\x00cd")}, reason: fault.UnsupportedFormat},
 		"HTML":                                {source: parse.Source{URI: "a", Data: []byte("\n<!DOCTYPE html><p>")}, reason: fault.UnsupportedFormat},
-		"CSV":                                 {source: parse.Source{URI: "a.csv", Data: []byte("a,b")}, reason: fault.UnsupportedFormat},
-		"unknown media type":                  {source: parse.Source{URI: "a", ContentType: "audio/ogg", Data: []byte("a,b")}, reason: fault.UnsupportedFormat},
-		"GBK":                                 {source: parse.Source{URI: "a.txt", Data: []byte("\xbd\xda\xb5\xe3")}, reason: fault.MalformedDocument},
+		"text under another media type":       {source: parse.Source{URI: "a", ContentType: "audio/ogg", Data: []byte("a b")}, title: "a"},
+		"text under a binary file's name":     {source: parse.Source{URI: "a.pdf", Data: []byte("# a b")}, title: "a"},
+		"image":                               {source: parse.Source{URI: "a.txt", Data: []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")}, reason: fault.UnsupportedFormat},
+		"old Office file":                     {source: parse.Source{URI: "a.doc", Data: append([]byte("\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"), make([]byte, 600)...)}, reason: fault.UnsupportedFormat},
+		"RTF":                                 {source: parse.Source{URI: "a.txt", Data: []byte(`{\rtf1 x}`)}, reason: fault.UnsupportedFormat},
+		"XML":                                 {source: parse.Source{URI: "a.txt", Data: []byte(`<?xml version="1.0"?><a>b</a>`)}, reason: fault.UnsupportedFormat},
+		"e-mail":                              {source: parse.Source{URI: "a.txt", Data: []byte("From: a@b.c\nMIME-Version: 1.0\n\nx")}, reason: fault.UnsupportedFormat},
+		"random bytes":                        {source: parse.Source{URI: "a.txt", Data: []byte("\xff\x80\x12\xc0\x90\x81\x9d\x8f\x02\xfe")}, reason: fault.UnknownEncoding},
 		"nested too deep":                     {source: parse.Source{URI: "a.md", Data: []byte(strings.Repeat(">", 5000) + " x")}, reason: fault.MalformedDocument},
 	}
 	for name, tc := range tests {

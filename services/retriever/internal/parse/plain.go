@@ -6,8 +6,8 @@ import (
 )
 
 // parsePlain keeps the lines of a text as they are; blank lines separate its paragraphs.
-func parsePlain(_ context.Context, s Source) (Document, error) {
-	var c canon
+func (r *Registry) parsePlain(_ context.Context, s Source) (Document, error) {
+	c := r.canon()
 	var paragraph []string
 	flush := func() error {
 		err := c.add(Paragraph, 0, strings.Join(paragraph, "\n"))
