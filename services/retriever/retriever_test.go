@@ -242,7 +242,7 @@ func TestFailuresKeepTheQueueMoving(t *testing.T) {
 	tests := map[string]struct{ source, content, reason, stage string }{
 		"empty":       {"empty.md", "", "EMPTY_DOCUMENT", "STAGE_PARSE"},
 		"binary":      {"pdf.md", "%PDF-1.7", "UNSUPPORTED_FORMAT", "STAGE_PARSE"},
-		"not UTF-8":   {"gbk.txt", "\xbd\xda\xb5\xe3", "MALFORMED_DOCUMENT", "STAGE_PARSE"},
+		"not UTF-8":   {"gbk.txt", "\xbd\xda\xb5\xe3", "UNKNOWN_ENCODING", "STAGE_PARSE"},
 		"new version": {"good.md", "\x00", "UNSUPPORTED_FORMAT", "STAGE_PARSE"},
 	}
 	for name, tc := range tests {
