@@ -254,7 +254,11 @@ type Audited struct {
 	// Why not; empty when allowed.
 	Reason string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	// When.
-	At            *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	At *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=at,proto3" json:"at,omitempty"`
+	// From where: the client's address, for IPv6 its network; empty where that is not known.
+	Address string `protobuf:"bytes,8,opt,name=address,proto3" json:"address,omitempty"`
+	// How many times: denials that are alike within some seconds are counted together after the first. 0 means once.
+	Count         uint32 `protobuf:"varint,9,opt,name=count,proto3" json:"count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -336,6 +340,20 @@ func (x *Audited) GetAt() *timestamppb.Timestamp {
 		return x.At
 	}
 	return nil
+}
+
+func (x *Audited) GetAddress() string {
+	if x != nil {
+		return x.Address
+	}
+	return ""
+}
+
+func (x *Audited) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
 }
 
 // IngestJob is the payload of work queue RAGMESH_JOBS, subject ragmesh.job.v1.ingest.<workspace>. Acknowledging it ends the
@@ -430,7 +448,7 @@ const file_ragmesh_event_v1_event_proto_rawDesc = "" +
 	"\x0fDocumentChanged\x12:\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\x12*\n" +
-	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xcb\x01\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\xfb\x01\n" +
 	"\aAudited\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x14\n" +
 	"\x05actor\x18\x02 \x01(\tR\x05actor\x12\x16\n" +
@@ -438,7 +456,9 @@ const file_ragmesh_event_v1_event_proto_rawDesc = "" +
 	"\x06target\x18\x04 \x01(\tR\x06target\x12\x18\n" +
 	"\aallowed\x18\x05 \x01(\bR\aallowed\x12\x16\n" +
 	"\x06reason\x18\x06 \x01(\tR\x06reason\x12*\n" +
-	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\"\x80\x01\n" +
+	"\x02at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x18\n" +
+	"\aaddress\x18\b \x01(\tR\aaddress\x12\x14\n" +
+	"\x05count\x18\t \x01(\rR\x05count\"\x80\x01\n" +
 	"\tIngestJob\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x1f\n" +
 	"\vdocument_id\x18\x02 \x01(\tR\n" +
