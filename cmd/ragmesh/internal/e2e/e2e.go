@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -29,8 +30,9 @@ const (
 	// stopTimeout is above what a process gives its own calls to end.
 	stopTimeout = 30 * time.Second
 	poll        = 20 * time.Millisecond
-	// maxLog is how much of a process's output a failing test shows.
-	maxLog = 64 << 10
+	// maxLog is how much of a process's output is kept, shownLog how much of it a failing test shows.
+	maxLog   = 8 << 20
+	shownLog = 64 << 10
 )
 
 // System is a running ragmesh.
@@ -115,6 +117,15 @@ func (s *System) Run(tb testing.TB, stdin string, args ...string) (code int, std
 	return 0, out.String(), errOut.String()
 }
 
+// Log returns what the system's processes have written so far, the last 8 MiB of each.
+func (s *System) Log() string {
+	var all strings.Builder
+	for _, p := range s.parts {
+		all.WriteString(p.running.log.String())
+	}
+	return all.String()
+}
+
 // process is one program of a system.
 type process struct {
 	tb    testing.TB
@@ -170,7 +181,8 @@ func (p *process) stop() {
 		p.tb.Errorf("%s wrote into its working directory: %v %v", p.name, left, err)
 	}
 	if p.tb.Failed() {
-		p.tb.Logf("output of %s:\n%s", p.name, p.log)
+		said := p.log.String()
+		p.tb.Logf("output of %s:\n%s", p.name, said[max(0, len(said)-shownLog):])
 	}
 }
 
