@@ -86,7 +86,7 @@ func Defaults(port int) Config {
 func Reference(w io.Writer) error {
 	return config.ReferencePart(w, "Every service",
 		"Where and how a service runs as a process of its own; the same keys in every service's file. `rpc.addr` has the service's own port: dialog 8080, "+
-			"retriever 8081, tools 8082, llm-gateway 8083, eval 8084. In the all-in-one, `rpc.addr`, `admin` and `shutdown` are dialog's, `data` is the flag "+
+			"retriever 8081, tools 8082, llm-gateway 8083, eval 8084; dialog's `rpc.max_in_flight` is 1024. In the all-in-one, `rpc.addr`, `admin` and `shutdown` are dialog's, `data` is the flag "+
 			"`--data`, `log.level` is warn where nothing sets it, and `log.format`, `data_wait`, `nats` and `identity` have no effect.",
 		Defaults(8080), false)
 }

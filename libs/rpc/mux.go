@@ -40,6 +40,8 @@ type MuxOptions struct {
 	Audience string
 	// Extra interceptors run after identity and before validation, the first outermost.
 	Extra []connect.Interceptor
+	// Door wraps everything that is served, health and reflection included; nil for nothing around it.
+	Door func(http.Handler) http.Handler
 	// MaxBytes bounds a request message after decompression. Default 2 MiB.
 	MaxBytes int
 }
@@ -50,8 +52,10 @@ type Mux struct {
 	edge      bool
 	options   []connect.HandlerOption
 	mux       *http.ServeMux
+	door      http.Handler // mux behind its door
 	health    *healthChecker
 	services  []string
+	routes    []string
 	root      bool // somebody handles every other path
 	finished  sync.Once
 }
@@ -64,7 +68,7 @@ func NewMux(o MuxOptions) *Mux {
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = defaultMaxBytes
 	}
-	return &Mux{
+	m := &Mux{
 		telemetry: o.Telemetry,
 		edge:      o.Edge,
 		options: []connect.HandlerOption{
@@ -75,6 +79,11 @@ func NewMux(o MuxOptions) *Mux {
 		mux:    http.NewServeMux(),
 		health: &healthChecker{},
 	}
+	m.door = m.mux
+	if o.Door != nil {
+		m.door = o.Door(m.mux)
+	}
+	return m
 }
 
 // serverInterceptors is the order in which a call passes through, outermost first:
@@ -129,7 +138,19 @@ func (m *Mux) Handle(path string, h http.Handler) {
 		h = m.unread(h)
 	}
 	m.root = m.root || path == "/"
-	m.mux.Handle(path, h)
+	m.handle(path, h)
+}
+
+func (m *Mux) handle(pattern string, h http.Handler) {
+	m.routes = append(m.routes, pattern)
+	m.mux.Handle(pattern, h)
+}
+
+// Routes returns the patterns of everything that is served, in order, health and reflection included; for documents and tests
+// that must miss none.
+func (m *Mux) Routes() []string {
+	m.finished.Do(m.finish)
+	return slices.Sorted(slices.Values(m.routes))
 }
 
 // unread returns h with answers in our terms to the requests that Connect refuses before any interceptor.
@@ -143,7 +164,7 @@ func (m *Mux) SetServing(serving bool) { m.health.serving.Store(serving) }
 // ServeHTTP serves the handlers, gRPC health and reflection. It applies none of the server's bounds; see [NewServer].
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	m.finished.Do(m.finish)
-	m.mux.ServeHTTP(w, r)
+	m.door.ServeHTTP(w, r)
 }
 
 // finish adds what belongs to every service. Both answer without a token: health is asked by probes, and reflection says
@@ -153,10 +174,10 @@ func (m *Mux) finish() {
 	m.health.services = m.services
 	bound := connect.WithReadMaxBytes(64 << 10)
 	reflector := grpcreflect.NewStaticReflector(m.services...)
-	m.mux.Handle(grpchealth.NewHandler(m.health, bound))
-	m.mux.Handle(grpcreflect.NewHandlerV1(reflector, bound))
-	m.mux.Handle(grpcreflect.NewHandlerV1Alpha(reflector, bound))
+	m.handle(grpchealth.NewHandler(m.health, bound))
+	m.handle(grpcreflect.NewHandlerV1(reflector, bound))
+	m.handle(grpcreflect.NewHandlerV1Alpha(reflector, bound))
 	if !m.root {
-		m.mux.Handle("/", m.unread(http.NotFoundHandler()))
+		m.handle("/", m.unread(http.NotFoundHandler()))
 	}
 }

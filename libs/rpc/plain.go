@@ -22,7 +22,7 @@ func (m *Mux) HandlePlain(pattern string, h http.Handler) {
 	if !ok {
 		path = pattern
 	}
-	m.mux.Handle(pattern, &plain{
+	m.handle(pattern, &plain{
 		next: h, path: path, access: newAccess(m.telemetry), tracer: m.telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/libs/rpc"),
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -274,18 +275,39 @@ func (s *Server) serveLate(w http.ResponseWriter, r *http.Request) {
 // reject answers in the request's own protocol, without having read the body.
 func (s *Server) reject(w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	s.rejected.Inc()
+	refuse(s.errors, w, r, f)
+}
+
+// Refuse answers a request in its own protocol, without reading it, for handlers that stand before all others.
+func Refuse(w http.ResponseWriter, r *http.Request, f *fault.Error) { refuse(connect.NewErrorWriter(), w, r, f) }
+
+func refuse(errors *connect.ErrorWriter, w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	err := ToConnect(f)
-	w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter.Seconds())))
-	if s.errors.IsSupported(r) {
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+	}
+	if errors.IsSupported(r) {
 		// A client that has gone needs no answer.
-		_ = s.errors.Write(w, r, err)
+		_ = errors.Write(w, r, err)
 		return
 	}
-	status := http.StatusTooManyRequests
-	if f.Kind == fault.Unavailable {
-		status = http.StatusServiceUnavailable
+	http.Error(w, err.Message(), statusOf(f))
+}
+
+// statusOf is HTTP's status for those who speak none of the protocols.
+func statusOf(f *fault.Error) int {
+	switch f.Kind {
+	case fault.Unavailable:
+		return http.StatusServiceUnavailable
+	case fault.Denied:
+		return http.StatusForbidden
+	case fault.Invalid:
+		return http.StatusBadRequest
 	}
-	http.Error(w, err.Message(), status)
+	if f.Reason == fault.RequestTooLarge {
+		return http.StatusRequestEntityTooLarge
+	}
+	return http.StatusTooManyRequests
 }
 
 type drainingKey struct{}

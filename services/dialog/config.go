@@ -8,8 +8,10 @@ import (
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/web"
 )
 
 // Port is where dialog serves calls when it is a process on a laptop.
@@ -20,7 +22,9 @@ type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
 	Auth           access.Config `yaml:"auth"`
 	Peers          Peers         `yaml:"peers" revision:"-"`
+	Web            web.Config    `yaml:"web"`
 	Turn           turn.Config   `yaml:"turn" live:"true"`
+	Limits         fair.Config   `yaml:"limits" live:"true"`
 	Plan           plan.Config   `yaml:",inline" live:"true"`
 }
 
@@ -48,10 +52,13 @@ func (p Peers) Validate() error {
 
 // Defaults returns the configuration without any file.
 func Defaults() Config {
+	host := process.Defaults(Port)
+	host.RPC.MaxInFlight = 1024 // room for turns that wait, beside as many as may run
 	return Config{
-		Config: process.Defaults(Port),
+		Config: host,
 		Peers:  Peers{Retriever: "http://127.0.0.1:8081", Tools: "http://127.0.0.1:8082", LLM: "http://127.0.0.1:8083", Eval: "http://127.0.0.1:8084"},
 		Turn:   turn.Defaults(),
+		Limits: fair.Defaults(),
 		Plan:   plan.Defaults(),
 	}
 }

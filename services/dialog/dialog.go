@@ -88,7 +88,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	if s.answerer, err = turn.New(cfg.Turn, turn.Deps{
 		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: peer.NewModel(deps.LLM),
-		Store: s.store, Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision,
+		Store: s.store, Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
 		Tracer: t.Tracer.Tracer("github.com/ragmesh/ragmesh/services/dialog"), Registry: t.Registry, Log: t.Logger,
 	}); err != nil {
 		return nil, err
@@ -122,6 +122,8 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	}
 	s.store.Bound(cfg.Value.Turn.Budget.Save, turnFor(cfg.Value))
 	s.answerer.Use(cfg.Value.Turn, planner, cfg.Revision)
+	s.answerer.Limit(cfg.Value.Limits)
+	s.edge.Limit(cfg.Value.Limits)
 	return nil
 }
 
@@ -148,7 +150,7 @@ func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
-	s.edge = rpc.NewEdge(guard, s.trail)
+	s.edge = rpc.NewEdge(guard, s.trail, cfg.Limits, cfg.Web)
 	return nil
 }
 

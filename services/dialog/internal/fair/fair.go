@@ -24,9 +24,9 @@ type Config struct {
 
 // Share bounds the questions of one party.
 type Share struct {
-	Rate    int `yaml:"questions_per_minute" doc:"Questions in a minute, above which they are refused with RATE_LIMITED. Count, 1 to 1000000; 0 for no bound."`
+	Rate    int `yaml:"questions_per_minute" doc:"Questions in a minute, of one key or user (limits.user) or of a whole workspace (limits.workspace), above which they are refused with RATE_LIMITED. Count, 1 to 1000000; 0 for no bound."`
 	Burst   int `yaml:"burst" doc:"Questions that may come at once before the rate counts. Count, 1 to 1000000; 0 for a tenth of the rate."`
-	Running int `yaml:"max_running" doc:"Turns that run at once in this process; more wait. Count, 1 to 100000; 0 for no bound but that on all turns."`
+	Running int `yaml:"max_running" doc:"Turns of theirs that run at once in this process; more wait. Count, 1 to 100000; 0 for no bound but that on all turns."`
 }
 
 // Waiting bounds the line of turns that wait for a place.

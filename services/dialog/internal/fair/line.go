@@ -30,7 +30,6 @@ type Line struct {
 type Observer struct {
 	Waiting func(n int)            // how many wait now
 	Refused func(why fault.Reason) // somebody was refused
-	Waited  func(time.Duration)    // somebody got a place after that time
 }
 
 // group is a workspace in the line: its members are users, each with a queue of their own.
@@ -111,7 +110,6 @@ func (l *Line) Enter(ctx context.Context, p Party, ending <-chan struct{}, wait 
 	if w == nil {
 		return leave, nil
 	}
-	began := time.Now()
 	if wait != nil {
 		wait()
 	}
@@ -140,7 +138,6 @@ func (l *Line) Enter(ctx context.Context, p Party, ending <-chan struct{}, wait 
 		leave()
 		return nil, ctx.Err()
 	}
-	l.observer.Waited(time.Since(began))
 	return leave, nil
 }
 

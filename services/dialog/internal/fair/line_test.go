@@ -18,7 +18,7 @@ import (
 
 // deaf is an observer that listens to nothing.
 func deaf() fair.Observer {
-	return fair.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}, Waited: func(time.Duration) {}}
+	return fair.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}}
 }
 
 func defaults(change ...func(*fair.Config)) fair.Config {

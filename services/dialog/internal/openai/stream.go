@@ -62,7 +62,11 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, q turn.Ques
 	q.Committed = true // this protocol can't take back what was sent
 	err := h.deps.Asker.Ask(ctx, q, func(e turn.Event) error {
 		out.take(e)
-		if !to.begun {
+		switch {
+		case to.begun:
+		case e.Started == nil: // it waits for its place, and may yet be refused with a status
+			return nil
+		default:
 			to.begin(out.id)
 			if err := chunk(delta{Role: "assistant", Content: new(string)}, nil); err != nil {
 				return err

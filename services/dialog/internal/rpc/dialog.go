@@ -26,7 +26,7 @@ import (
 
 // Dialog serves DialogService.
 type Dialog struct {
-	answerer *turn.Answerer
+	answerer asker
 	store    *store.Store
 	trail    *audit.Trail
 	now      func() time.Time
@@ -36,7 +36,7 @@ var _ dialogv1connect.DialogServiceHandler = (*Dialog)(nil)
 
 // NewDialog returns the handler.
 func NewDialog(answerer *turn.Answerer, s *store.Store, trail *audit.Trail, now func() time.Time) *Dialog {
-	return &Dialog{answerer: answerer, store: s, trail: trail, now: now}
+	return &Dialog{answerer: asker{answerer}, store: s, trail: trail, now: now}
 }
 
 // Chat implements the contract.

@@ -19,6 +19,8 @@ import (
 	kit "github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/web"
 )
 
 // unaryTimeout bounds calls whose caller sets no deadline.
@@ -27,18 +29,41 @@ const unaryTimeout = time.Minute
 // Edge is the interceptor of everything served to people and programs outside: it says who is calling, fills in the
 // default workspace, checks role and workspace, and leaves the principal in the context for the calls behind.
 type Edge struct {
-	guard *access.Guard
-	trail *audit.Trail
+	guard   *access.Guard
+	trail   *audit.Trail
+	limiter *limiter
+	web     web.Config
+	door    *web.Door
 }
 
 var _ connect.Interceptor = (*Edge)(nil)
 
 // NewEdge returns the interceptor.
-func NewEdge(guard *access.Guard, trail *audit.Trail) *Edge { return &Edge{guard: guard, trail: trail} }
+func NewEdge(guard *access.Guard, trail *audit.Trail, limits fair.Config, pages web.Config) *Edge {
+	e := &Edge{guard: guard, trail: trail, limiter: newLimiter(limits.Calls), web: pages}
+	e.door = web.New(pages, int64(limits.Request), web.Deps{Site: e.site, Refuse: kit.Refuse})
+	return e
+}
+
+// site refuses what only pages of other sites send, on every route alike.
+func (e *Edge) site(r *http.Request, origin string) error {
+	err := e.guard.CheckSite(r.Host, origin, r.Header.Get("Authorization"))
+	if err != nil {
+		e.denied(access.Grant{}, "edge.enter", "", err)
+	}
+	return err
+}
+
+// Limit bounds calls that come from now on.
+func (e *Edge) Limit(limits fair.Config) {
+	e.limiter.limits.Store(&limits.Calls)
+	e.door.Bound(int64(limits.Request))
+}
 
 // Configure makes o the options of an edge's mux.
 func (e *Edge) Configure(o *kit.MuxOptions) {
 	o.Edge = true
+	o.Door = e.door.Wrap
 	o.Verifier = nil // service tokens are checked by the guard, beside API keys
 	o.Extra = append([]connect.Interceptor{e}, o.Extra...)
 }
@@ -103,11 +128,20 @@ func (c *readConn) Receive(message any) error {
 	return nil
 }
 
+// origin returns the site that a request is from; a page of an allowed one counts as our own.
+func (e *Edge) origin(header http.Header) string {
+	origin := header.Get("Origin")
+	if e.web.Allows(origin) {
+		return ""
+	}
+	return origin
+}
+
 // admit lets a call through, with everything it needs in its context.
 func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, request proto.Message) (context.Context, error) {
 	from := addressOf(ctx)
 	who, err := e.guard.Authenticate(ctx, access.Call{
-		Procedure: procedure, Authorization: header.Get("Authorization"), Host: from.host, Origin: header.Get("Origin"),
+		Procedure: procedure, Authorization: header.Get("Authorization"), Host: from.host, Origin: e.origin(header),
 	})
 	if err != nil {
 		e.denied(who, procedure, "", err)
@@ -120,6 +154,9 @@ func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, 
 	p, err := e.guard.Authorize(ctx, who, procedure, workspace)
 	if err != nil {
 		e.denied(who, procedure, workspace, err)
+		return nil, err
+	}
+	if err := e.limiter.begin(ctx, procedure, p.Subject); err != nil {
 		return nil, err
 	}
 	kit.NoteCaller(ctx, identity.Principal{Service: who.Service, Subject: p.Subject, Workspace: p.Workspace, Role: p.Role})

@@ -17,10 +17,10 @@ import (
 )
 
 // NewMCP returns the handler of the Model Context Protocol, let in by the edge's rules for the procedures that do the same.
-func NewMCP(asker mcp.Asker, edge *Edge, search turn.Retriever, retriever kit.Conn, version string) *mcp.Handler {
+func NewMCP(answerer *turn.Answerer, edge *Edge, search turn.Retriever, retriever kit.Conn, version string) *mcp.Handler {
 	client := retrieverv1connect.NewRetrieverServiceClient(retriever.HTTP, retriever.URL, retriever.Options...)
 	return mcp.New(mcp.Deps{
-		Asker: asker, Library: library{search, client}, Gate: mcpGate{edge}, Version: version, Report: kit.NoteFault,
+		Asker: asker{answerer}, Library: library{search, client}, Gate: mcpGate{edge}, Version: version, Report: kit.NoteFault,
 	})
 }
 

@@ -12,13 +12,14 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
 // NewOpenAI returns the handler of OpenAI's API, let in by the edge's rules for Chat and ListWorkspaces.
-func NewOpenAI(asker openai.Asker, edge *Edge, workspaces *access.Workspaces, llm kit.Conn, now func() time.Time) *openai.Handler {
+func NewOpenAI(answerer *turn.Answerer, edge *Edge, workspaces *access.Workspaces, llm kit.Conn, now func() time.Time) *openai.Handler {
 	client := llmv1connect.NewLLMServiceClient(llm.HTTP, llm.URL, llm.Options...)
 	return openai.New(openai.Deps{
-		Asker: asker, Gate: gate{edge, workspaces}, Now: now, Report: kit.NoteFault,
+		Asker: asker{answerer}, Gate: gate{edge, workspaces}, Now: now, Report: kit.NoteFault,
 		Prompts: func(ctx context.Context) ([]string, error) {
 			ctx, cancel := context.WithTimeout(ctx, listTimeout)
 			defer cancel()

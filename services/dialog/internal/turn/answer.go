@@ -16,6 +16,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/repeat"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/followup"
 )
 
@@ -31,6 +32,8 @@ type Deps struct {
 	Now   func() time.Time
 	// Revision is the content hash of dialog's own configuration.
 	Revision string
+	// Limits bound how many questions come and wait.
+	Limits   fair.Config
 	Tracer   trace.Tracer
 	Registry prometheus.Registerer
 	Log      func(context.Context) zerolog.Logger
@@ -49,6 +52,10 @@ type Answerer struct {
 	metrics   *metrics
 	reader    *evidence.Reader
 	log       func(context.Context) zerolog.Logger
+
+	limits    atomic.Pointer[fair.Config]
+	questions *fair.Questions
+	line      *fair.Line
 
 	calls sync.WaitGroup // turns, and every goroutine that asks a peer
 	again repeat.Allowance
@@ -74,9 +81,11 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 	a := &Answerer{
 		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store,
 		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
-		reader:   evidence.NewReader(maxRead, maxReadAge),
-		sessions: map[string]int{},
+		reader:    evidence.NewReader(maxRead, maxReadAge),
+		sessions:  map[string]int{},
+		questions: fair.NewQuestions(), line: fair.NewLine(cfg.Limit, deps.Limits, m.line()),
 	}
+	a.limits.Store(&deps.Limits)
 	a.Use(cfg, deps.Planner, deps.Revision)
 	return a, nil
 }
@@ -92,6 +101,7 @@ type terms struct {
 // Use has turns that begin from now on answered on other terms. Turns under way keep theirs.
 func (a *Answerer) Use(cfg Config, planner Planner, revision string) {
 	a.terms.Store(&terms{cfg: cfg, planner: planner, revision: revision})
+	a.line.Use(cfg.Limit, *a.limits.Load())
 }
 
 // Revision returns the revision that turns beginning now carry.
@@ -100,14 +110,16 @@ func (a *Answerer) Revision() string { return a.terms.Load().revision }
 // SaveFor is how long writing a turn that begins now may take.
 func (a *Answerer) SaveFor() time.Duration { return a.terms.Load().cfg.Budget.Save }
 
-// Ask answers q and sends the turn's events to sink, started first, completed or failed last. It returns an error only
-// when no turn came about: the question was refused, or its request id leads elsewhere. A caller that goes away ends ctx;
-// the turn is then saved as interrupted.
+// Ask answers q and sends the turn's events to sink, started first, completed or failed last; before started only that the
+// question waits for its place, where it does. It returns an error only when no turn came about: the question was refused, or
+// its request id leads elsewhere. A caller that goes away ends ctx; the turn is then saved as interrupted.
 func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	if err := check(q); err != nil {
 		return err
 	}
-	leave, err := a.enter(q)
+	arrived := a.now()
+	emit := newEmitter(sink)
+	leave, waited, err := a.admit(ctx, q, emit)
 	if err != nil {
 		return err
 	}
@@ -116,7 +128,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 		attribute.String("gen_ai.operation.name", "invoke_agent"), attribute.String("ragmesh.workspace", q.Workspace)))
 	defer span.End()
 
-	r := &run{a: a, terms: a.terms.Load(), q: q, started: a.now()}
+	r := &run{a: a, terms: a.terms.Load(), q: q, emit: emit, started: arrived}
 	r.turn = Turn{
 		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User,
 		Question: q.Text, Standalone: q.Text, Language: languageOf(q.Text, ""), StartedAt: r.started,
@@ -135,7 +147,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	case err != nil:
 		return err
 	case earlier != nil:
-		return replay(*earlier, sink)
+		return replay(*earlier, emit)
 	}
 	span.SetAttributes(attribute.String("gen_ai.conversation.id", r.turn.Session), attribute.String("ragmesh.turn.id", r.turn.ID))
 
@@ -145,7 +157,8 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	}
 	work, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	r.emit = newEmitter(sink, cancel)
+	emit.onLost(cancel)
+	r.waited(waited)
 	var beats sync.WaitGroup
 	beats.Go(func() { r.emit.beat(work, r.terms.cfg.Budget.Heartbeat) })
 	r.answer(work, history)
@@ -362,16 +375,8 @@ func (t *Turn) bound() {
 }
 
 // replay sends a stored turn's events again.
-func replay(t Turn, sink Sink) error {
-	var seq uint64
-	var err error
-	send := func(ev Event) {
-		if err == nil {
-			seq++
-			ev.Seq = seq
-			err = sink(ev)
-		}
-	}
+func replay(t Turn, emit *emitter) error {
+	send := emit.send
 	send(Event{Started: &Started{Turn: t.ID, Session: t.Session, TraceID: t.TraceID}})
 	send(Event{Plan: &t.Plan})
 	for i := range t.Sources {
@@ -389,5 +394,5 @@ func replay(t Turn, sink Sink) error {
 	} else {
 		send(Event{Completed: end})
 	}
-	return err
+	return emit.failure()
 }

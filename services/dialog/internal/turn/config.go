@@ -15,7 +15,7 @@ type Config struct {
 	History   int     `yaml:"history_turns" doc:"Earlier turns that are read for follow-ups and given to the model. Count, 0 to 20."`
 	Tokens    int     `yaml:"history_tokens" doc:"Most tokens of earlier turns given to the model. Count, 0 to 16000."`
 	Threshold float64 `yaml:"evidence_threshold" doc:"Least probability that the sources hold the answer to go on with, 0 to 1; below it the assistant abstains. 0 means the one measured on the reference sets."`
-	Limit     int     `yaml:"max_running" doc:"Turns that run at once in this process; one more is refused with OVERLOADED. Count, 1 to 100000."`
+	Limit     int     `yaml:"max_running" doc:"Turns that run at once in this process; more wait for their places, see limits.waiting. Count, 1 to 100000."`
 }
 
 // Budget is how long a turn and its stages may take.

@@ -7,19 +7,28 @@ import (
 )
 
 // emitter numbers a turn's events, sends them one at a time, and fills silence with heartbeats. The first send that fails
-// ends the turn's context: nobody listens any more.
+// ends what goes on for the listener: nobody listens any more.
 type emitter struct {
 	sink Sink
-	gone context.CancelFunc
 
 	mu   sync.Mutex
+	gone context.CancelFunc
 	seq  uint64
 	last time.Time
 	err  error
 }
 
-func newEmitter(sink Sink, gone context.CancelFunc) *emitter {
-	return &emitter{sink: sink, gone: gone, last: time.Now()}
+func newEmitter(sink Sink) *emitter {
+	return &emitter{sink: sink, gone: func() {}, last: time.Now()}
+}
+
+// onLost has gone called when a send fails from now on, or at once when one has.
+func (e *emitter) onLost(gone context.CancelFunc) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.gone = gone; e.err != nil {
+		gone()
+	}
 }
 
 func (e *emitter) send(ev Event) {
@@ -41,10 +50,13 @@ func (e *emitter) sendLocked(ev Event) {
 }
 
 // lost reports whether a send has failed.
-func (e *emitter) lost() bool {
+func (e *emitter) lost() bool { return e.failure() != nil }
+
+// failure returns the error of the send that failed.
+func (e *emitter) failure() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.err != nil
+	return e.err
 }
 
 // beat sends a heartbeat after every silence of d, until ctx ends.

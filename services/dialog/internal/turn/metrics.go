@@ -2,11 +2,14 @@ package turn
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
 type metrics struct {
@@ -20,6 +23,8 @@ type metrics struct {
 	citations    *prometheus.CounterVec
 	abstentions  *prometheus.CounterVec
 	running      prometheus.Gauge
+	waiting      prometheus.Gauge
+	refused      *prometheus.CounterVec
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {
@@ -35,6 +40,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		citations:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_citations_total", Help: "Citations by what their verification found."}, []string{"support"}),
 		abstentions:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_abstentions_total", Help: "Turns without an answer in the sources, by who decided: evidence or model."}, []string{"by"}),
 		running:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "ragmesh_dialog_turns_running", Help: "Turns under way."}),
+		waiting:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "ragmesh_dialog_turns_waiting", Help: "Questions that wait for a place among the turns under way."}),
+		refused:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "ragmesh_dialog_turns_refused_total", Help: "Questions that were refused before a turn came about, by reason: overloaded, or rate_limited when the caller's or the workspace's own share was used up."}, []string{"reason"}),
 	}
 	// A series that begins with its first event hides that event from rates; what alerts look at begins at 0.
 	for o := Answered; o <= Failed; o++ {
@@ -47,6 +54,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	for _, by := range []string{byEvidence, byModel} {
 		m.abstentions.WithLabelValues(by)
 	}
+	for _, why := range []fault.Reason{fault.Overloaded, fault.RateLimited} {
+		m.refused.WithLabelValues(refusal(why))
+	}
 	m.degradations.WithLabelValues("save", "not_stored")
 	for _, sent := range []bool{false, true} {
 		m.repeats.WithLabelValues(yes(sent))
@@ -54,13 +64,23 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	if reg == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.repeats, m.toModel, m.firstToken, m.duration, m.citations, m.abstentions, m.running} {
+	for _, c := range []prometheus.Collector{m.turns, m.degradations, m.stages, m.repeats, m.toModel, m.firstToken, m.duration, m.citations, m.abstentions, m.running, m.waiting, m.refused} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register turn metrics: %w", err)
 		}
 	}
 	return m, nil
 }
+
+// line tells what happens among those who wait.
+func (m *metrics) line() fair.Observer {
+	return fair.Observer{
+		Waiting: func(n int) { m.waiting.Set(float64(n)) },
+		Refused: func(why fault.Reason) { m.refused.WithLabelValues(refusal(why)).Inc() },
+	}
+}
+
+func refusal(why fault.Reason) string { return strings.ToLower(fault.ReasonName(why)) }
 
 // Who decides that the sources hold no answer.
 const (

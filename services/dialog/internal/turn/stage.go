@@ -60,6 +60,16 @@ func (r *run) stage(ctx context.Context, name, service string, in any, attribute
 	return ctx, s
 }
 
+// waited records the turn's wait for its place, if there was one.
+func (r *run) waited(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	r.turn.Stages = append(r.turn.Stages, Stage{Name: stageWait, Service: self, Duration: d, Status: StatusOK})
+	r.a.metrics.stages.WithLabelValues(stageWait, StatusOK).Observe(d.Seconds())
+	r.emit.send(Event{Stage: &StageEvent{Name: stageWait, Status: StatusOK, Duration: d}})
+}
+
 // end closes the step with what came out of it.
 func (s *stage) end(status string, out any, err error) {
 	took := s.r.since() - s.begin

@@ -212,6 +212,8 @@ type Question struct {
 	// History is the conversation before the question where the caller keeps it, oldest first; nil for the session's own.
 	History []Exchange
 	Form    Form
+	// Ending is closed when the process begins to stop, so that who waits for a place then goes elsewhere; nil never is.
+	Ending <-chan struct{}
 	// Committed says that what was sent can't be taken back: an answer that breaks off after its first text ends there.
 	Committed bool
 }
