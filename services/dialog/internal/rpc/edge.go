@@ -128,10 +128,11 @@ func (c *readConn) Receive(message any) error {
 	return nil
 }
 
-// origin returns the site that a request is from; a page of an allowed one counts as our own.
+// origin returns the site that a request is from; a page of an allowed one counts as our own, unless it comes with a browser's
+// login, which is for our own pages alone.
 func (e *Edge) origin(header http.Header) string {
 	origin := header.Get("Origin")
-	if e.web.Allows(origin) {
+	if e.web.Allows(origin) && header.Get("Cookie") == "" {
 		return ""
 	}
 	return origin
