@@ -67,7 +67,7 @@ func originals() string { return bus.ObjectStream(bus.Originals) }
 // archive refers to what is not in it: sessions and request ids, which speak of turns, come before the turns, and the
 // documents' records between two readings of the originals, see Take.
 func before() []string {
-	return []string{bus.KeyValueStream(bus.Workspaces), bus.KeyValueStream(bus.Keys)}
+	return []string{bus.KeyValueStream(bus.Workspaces), bus.KeyValueStream(bus.Members), bus.KeyValueStream(bus.Keys)}
 }
 
 func after() []string {

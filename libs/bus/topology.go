@@ -24,6 +24,8 @@ const (
 
 	// Workspaces maps a workspace to its description.
 	Workspaces = "RAGMESH_WORKSPACES"
+	// Members maps <workspace>.<hash of a name> to the role that a person, a group or a service account has there.
+	Members = "RAGMESH_MEMBERS"
 	// Keys maps the hash of an API key to what it allows.
 	Keys = "RAGMESH_KEYS"
 	// Sessions maps <workspace>.<session> to its title.
@@ -126,6 +128,7 @@ func bucketConfigs(replicas int) []jetstream.KeyValueConfig {
 	}
 	return []jetstream.KeyValueConfig{
 		bucket(Workspaces, 64*kib, 0),
+		bucket(Members, 4*kib, 0),
 		bucket(Keys, 16*kib, 0),
 		bucket(Sessions, 16*kib, 0),
 		// A request id is remembered for a day, so that a client's repeat finds its turn.

@@ -76,7 +76,23 @@ type Principal struct {
 // Reads says whether the principal may read what is meant for readers alone. Administrators may read everything in their
 // workspace.
 func (p Principal) Reads(readers []string) bool {
-	return p.Role >= Admin || slices.ContainsFunc(readers, func(r string) bool { return r != "" && (r == p.Subject || slices.Contains(p.Names, r)) })
+	if p.Role >= Admin {
+		return true
+	}
+	return slices.ContainsFunc(readers, func(r string) bool {
+		r = Fold(r)
+		is := func(name string) bool { return r == Fold(name) }
+		return r != "" && (is(p.Subject) || slices.ContainsFunc(p.Names, is))
+	})
+}
+
+// Fold makes equal what means the same in lists of members and readers: e-mail addresses are written in either case. Other
+// names are as they are.
+func Fold(name string) string {
+	if strings.HasPrefix(name, "user:") && strings.Contains(name, "@") {
+		return strings.ToLower(name)
+	}
+	return name
 }
 
 // Background returns the principal of work that a service does by itself in a workspace: indexing, tests.

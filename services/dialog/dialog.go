@@ -58,6 +58,8 @@ type Service struct {
 	store      *store.Store
 	keys       *access.Keyring
 	workspaces *access.Workspaces
+	members    *access.Members
+	guard      *access.Guard
 	trail      *audit.Trail
 	edge       *rpc.Edge
 	handlers   rpc.Handlers
@@ -95,7 +97,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	s.handlers = rpc.Handlers{
 		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
-		Workspaces: rpc.NewWorkspaces(s.workspaces, s.trail),
+		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.trail),
 		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
 		MCP:        rpc.NewMCP(s.answerer, s.edge, peer.NewRetriever(deps.Retriever), deps.Retriever, telemetry.Version),
@@ -140,6 +142,11 @@ func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	members, err := deps.Bus.KV(ctx, bus.Members)
+	if err != nil {
+		return err
+	}
+	s.members = access.NewMembers(members, deps.Clock, deps.Telemetry.Log)
 	s.keys = access.NewKeyring(keys, deps.Clock, deps.Telemetry.Log)
 	s.workspaces = access.NewWorkspaces(workspaces, deps.Clock, deps.Telemetry.Log)
 	var verifier access.Verifier
@@ -150,6 +157,8 @@ func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
 	if err != nil {
 		return err
 	}
+	guard.Enrol(s.members)
+	s.guard = guard
 	s.edge = rpc.NewEdge(guard, s.trail, cfg.Limits, cfg.Web)
 	return nil
 }
@@ -182,6 +191,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.keys.Watch(groupCtx) })
 	group.Go(func() error { return s.workspaces.Watch(groupCtx) })
+	group.Go(func() error { return s.members.Watch(groupCtx) })
 	group.Go(func() error { return s.trail.Run(groupCtx) })
 	group.Go(func() error { return s.store.Drain(groupCtx, pulse.Beat) })
 	err := group.Wait()

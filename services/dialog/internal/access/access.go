@@ -64,6 +64,7 @@ func (g Grant) everywhere() identity.Role { return g.role(AllWorkspaces) }
 
 // Guard lets calls through or refuses them. It is safe for concurrent use.
 type Guard struct {
+	members    *Members
 	cfg        Config
 	bootstrap  digest
 	verifier   Verifier
@@ -89,47 +90,6 @@ func NewGuard(cfg Config, verifier Verifier, keys *Keyring, workspaces *Workspac
 
 // minBootstrap keeps passwords from being used as bootstrap key: it is stored and compared as a plain hash.
 const minBootstrap = 32
-
-// Authorize says whether a caller may make a call about a workspace, and for whom it is then made. workspace is empty for
-// procedures that name none.
-func (g *Guard) Authorize(ctx context.Context, who Grant, procedure, workspace string) (identity.Principal, error) {
-	rule, ok := ruleOf(procedure)
-	if !ok || rule.reach == closed {
-		return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "%s is not served here", strings.TrimPrefix(procedure, "/"))
-	}
-	if len(who.Scopes) > 0 && rule.scope != always && !slices.Contains(who.Scopes, rule.scope) {
-		return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs a key with the scope %q; this one has only %s", rule.scope, strings.Join(who.Scopes, ", "))
-	}
-	if who.Role < rule.role {
-		return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs the role %s; ask an administrator for a key that has it", rule.role)
-	}
-	p := identity.Principal{Subject: who.Subject, Names: who.Names, Scopes: who.Scopes, Role: who.Role, Workspace: workspace}
-	switch rule.reach {
-	case installation:
-		if len(who.Workspaces) > 0 {
-			return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs a key for all workspaces")
-		}
-		p.Workspace = DefaultWorkspace
-	case everything:
-		if !who.Owner {
-			return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs the bootstrap key, auth.bootstrap_key of dialog's configuration")
-		}
-		p.Workspace = DefaultWorkspace
-	case anyWorkspace:
-		p.Workspace = DefaultWorkspace
-		if !who.reaches(DefaultWorkspace) {
-			p.Workspace = who.Workspaces[0]
-		}
-	default:
-		if !who.reaches(workspace) {
-			return identity.Principal{}, noWorkspace(workspace)
-		}
-		if err := g.workspaces.Check(ctx, workspace); err != nil {
-			return identity.Principal{}, err
-		}
-	}
-	return p, nil
-}
 
 func noWorkspace(workspace string) error {
 	if len(workspace) > 64 {

@@ -14,53 +14,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
 )
 
-// Workspaces serves WorkspaceService.
-type Workspaces struct {
-	workspaces *access.Workspaces
-	trail      *audit.Trail
-}
-
-var _ dialogv1connect.WorkspaceServiceHandler = (*Workspaces)(nil)
-
-// NewWorkspaces returns the handler.
-func NewWorkspaces(w *access.Workspaces, trail *audit.Trail) *Workspaces {
-	return &Workspaces{workspaces: w, trail: trail}
-}
-
-// CreateWorkspace implements the contract.
-func (w *Workspaces) CreateWorkspace(ctx context.Context, m *dialogv1.CreateWorkspaceRequest) (*dialogv1.CreateWorkspaceResponse, error) {
-	ws, made, err := w.workspaces.Create(ctx, m.GetWorkspace(), m.GetDisplayName())
-	if err != nil {
-		return nil, err
-	}
-	if made {
-		w.trail.Note(audit.Event{Workspace: ws.ID, Actor: user(ctx), Action: "workspace.create", Target: ws.ID, Allowed: true})
-	}
-	return &dialogv1.CreateWorkspaceResponse{Workspace: workspace(ws)}, nil
-}
-
-// ListWorkspaces implements the contract.
-func (w *Workspaces) ListWorkspaces(ctx context.Context, _ *dialogv1.ListWorkspacesRequest) (*dialogv1.ListWorkspacesResponse, error) {
-	list, err := w.workspaces.List(ctx, access.FromContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	out := &dialogv1.ListWorkspacesResponse{}
-	for _, ws := range list {
-		out.Workspaces = append(out.Workspaces, workspace(ws))
-	}
-	return out, nil
-}
-
-// DeleteWorkspace implements the contract.
-func (w *Workspaces) DeleteWorkspace(context.Context, *dialogv1.DeleteWorkspaceRequest) (*dialogv1.DeleteWorkspaceResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "workspaces can't be deleted yet; delete their documents and sessions")
-}
-
-func workspace(ws access.Workspace) *dialogv1.Workspace {
-	return &dialogv1.Workspace{Workspace: ws.ID, DisplayName: ws.DisplayName, CreatedAt: timestamp(ws.CreatedAt)}
-}
-
 // Keys serves KeyService.
 type Keys struct {
 	keys       *access.Keyring
@@ -130,26 +83,6 @@ func timestamp(t time.Time) *timestamppb.Timestamp {
 		return nil
 	}
 	return timestamppb.New(t)
-}
-
-// UpdateWorkspace implements the contract.
-func (w *Workspaces) UpdateWorkspace(context.Context, *dialogv1.UpdateWorkspaceRequest) (*dialogv1.UpdateWorkspaceResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "UpdateWorkspace is not there yet")
-}
-
-// ListMembers implements the contract.
-func (w *Workspaces) ListMembers(context.Context, *dialogv1.ListMembersRequest) (*dialogv1.ListMembersResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "ListMembers is not there yet")
-}
-
-// SetMember implements the contract.
-func (w *Workspaces) SetMember(context.Context, *dialogv1.SetMemberRequest) (*dialogv1.SetMemberResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "SetMember is not there yet")
-}
-
-// RemoveMember implements the contract.
-func (w *Workspaces) RemoveMember(context.Context, *dialogv1.RemoveMemberRequest) (*dialogv1.RemoveMemberResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "RemoveMember is not there yet")
 }
 
 // RotateKey implements the contract.

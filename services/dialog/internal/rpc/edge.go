@@ -150,12 +150,17 @@ func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, 
 	}
 	workspace := ""
 	if access.AboutWorkspace(procedure) {
-		workspace = fillWorkspace(request, who)
+		workspace = fillWorkspace(request, func() string { return e.guard.Home(ctx, who) })
 	}
 	p, err := e.guard.Authorize(ctx, who, procedure, workspace)
 	if err != nil {
 		e.denied(who, procedure, workspace, err)
 		return nil, err
+	}
+	if workspace != "" {
+		if ctx, err = e.guard.Enter(ctx, workspace); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.limiter.begin(ctx, procedure, p.Subject); err != nil {
 		return nil, err
@@ -177,8 +182,8 @@ func (e *Edge) denied(who access.Grant, procedure, workspace string, err error) 
 }
 
 // fillWorkspace returns the workspace a request is about, in its own field or that of the one message it wraps, and fills
-// it in where it is empty: with the default one, or the only one the caller may enter.
-func fillWorkspace(request proto.Message, who access.Grant) string {
+// it in where it is empty: with the caller's home.
+func fillWorkspace(request proto.Message, home func() string) string {
 	if request == nil {
 		return ""
 	}
@@ -200,11 +205,7 @@ func fillWorkspace(request proto.Message, who access.Grant) string {
 		return ""
 	}
 	if m.Get(field).String() == "" {
-		workspace := access.DefaultWorkspace
-		if len(who.Workspaces) == 1 {
-			workspace = who.Workspaces[0]
-		}
-		m.Set(field, protoreflect.ValueOfString(workspace))
+		m.Set(field, protoreflect.ValueOfString(home()))
 	}
 	return m.Get(field).String()
 }

@@ -16,10 +16,10 @@ import (
 )
 
 // NewOpenAI returns the handler of OpenAI's API, let in by the edge's rules for Chat and ListWorkspaces.
-func NewOpenAI(answerer *turn.Answerer, edge *Edge, workspaces *access.Workspaces, llm kit.Conn, now func() time.Time) *openai.Handler {
+func NewOpenAI(answerer *turn.Answerer, edge *Edge, _ *access.Workspaces, llm kit.Conn, now func() time.Time) *openai.Handler {
 	client := llmv1connect.NewLLMServiceClient(llm.HTTP, llm.URL, llm.Options...)
 	return openai.New(openai.Deps{
-		Asker: asker{answerer}, Gate: gate{edge, workspaces}, Now: now, Report: kit.NoteFault,
+		Asker: asker{answerer}, Gate: gate{edge}, Now: now, Report: kit.NoteFault,
 		Prompts: func(ctx context.Context) ([]string, error) {
 			ctx, cancel := context.WithTimeout(ctx, listTimeout)
 			defer cancel()
@@ -40,10 +40,7 @@ func NewOpenAI(answerer *turn.Answerer, edge *Edge, workspaces *access.Workspace
 const listTimeout = 2 * time.Second
 
 // gate is the edge for requests in plain HTTP.
-type gate struct {
-	edge       *Edge
-	workspaces *access.Workspaces
-}
+type gate struct{ edge *Edge }
 
 var _ openai.Gate = gate{}
 
@@ -63,7 +60,7 @@ func (g gate) Workspaces(r *http.Request) (context.Context, []openai.Workspace, 
 	if err != nil {
 		return nil, nil, err
 	}
-	list, err := g.workspaces.List(ctx, access.FromContext(ctx))
+	list, err := g.edge.guard.Workspaces(ctx, access.FromContext(ctx))
 	if err != nil {
 		return ctx, nil, err
 	}
