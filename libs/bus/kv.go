@@ -109,6 +109,25 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
+// Erase is Delete that also has the value's bytes overwritten on the servers' disks.
+func (k *KV) Erase(ctx context.Context, key string) error {
+	e, err := k.Get(ctx, key)
+	if errors.Is(err, ErrNotFound) {
+		return k.Delete(ctx, key)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := k.bus.stream(ctx, "KV_"+k.bucket)
+	if err == nil {
+		err = k.bus.eraseMessage(ctx, s, e.Revision)
+	}
+	if err != nil {
+		return k.wrap(ctx, err, "erase", key)
+	}
+	return k.Delete(ctx, key) // who watches the bucket hears of this one
+}
+
 // Keys returns the keys that match a filter, sorted; "" matches all.
 func (k *KV) Keys(ctx context.Context, filter string) ([]string, error) {
 	entries, err := k.list(ctx, filter, jetstream.MetaOnly())

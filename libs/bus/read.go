@@ -208,3 +208,64 @@ func (b *Bus) Purge(ctx context.Context, stream, subject string) (uint64, error)
 	}
 	return result.Purged, nil
 }
+
+// Erase deletes the messages whose subjects match the filter, says how many there were, and has their bytes overwritten on the
+// servers' disks, where Purge leaves them until their file is written anew. It costs a rewrite of that file for each message. It
+// is for streams that keep one message per subject: of others, earlier ones go as with Purge.
+func (b *Bus) Erase(ctx context.Context, stream, subjectFilter string) (uint64, error) {
+	subjects, err := b.Subjects(ctx, stream, subjectFilter)
+	if err != nil {
+		return 0, err
+	}
+	s, err := b.stream(ctx, stream)
+	if err != nil {
+		return 0, wrap(ctx, err, "erase "+subjectFilter)
+	}
+	var erased uint64
+	for part := range slices.Chunk(subjects, eraseBatch) {
+		messages, err := b.LastOf(ctx, stream, part)
+		if err != nil {
+			return erased, err
+		}
+		for _, m := range messages {
+			if err := b.eraseMessage(ctx, s, m.Sequence); err != nil {
+				return erased, wrap(ctx, err, "erase "+m.Subject)
+			}
+			erased++
+		}
+	}
+	purged, err := b.Purge(ctx, stream, subjectFilter) // what came meanwhile
+	return erased + purged, err
+}
+
+// Replace stores a message like [Bus.Publish] and then erases the one that was the last on its subject before.
+func (b *Bus) Replace(ctx context.Context, stream, subject, msgID string, payload []byte) error {
+	before, err := b.Last(ctx, stream, subject)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if err := b.Publish(ctx, subject, msgID, payload); err != nil || before.Sequence == 0 {
+		return err
+	}
+	s, err := b.stream(ctx, stream)
+	if err == nil {
+		err = b.eraseMessage(ctx, s, before.Sequence)
+	}
+	if err != nil {
+		return wrap(ctx, err, "erase what "+subject+" replaces")
+	}
+	return nil
+}
+
+// eraseBatch is how many messages are held at once while they are erased: their sequences can't be had without them.
+const eraseBatch = 16
+
+func (b *Bus) eraseMessage(ctx context.Context, s jetstream.Stream, sequence uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	err := s.SecureDeleteMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) || errors.Is(translate(err), ErrNotFound) { // somebody else was faster
+		return nil
+	}
+	return err
+}

@@ -15,7 +15,8 @@ import (
 const (
 	// Turns holds every turn, written once, on ragmesh.turn.v1.<workspace>.<session>.<turn>.
 	Turns = "RAGMESH_TURNS"
-	// Events holds feedback, changes of documents and the audit trail, on ragmesh.event.v1.<what>.<workspace>.
+	// Events holds feedback, changes of documents and the audit trail, on ragmesh.event.v1.<what>.<workspace>; feedback says
+	// there of what and by whom: <session>.<turn>.<user>.
 	Events = "RAGMESH_EVENTS"
 	// Spans holds batches of OTLP spans, on ragmesh.span.v1.<service>.
 	SpanStream = "RAGMESH_SPANS"
@@ -28,6 +29,8 @@ const (
 	Members = "RAGMESH_MEMBERS"
 	// Keys maps the hash of an API key to what it allows.
 	Keys = "RAGMESH_KEYS"
+	// Logins maps the hash of what a browser's cookie holds to who logged in with it.
+	Logins = "RAGMESH_LOGINS"
 	// Sessions maps <workspace>.<session> to its title.
 	Sessions = "RAGMESH_SESSIONS"
 	// Requests maps <workspace>.<request id> to the turn it started.
@@ -51,6 +54,12 @@ func TurnSubject(workspace, session, turn string) string {
 
 // EventSubject is where an event about a workspace is published; what is feedback, document or audit.
 func EventSubject(what, workspace string) string { return subject("ragmesh.event.v1", what, workspace) }
+
+// FeedbackSubject is where what somebody thinks of a turn is published. With "*" for what is not given, from the right, it matches
+// what was said of a turn, a session or a workspace.
+func FeedbackSubject(workspace, session, turn, user string) string {
+	return subject("ragmesh.event.v1", "feedback", workspace, session, turn, user)
+}
 
 // SpanSubject is where a service's spans are published.
 func SpanSubject(service string) string { return subject("ragmesh.span.v1", service) }
@@ -130,6 +139,8 @@ func bucketConfigs(replicas int) []jetstream.KeyValueConfig {
 		bucket(Workspaces, 64*kib, 0),
 		bucket(Members, 4*kib, 0),
 		bucket(Keys, 16*kib, 0),
+		// A browser is logged in for a week at most.
+		bucket(Logins, 16*kib, 7*day),
 		bucket(Sessions, 16*kib, 0),
 		// A request id is remembered for a day, so that a client's repeat finds its turn.
 		bucket(Requests, 16*kib, day),

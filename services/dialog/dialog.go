@@ -90,7 +90,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	if s.answerer, err = turn.New(cfg.Turn, turn.Deps{
 		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: peer.NewModel(deps.LLM),
-		Store: s.store, Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
+		Store: s.store, Switchboard: store.NewSwitchboard(deps.Bus), Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
 		Tracer: t.Tracer.Tracer("github.com/ragmesh/ragmesh/services/dialog"), Registry: t.Registry, Log: t.Logger,
 	}); err != nil {
 		return nil, err

@@ -2,22 +2,19 @@ package rpc
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1/dialogv1connect"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
@@ -42,7 +39,7 @@ func NewDialog(answerer *turn.Answerer, s *store.Store, trail *audit.Trail, now 
 // Chat implements the contract.
 func (d *Dialog) Chat(ctx context.Context, m *dialogv1.ChatRequest, out *connect.ServerStream[dialogv1.ChatResponse]) error {
 	return d.answerer.Ask(ctx, turn.Question{
-		Workspace: m.GetWorkspace(), Session: m.GetSessionId(), RequestID: m.GetRequestId(), User: user(ctx), Text: m.GetQuestion(),
+		Workspace: m.GetWorkspace(), Session: m.GetSessionId(), RequestID: m.GetRequestId(), User: user(ctx), Replaces: m.GetReplacesTurnId(), Text: m.GetQuestion(),
 		PromptID: m.GetPromptId(), Strategy: m.GetStrategy(), Model: m.GetModel(),
 		Filter: turn.Filter{DocumentIDs: m.GetFilter().GetDocumentIds(), SourcePrefixes: m.GetFilter().GetSourcePrefixes(), Languages: m.GetFilter().GetLanguages()},
 	}, func(e turn.Event) error { return out.Send(event(e)) })
@@ -51,6 +48,21 @@ func (d *Dialog) Chat(ctx context.Context, m *dialogv1.ChatRequest, out *connect
 func user(ctx context.Context) string {
 	p, _ := identity.FromContext(ctx)
 	return p.Subject
+}
+
+// reader is the caller as one who looks at what was said: they see their own, administrators of the workspace everybody's. So do
+// services, which are asked for somebody's trace or replay, and let in by the policy for that.
+func reader(ctx context.Context) store.Reader {
+	p, _ := identity.FromContext(ctx)
+	return store.Reader{User: p.Subject, All: p.Role >= identity.Admin || access.FromContext(ctx).Service != ""}
+}
+
+// owner is the caller as one who goes on with what they began.
+func owner(ctx context.Context) store.Reader { return store.Reader{User: user(ctx)} }
+
+// shown returns turns as the caller may see them. Every turn that is read back comes past here.
+func (d *Dialog) shown(_ context.Context, _ string, turns []turn.Turn) ([]turn.Turn, error) {
+	return turns, nil
 }
 
 // event returns the contract's form of e.
@@ -91,11 +103,15 @@ func event(e turn.Event) *dialogv1.ChatResponse {
 
 // GetTurn implements the contract.
 func (d *Dialog) GetTurn(ctx context.Context, m *dialogv1.GetTurnRequest) (*dialogv1.GetTurnResponse, error) {
-	t, err := d.store.Turn(ctx, m.GetWorkspace(), m.GetTurnId())
+	t, err := d.store.Turn(ctx, reader(ctx), m.GetWorkspace(), m.GetTurnId())
 	if err != nil {
 		return nil, err
 	}
-	return &dialogv1.GetTurnResponse{Turn: record.Turn(t)}, nil
+	turns, err := d.shown(ctx, m.GetWorkspace(), []turn.Turn{t})
+	if err != nil {
+		return nil, err
+	}
+	return &dialogv1.GetTurnResponse{Turn: record.Turn(turns[0])}, nil
 }
 
 // maxPageBytes keeps a page of turns within what clients take as one message.
@@ -108,87 +124,39 @@ func (d *Dialog) ListTurns(ctx context.Context, m *dialogv1.ListTurnsRequest) (*
 		return nil, err
 	}
 	size := min(pageSize(m.GetPageSize(), 50), maxPageBytes/turn.MaxRecord)
-	turns, more, err := d.store.Turns(ctx, m.GetWorkspace(), m.GetSessionId(), after, size)
+	conversation, err := d.store.Open(ctx, reader(ctx), m.GetWorkspace(), m.GetSessionId(), m.GetIncludeReplaced())
 	if err != nil {
+		return nil, err
+	}
+	turns, more, err := conversation.After(ctx, after, size)
+	if err != nil {
+		return nil, err
+	}
+	if turns, err = d.shown(ctx, m.GetWorkspace(), turns); err != nil {
 		return nil, err
 	}
 	out := &dialogv1.ListTurnsResponse{}
 	for _, t := range turns {
 		out.Turns = append(out.Turns, record.Turn(t))
 	}
-	if more {
+	if more && len(turns) > 0 {
 		out.NextPageToken = token(turns[len(turns)-1].ID)
 	}
 	return out, nil
 }
 
-// ListSessions implements the contract.
-func (d *Dialog) ListSessions(ctx context.Context, m *dialogv1.ListSessionsRequest) (*dialogv1.ListSessionsResponse, error) {
-	var after store.Mark
-	if err := page(m.GetPageToken(), &after); err != nil {
-		return nil, err
+// StopTurn implements the contract.
+func (d *Dialog) StopTurn(ctx context.Context, m *dialogv1.StopTurnRequest) (*dialogv1.StopTurnResponse, error) {
+	found, err := d.answerer.Stop(ctx, m.GetWorkspace(), m.GetTurnId(), user(ctx))
+	if !found { // it has ended, or never was
+		if _, stored := d.store.Turn(ctx, owner(ctx), m.GetWorkspace(), m.GetTurnId()); err == nil || stored == nil {
+			err = stored
+		}
 	}
-	sessions, more, err := d.store.Sessions(ctx, m.GetWorkspace(), after, pageSize(m.GetPageSize(), 50))
 	if err != nil {
 		return nil, err
 	}
-	out := &dialogv1.ListSessionsResponse{}
-	for _, s := range sessions {
-		out.Sessions = append(out.Sessions, session(s))
-	}
-	if more {
-		last := sessions[len(sessions)-1]
-		out.NextPageToken = token(store.Mark{Updated: last.UpdatedAt, ID: last.ID})
-	}
-	return out, nil
-}
-
-func session(s store.Session) *dialogv1.Session {
-	return &dialogv1.Session{
-		SessionId: s.ID, Workspace: s.Workspace, Title: s.Title, User: s.User,
-		CreatedAt: timestamppb.New(s.CreatedAt), UpdatedAt: timestamppb.New(s.UpdatedAt), TurnCount: s.Turns,
-	}
-}
-
-// RenameSession implements the contract.
-func (d *Dialog) RenameSession(ctx context.Context, m *dialogv1.RenameSessionRequest) (*dialogv1.RenameSessionResponse, error) {
-	s, err := d.store.Rename(ctx, m.GetWorkspace(), m.GetSessionId(), store.Title(m.GetTitle()))
-	if err != nil {
-		return nil, err
-	}
-	return &dialogv1.RenameSessionResponse{Session: session(s)}, nil
-}
-
-// DeleteSession implements the contract.
-func (d *Dialog) DeleteSession(ctx context.Context, m *dialogv1.DeleteSessionRequest) (*dialogv1.DeleteSessionResponse, error) {
-	removed, err := d.store.Delete(ctx, m.GetWorkspace(), m.GetSessionId(), func(ctx context.Context) error {
-		return d.trail.Write(ctx, audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "session.delete", Target: m.GetSessionId(), Allowed: true})
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &dialogv1.DeleteSessionResponse{RemovedTurns: uint32(min(removed, 1<<31))}, nil
-}
-
-// SendFeedback implements the contract.
-func (d *Dialog) SendFeedback(ctx context.Context, m *dialogv1.SendFeedbackRequest) (*dialogv1.SendFeedbackResponse, error) {
-	if _, err := d.store.Turn(ctx, m.GetWorkspace(), m.GetTurnId()); err != nil {
-		return nil, err
-	}
-	f := record.Feedback{
-		Workspace: m.GetWorkspace(), Turn: m.GetTurnId(), User: user(ctx), Up: m.GetVerdict() == dialogv1.Verdict_VERDICT_UP,
-		Comment: m.GetComment(), Tags: m.GetTags(), At: d.now(),
-	}
-	payload, err := f.Encode()
-	if err != nil {
-		return nil, err
-	}
-	// The same judgement sent again counts once.
-	id := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%s\x00%t\x00%s\x00%q", f.Workspace, f.Turn, f.User, f.Up, f.Comment, f.Tags))
-	if err := d.store.Publish(ctx, "feedback", f.Workspace, hex.EncodeToString(id[:]), payload); err != nil {
-		return nil, err
-	}
-	return &dialogv1.SendFeedbackResponse{}, nil
+	return &dialogv1.StopTurnResponse{}, nil
 }
 
 func pageSize(asked uint32, otherwise int) int {
@@ -220,14 +188,4 @@ func page(token string, v any) error {
 			WithField("page_token", "must be the next_page_token of the page before")
 	}
 	return nil
-}
-
-// ExportSession implements the contract.
-func (d *Dialog) ExportSession(context.Context, *dialogv1.ExportSessionRequest, *connect.ServerStream[dialogv1.ExportSessionResponse]) error {
-	return fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "sessions can't be exported yet")
-}
-
-// StopTurn implements the contract.
-func (d *Dialog) StopTurn(context.Context, *dialogv1.StopTurnRequest) (*dialogv1.StopTurnResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "turns can't be stopped by name yet; end the call")
 }

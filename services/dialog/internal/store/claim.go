@@ -35,7 +35,11 @@ func requestKey(workspace, request, user string) string {
 // Claim implements [turn.Store]. A request whose turn has ended is that turn's for good. One whose process is gone, or whose
 // caller went away before its end, is free for who asks again.
 func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session string) (*turn.Turn, error) {
-	sum := sha256.Sum256([]byte(q.Text + "\x00" + q.Session))
+	asked := q.Text + "\x00" + q.Session
+	if q.Replaces != "" {
+		asked += "\x00" + q.Replaces
+	}
+	sum := sha256.Sum256([]byte(asked))
 	mine := claim{Turn: turnID, Session: session, Question: hex.EncodeToString(sum[:]), Until: s.now().Add(time.Duration(s.turnFor.Load())), Home: s.home, Life: s.life}
 	value, err := json.Marshal(mine)
 	if err != nil {
@@ -57,9 +61,9 @@ func (s *Store) Claim(ctx context.Context, q turn.Question, turnID, session stri
 		return nil, fault.New(fault.Invalid, fault.RequestIDReused, "this request_id was used for another question; take a new one for each question").
 			WithField("request_id", "must not have been used for another question within 24 hours")
 	}
-	found, err := s.Turn(ctx, q.Workspace, theirs.Turn)
+	found, err := s.turn(ctx, q.Workspace, theirs.Turn)
 	if fault.KindOf(err) == fault.NotFound && s.over(ctx, theirs) {
-		found, err = s.Turn(ctx, q.Workspace, theirs.Turn) // it may have been its last deed
+		found, err = s.turn(ctx, q.Workspace, theirs.Turn) // it may have been its last deed
 		if fault.KindOf(err) == fault.NotFound {
 			return nil, s.takeOver(ctx, key, value, entry.Revision)
 		}

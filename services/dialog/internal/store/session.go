@@ -10,15 +10,12 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/title"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
-
-// maxTitle bounds a title in bytes.
-const maxTitle = 200
 
 // Session is a conversation.
 type Session struct {
@@ -28,9 +25,21 @@ type Session struct {
 	User      string    `json:"user"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
-	Turns     uint32    `json:"turns"`
-	LastTurn  string    `json:"last_turn"`
+	// Turns counts the turns of the conversation, All those that later ones took the place of too.
+	Turns    uint32 `json:"turns"`
+	All      uint32 `json:"all"`
+	LastTurn string `json:"last_turn"`
+	// Renamed says that somebody gave it its title: it does not follow the first question any more.
+	Renamed bool `json:"renamed,omitempty"`
 }
+
+// Reader is who looks at sessions: they see their own, or with All everybody's.
+type Reader struct {
+	User string
+	All  bool
+}
+
+func (r Reader) sees(user string) bool { return r.All || r.User == user }
 
 func sessionKey(workspace, session string) string { return workspace + "." + session }
 
@@ -42,7 +51,8 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 		entry, err := s.sessions.Get(ctx, key)
 		known := err == nil
 		if known {
-			err = json.Unmarshal(entry.Value, &e)
+			e, err = decodeSession(entry)
+			e.ID, e.Workspace = "", "" // they are in the key
 		}
 		if err != nil && !errors.Is(err, bus.ErrNotFound) {
 			return Session{}, fmt.Errorf("read session: %w", err)
@@ -75,9 +85,10 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 	return Session{}, fault.New(fault.Conflict, fault.ReasonConflict, "the session is being changed by others; try again")
 }
 
-// noteSession brings a session up to date with a turn of it. It may be repeated: turns are counted, not added up.
-func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(s.saveFor.Load()))
+// noteSession brings a session up to date with a turn of it, within the given time. It may be repeated: turns are counted, not
+// added up.
+func (s *Store) noteSession(ctx context.Context, t turn.Turn, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	_, err := s.change(ctx, t.Workspace, t.Session, func(e *Session, known bool) error {
 		// Counted anew whenever the session is read anew: whoever writes last has then seen every turn that was there.
@@ -87,25 +98,66 @@ func (s *Store) noteSession(ctx context.Context, t turn.Turn) error {
 			return err
 		case turns == 0:
 			return errDeleted
+		case known && e.User != t.User: // asked while nobody could tell whose session it is
+			s.log.Warn().Str("session", t.Session).Str("turn", t.ID).Msg("a turn was asked in somebody else's session, it is not kept")
+			return errForeign
+		case !known:
+			if buried, err := s.buried(ctx, t); err != nil || buried {
+				return cmp.Or(err, errBuried)
+			}
 		}
-		if !known {
-			*e = Session{Title: Title(t.Question), User: t.User, CreatedAt: t.StartedAt}
+		all := uint32(min(turns, math.MaxUint32))
+		// A turn that comes last only makes one more. Whatever else happened, the conversation is read.
+		last := known && t.Replaces == "" && t.ID >= e.LastTurn && (all == e.All || all == e.All+1)
+		switch {
+		case last:
+			e.Turns += all - e.All
+		case !known && turns == 1:
+			*e = Session{Title: title.Of(t.Question), User: t.User, CreatedAt: t.StartedAt, Turns: 1}
+		default:
+			if err := s.review(ctx, t, e, known); err != nil {
+				return err
+			}
 		}
-		e.Turns = uint32(min(turns, math.MaxUint32))
+		e.All = all
 		e.LastTurn = max(e.LastTurn, t.ID)
 		if t.CompletedAt.After(e.UpdatedAt) {
 			e.UpdatedAt = t.CompletedAt
 		}
 		return nil
 	})
-	if errors.Is(err, errDeleted) {
+	switch {
+	case errors.Is(err, errDeleted):
 		return nil
+	case errors.Is(err, errBuried), errors.Is(err, errForeign):
+		_, err = s.bus.Erase(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, t.ID))
 	}
 	return err
 }
 
-// errDeleted leaves a session alone whose turns were deleted since the one that is noted was saved.
-var errDeleted = errors.New("session was deleted")
+// review reads the conversation to say how many turns it has and what it began with.
+func (s *Store) review(ctx context.Context, t turn.Turn, e *Session, known bool) error {
+	var first turn.Turn
+	var n uint32
+	if _, err := s.walk(ctx, t.Workspace, t.Session, "", walkPage, func(t turn.Turn) bool {
+		first = t
+		n++
+		return true
+	}); err != nil {
+		return err
+	}
+	if n == 0 {
+		return errDeleted
+	}
+	if !known {
+		*e = Session{User: first.User, CreatedAt: first.StartedAt}
+	}
+	if !e.Renamed {
+		e.Title = title.Of(first.Question)
+	}
+	e.Turns = n
+	return nil
+}
 
 const (
 	// recoverPage is how many turns are read at once to find sessions that a crash has left behind, recoverMost how many in
@@ -137,7 +189,7 @@ func (s *Store) recoverSessions(ctx context.Context, beat func()) error {
 				continue
 			}
 			stale = true
-			if err := s.noteSession(ctx, t); err != nil {
+			if err := s.noteSession(ctx, t, catchUpFor); err != nil {
 				return err
 			}
 		}
@@ -155,11 +207,11 @@ func (s *Store) fresh(ctx context.Context, t turn.Turn) (bool, error) {
 	if err != nil || turns == 0 { // deleted meanwhile
 		return err == nil, err
 	}
-	e, err := s.Session(ctx, t.Workspace, t.Session)
+	e, err := s.view(ctx, t.Workspace, t.Session)
 	if fault.KindOf(err) == fault.NotFound {
 		return false, nil
 	}
-	return err == nil && uint64(e.Turns) == turns && e.LastTurn >= t.ID, err
+	return err == nil && uint64(e.All) == turns && e.LastTurn >= t.ID, err
 }
 
 // catchUp brings up to date the sessions that could not be when their turns were saved.
@@ -170,7 +222,7 @@ func (s *Store) catchUp(ctx context.Context, beat func()) {
 	s.mu.Unlock()
 	for i, t := range pending {
 		beat()
-		if err := s.noteSession(ctx, t); err != nil {
+		if err := s.noteSession(ctx, t, catchUpFor); err != nil {
 			s.mu.Lock()
 			s.pending = append(pending[i:], s.pending...)
 			s.mu.Unlock()
@@ -179,21 +231,23 @@ func (s *Store) catchUp(ctx context.Context, beat func()) {
 	}
 }
 
-// Title makes a title of a question: one line of at most 200 bytes.
-func Title(question string) string {
-	s := strings.ToValidUTF8(strings.Join(strings.Fields(question), " "), "\uFFFD")
-	if len(s) <= maxTitle {
-		return s
+// catchUpFor is how long bringing a session up to date may take when nobody waits for it.
+const catchUpFor = 10 * time.Second
+
+// Session returns a session that r sees. Others don't exist for them.
+func (s *Store) Session(ctx context.Context, r Reader, workspace, session string) (Session, error) {
+	e, err := s.view(ctx, workspace, session)
+	if fault.KindOf(err) == fault.NotFound { // perhaps its turns are there, and its view is not yet
+		e, err = s.viewOf(ctx, workspace, session)
 	}
-	n := maxTitle - len("…")
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	if err == nil && !r.sees(e.User) {
+		return Session{}, noSession(session)
 	}
-	return strings.TrimSpace(s[:n]) + "…"
+	return e, err
 }
 
-// Session returns one session.
-func (s *Store) Session(ctx context.Context, workspace, session string) (Session, error) {
+// view returns what is known of a session without its turns.
+func (s *Store) view(ctx context.Context, workspace, session string) (Session, error) {
 	entry, err := s.sessions.Get(ctx, sessionKey(workspace, session))
 	if errors.Is(err, bus.ErrNotFound) {
 		return Session{}, noSession(session)
@@ -204,11 +258,28 @@ func (s *Store) Session(ctx context.Context, workspace, session string) (Session
 	return decodeSession(entry)
 }
 
+// viewOf makes a session's view from its turns.
+func (s *Store) viewOf(ctx context.Context, workspace, session string) (Session, error) {
+	e := Session{ID: session, Workspace: workspace}
+	_, err := s.walk(ctx, workspace, session, "", walkPage, func(t turn.Turn) bool {
+		if e.Turns++; e.Turns == 1 {
+			e.UpdatedAt, e.LastTurn = t.CompletedAt, t.ID
+		}
+		e.User, e.CreatedAt, e.Title = t.User, t.StartedAt, title.Of(t.Question)
+		return true
+	})
+	if err == nil && e.Turns == 0 {
+		return Session{}, noSession(session)
+	}
+	return e, err
+}
+
 func decodeSession(entry bus.Entry) (Session, error) {
 	var e Session
 	if err := json.Unmarshal(entry.Value, &e); err != nil {
 		return Session{}, fmt.Errorf("read session %s: %w", entry.Key, err)
 	}
+	e.All = max(e.All, e.Turns) // of a build that knew only one count
 	e.Workspace, e.ID, _ = strings.Cut(entry.Key, ".")
 	return e, nil
 }
@@ -223,8 +294,8 @@ type Mark struct {
 	ID      string
 }
 
-// Sessions returns up to n sessions of a workspace, the latest first, after the mark, and whether there are more.
-func (s *Store) Sessions(ctx context.Context, workspace string, after Mark, n int) ([]Session, bool, error) {
+// Sessions returns up to n sessions of a workspace that r sees, the latest first, after the mark, and whether there are more.
+func (s *Store) Sessions(ctx context.Context, r Reader, workspace string, after Mark, n int) ([]Session, bool, error) {
 	entries, err := s.sessions.List(ctx, workspace+".*")
 	if err != nil {
 		return nil, false, err
@@ -236,7 +307,9 @@ func (s *Store) Sessions(ctx context.Context, workspace string, after Mark, n in
 			s.log.Error().Err(err).Msg("session can't be read")
 			continue
 		}
-		all = append(all, e)
+		if r.sees(e.User) {
+			all = append(all, e)
+		}
 	}
 	latest := func(a, b Session) int { return cmp.Or(b.UpdatedAt.Compare(a.UpdatedAt), strings.Compare(b.ID, a.ID)) }
 	slices.SortFunc(all, latest)
@@ -247,38 +320,13 @@ func (s *Store) Sessions(ctx context.Context, workspace string, after Mark, n in
 	return all[:min(n, len(all))], len(all) > n, nil
 }
 
-// Rename gives a session a title.
-func (s *Store) Rename(ctx context.Context, workspace, session, title string) (Session, error) {
+// Rename gives a session of r's a title, which it keeps.
+func (s *Store) Rename(ctx context.Context, r Reader, workspace, session, name string) (Session, error) {
 	return s.change(ctx, workspace, session, func(e *Session, known bool) error {
-		if !known {
+		if !known || !r.sees(e.User) {
 			return noSession(session)
 		}
-		e.Title = title
+		e.Title, e.Renamed = name, true
 		return nil
 	})
-}
-
-// Delete removes a session and its turns, and says how many there were. announce tells the others who hold copies, before
-// anything is gone here: when that fails, or the process dies in the middle, the session is still there to be deleted again.
-func (s *Store) Delete(ctx context.Context, workspace, session string, announce func(context.Context) error) (uint64, error) {
-	if _, known, err := s.History(ctx, workspace, session, 1); err != nil {
-		return 0, err
-	} else if !known {
-		return 0, noSession(session)
-	}
-	if err := announce(ctx); err != nil {
-		return 0, err
-	}
-	spooled, err := s.spool.remove(workspace, session)
-	if err != nil {
-		return 0, err
-	}
-	purged, err := s.bus.Purge(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"))
-	if err != nil {
-		return 0, err
-	}
-	if err := s.sessions.Delete(ctx, sessionKey(workspace, session)); err != nil {
-		return 0, err
-	}
-	return purged + spooled, nil
 }

@@ -181,6 +181,17 @@ func (s *spool) remove(workspace, session string) (uint64, error) {
 			return 0, err
 		}
 	}
+	entries, err := os.ReadDir(s.dir)
+	if err != nil {
+		return 0, fmt.Errorf("remove spooled turns: %w", err)
+	}
+	for _, e := range entries { // what was set aside
+		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), spoiled) {
+			if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return 0, fmt.Errorf("remove spooled turn: %w", err)
+			}
+		}
+	}
 	return uint64(len(names)), nil
 }
 
@@ -255,7 +266,7 @@ func (s *Store) move(ctx context.Context, name string) error {
 	if err := s.publish(ctx, t, payload); err != nil {
 		return err
 	}
-	if err := s.noteSession(ctx, t); err != nil {
+	if err := s.noteSession(ctx, t, catchUpFor); err != nil {
 		return err
 	}
 	s.log.Info().Str("turn", t.ID).Msg("spooled turn moved to the stream")

@@ -6,12 +6,12 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
-	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/title"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -141,13 +141,14 @@ func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 		return turn.StoredSpooled, nil
 	}
 	// The turn is safe; what follows is a view of it.
-	if err := s.noteSession(ctx, t); err != nil {
+	if err := s.noteSession(ctx, t, time.Duration(s.saveFor.Load())); err != nil {
 		s.log.Debug().Err(err).Str("session", t.Session).Msg("session list is updated later")
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if len(s.pending) < maxPending {
 			s.pending = append(s.pending, turn.Turn{
-				ID: t.ID, Workspace: t.Workspace, Session: t.Session, User: t.User, Question: Title(t.Question), StartedAt: t.StartedAt, CompletedAt: t.CompletedAt,
+				ID: t.ID, Workspace: t.Workspace, Session: t.Session, User: t.User, Replaces: t.Replaces, Question: title.Of(t.Question),
+				StartedAt: t.StartedAt, CompletedAt: t.CompletedAt,
 			})
 		}
 	}
@@ -164,104 +165,13 @@ func (s *Store) publish(ctx context.Context, t turn.Turn, payload []byte) error 
 	return err
 }
 
-// History implements [turn.Store].
-func (s *Store) History(ctx context.Context, workspace, session string, n int) ([]turn.Turn, bool, error) {
-	messages, err := s.bus.LastN(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"), n, 0)
-	if err != nil {
-		return nil, false, err
-	}
-	turns := s.decode(messages)
-	for _, payload := range s.spool.of(workspace, session) {
-		if t, err := s.codec.Decode(payload); err == nil {
-			turns = append(turns, t)
-		}
-	}
-	slices.SortFunc(turns, func(a, b turn.Turn) int { return strings.Compare(a.ID, b.ID) })
-	turns = slices.CompactFunc(turns, func(a, b turn.Turn) bool { return a.ID == b.ID })
-	turns = turns[max(0, len(turns)-n):]
-	if len(turns) > 0 {
-		return turns, true, nil
-	}
-	_, err = s.sessions.Get(ctx, sessionKey(workspace, session))
-	if errors.Is(err, bus.ErrNotFound) {
-		return nil, false, nil
-	}
-	return nil, err == nil, err
-}
-
-// decode drops what can't be read: one bad record must not hide a session.
-func (s *Store) decode(messages []bus.Message) []turn.Turn {
-	turns := make([]turn.Turn, 0, len(messages))
-	for _, m := range messages {
-		t, err := s.codec.Decode(m.Data)
-		if err != nil {
-			s.log.Error().Err(err).Str("subject", m.Subject).Msg("turn can't be read")
-			continue
-		}
-		turns = append(turns, t)
-	}
-	return turns
-}
-
-// Turn returns a finished turn of a workspace.
-func (s *Store) Turn(ctx context.Context, workspace, id string) (turn.Turn, error) {
-	if payload, ok := s.spool.turn(workspace, id); ok {
-		if t, err := s.codec.Decode(payload); err == nil {
-			return t, nil
-		}
-	}
-	messages, err := s.bus.LastN(ctx, bus.Turns, bus.TurnSubject(workspace, "*", id), 1, 0)
-	if err != nil {
-		return turn.Turn{}, err
-	}
-	if turns := s.decode(messages); len(turns) == 1 {
-		return turns[0], nil
-	}
-	return turn.Turn{}, fault.New(fault.NotFound, fault.TurnNotFound, "there is no turn %s in this workspace; a turn can be read once it has ended", id)
-}
-
-// walk bounds how much of a session is read for one page.
-const walk = 50
-
-// Turns returns up to n turns of a session that came after the turn named after, oldest first, and whether there are more.
-// Only a page's worth of turns is held at a time.
-func (s *Store) Turns(ctx context.Context, workspace, session, after string, n int) ([]turn.Turn, bool, error) {
-	filter := bus.TurnSubject(workspace, session, "*")
-	var page []turn.Turn
-	more := false
-	var before uint64
-	for {
-		messages, err := s.bus.LastN(ctx, bus.Turns, filter, walk, before)
-		if err != nil {
-			return nil, false, err
-		}
-		turns := s.decode(messages)
-		turns = slices.DeleteFunc(turns, func(t turn.Turn) bool { return t.ID <= after })
-		page = append(turns, page...)
-		if len(page) > n {
-			page, more = page[:n:n], true
-		}
-		if len(messages) < walk || len(turns) == 0 {
-			break
-		}
-		before = messages[0].Sequence
-	}
-	for _, payload := range s.spool.of(workspace, session) {
-		if t, err := s.codec.Decode(payload); err == nil && t.ID > after && len(page) < n {
-			page = append(page, t)
-		}
-	}
-	slices.SortFunc(page, func(a, b turn.Turn) int { return strings.Compare(a.ID, b.ID) })
-	page = slices.CompactFunc(page, func(a, b turn.Turn) bool { return a.ID == b.ID })
-	if len(page) == 0 && after == "" {
-		if _, err := s.Session(ctx, workspace, session); err != nil {
-			return nil, false, err
-		}
-	}
-	return page, more, nil
-}
-
 // Publish sends an event about a workspace. Events with the same id within minutes count once.
 func (s *Store) Publish(ctx context.Context, what, workspace, id string, payload []byte) error {
 	return s.bus.Publish(ctx, bus.EventSubject(what, workspace), id, payload)
+}
+
+// SaveFeedback keeps what a user thinks of a turn, in place of what they thought before.
+func (s *Store) SaveFeedback(ctx context.Context, t turn.Turn, user string, payload []byte) error {
+	who := sha256.Sum256([]byte(user))
+	return s.bus.Replace(ctx, bus.Events, bus.FeedbackSubject(t.Workspace, t.Session, t.ID, hex.EncodeToString(who[:8])), "", payload)
 }

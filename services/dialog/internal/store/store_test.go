@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -60,6 +59,8 @@ func save(t *testing.T, s *store.Store, turns ...turn.Turn) {
 	}
 }
 
+func mine() store.Reader { return store.Reader{User: "u"} }
+
 func ids(turns []turn.Turn) []string {
 	var out []string
 	for _, t := range turns {
@@ -72,19 +73,19 @@ func TestHistory(t *testing.T) {
 	t.Parallel()
 	s := open(t, bustest.New(t), t.TempDir())
 	save(t, s, sample("s", id1, "one"), sample("s", id2, "two"), sample("s", id3, "three"), sample("other", "01JD0000000000000000000009", "x"), sample("s", id3, "three"))
-	turns, known, err := s.History(t.Context(), "w", "s", 2)
-	if err != nil || !known {
-		t.Fatalf("known %v, %v", known, err)
+	past, err := s.History(t.Context(), "w", "s", "", 2)
+	if err != nil || !past.Known || past.User != "u" {
+		t.Fatalf("%+v, %v", past, err)
 	}
-	if diff := cmp.Diff([]string{id2, id3}, ids(turns)); diff != "" {
+	if diff := cmp.Diff([]string{id2, id3}, ids(past.Turns)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for _, c := range []struct{ workspace, session string }{{"w", "nope"}, {"v", "s"}} {
-		if turns, known, err := s.History(t.Context(), c.workspace, c.session, 2); err != nil || known || len(turns) != 0 {
-			t.Errorf("%v: %v %v %v", c, turns, known, err)
+		if past, err := s.History(t.Context(), c.workspace, c.session, "", 2); err != nil || past.Known || len(past.Turns) != 0 {
+			t.Errorf("%v: %+v %v", c, past, err)
 		}
 	}
-	session, err := s.Session(t.Context(), "w", "s")
+	session, err := s.Session(t.Context(), mine(), "w", "s")
 	if err != nil || session.Turns != 3 || session.Title != "one" {
 		t.Errorf("session %+v %v", session, err)
 	}
@@ -102,7 +103,11 @@ func TestTurnsByPage(t *testing.T) {
 	var got []string
 	after := ""
 	for {
-		turns, more, err := s.Turns(t.Context(), "w", "s", after, 35)
+		conversation, err := s.Open(t.Context(), mine(), "w", "s", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns, more, err := conversation.After(t.Context(), after, 35)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -295,13 +300,13 @@ func TestSpool(t *testing.T) {
 	if stored, err := s.Save(t.Context(), sample("s", id1, "one")); err != nil || stored != turn.StoredSpooled {
 		t.Fatalf("while NATS is away: %v %v", stored, err)
 	}
-	if got, err := s.Turn(t.Context(), "w", id1); err != nil || got.Question != "one" {
+	if got, err := s.Turn(t.Context(), mine(), "w", id1); err != nil || got.Question != "one" {
 		t.Errorf("a spooled turn read back: %v %v", got, err)
 	}
-	if _, err := s.Turn(t.Context(), "v", id1); err == nil {
+	if _, err := s.Turn(t.Context(), mine(), "v", id1); err == nil {
 		t.Error("a spooled turn read from another workspace")
 	}
-	if _, _, err := s.History(t.Context(), "w", "s", 5); fault.KindOf(err) != fault.Unavailable {
+	if _, err := s.History(t.Context(), "w", "s", "", 5); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("history while NATS is away: %v", err)
 	}
 	// What a crash left behind: a write that was cut off, and a file that is no turn.
@@ -342,11 +347,11 @@ func TestSpool(t *testing.T) {
 	if err := <-drained; err != nil {
 		t.Error(err)
 	}
-	turns, known, err := s.History(t.Context(), "w", "s", 5)
-	if err != nil || !known || len(turns) != 1 || turns[0].ID != id1 {
-		t.Errorf("after NATS is back: %v %v %v", ids(turns), known, err)
+	past, err := s.History(t.Context(), "w", "s", "", 5)
+	if err != nil || !past.Known || len(past.Turns) != 1 || past.Turns[0].ID != id1 {
+		t.Errorf("after NATS is back: %+v %v", past, err)
 	}
-	if session, err := s.Session(t.Context(), "w", "s"); err != nil || session.Title != "one" {
+	if session, err := s.Session(t.Context(), mine(), "w", "s"); err != nil || session.Title != "one" {
 		t.Errorf("session %+v %v", session, err)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "w.s."+id3+".unreadable")); err != nil {
@@ -371,29 +376,29 @@ func TestDeleteAndRename(t *testing.T) {
 	s := open(t, bustest.New(t), t.TempDir())
 	ctx := t.Context()
 	save(t, s, sample("s", id1, "one"), sample("s", id2, "two"))
-	if _, err := s.Rename(ctx, "w", "s", "New"); err != nil {
+	if _, err := s.Rename(ctx, mine(), "w", "s", "New"); err != nil {
 		t.Error(err)
 	}
 	away := errors.New("away")
-	if _, err := s.Delete(ctx, "w", "s", func(context.Context) error { return away }); !errors.Is(err, away) {
+	if _, err := s.Delete(ctx, mine(), "w", "s", func(context.Context) error { return away }); !errors.Is(err, away) {
 		t.Errorf("delete that nobody can be told of: %v", err)
 	}
 	announced := 0
 	announce := func(context.Context) error {
 		announced++
-		if _, err := s.Turn(ctx, "w", id1); err != nil {
+		if _, err := s.Turn(ctx, mine(), "w", id1); err != nil {
 			t.Errorf("gone before it is announced: %v", err)
 		}
 		return nil
 	}
-	if n, err := s.Delete(ctx, "w", "s", announce); err != nil || n != 2 || announced != 1 {
+	if n, err := s.Delete(ctx, mine(), "w", "s", announce); err != nil || n != 2 || announced != 1 {
 		t.Errorf("delete: %d %v, announced %d times", n, err, announced)
 	}
-	if _, err := s.Turn(ctx, "w", id1); fault.ReasonOf(err) != fault.TurnNotFound {
+	if _, err := s.Turn(ctx, mine(), "w", id1); fault.ReasonOf(err) != fault.TurnNotFound {
 		t.Errorf("a deleted turn: %v", err)
 	}
 	for what, err := range map[string]error{
-		"delete again": second(s.Delete(ctx, "w", "s", announce)), "rename": second(s.Rename(ctx, "w", "s", "x")), "session": second(s.Session(ctx, "w", "s")),
+		"delete again": second(s.Delete(ctx, mine(), "w", "s", announce)), "rename": second(s.Rename(ctx, mine(), "w", "s", "x")), "session": second(s.Session(ctx, mine(), "w", "s")),
 	} {
 		if fault.ReasonOf(err) != fault.SessionNotFound {
 			t.Errorf("%s: %v", what, err)
@@ -428,7 +433,7 @@ func TestSessionsAreRecovered(t *testing.T) {
 			t.Fatal(err)
 		}
 		for session, want := range map[string]uint32{"known": 2, "new": 1} {
-			if got, err := s.Session(t.Context(), "w", session); err != nil || got.Turns != want {
+			if got, err := s.Session(t.Context(), mine(), "w", session); err != nil || got.Turns != want {
 				t.Errorf("round %d, session %s: %+v %v, want %d turns", round, session, got, err, want)
 			}
 		}
@@ -463,30 +468,20 @@ func TestDrainIsRepeatable(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	turns, _, err := s.Turns(t.Context(), "w", "s", "", 10)
+	conversation, err := s.Open(t.Context(), mine(), "w", "s", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	turns, _, err := conversation.After(t.Context(), "", 10)
 	if diff := cmp.Diff([]string{id1, id2, id3}, ids(turns)); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if session, err := s.Session(t.Context(), "w", "s"); err != nil || session.Turns != 3 {
+	if session, err := s.Session(t.Context(), mine(), "w", "s"); err != nil || session.Turns != 3 {
 		t.Errorf("session %+v %v", session, err)
 	}
 }
 
 func second[T any](_ T, err error) error { return err }
-
-func TestTitle(t *testing.T) {
-	t.Parallel()
-	for in, want := range map[string]string{
-		"\tWhat\n is  it?\n":       "What is it?",
-		strings.Repeat("字", 100):   strings.Repeat("字", 65) + "…",
-		"a\xffb":                   "a\uFFFDb",
-		strings.Repeat("a ", 1000): strings.Repeat("a ", 98) + "a…",
-	} {
-		if got := store.Title(in); got != want || len(got) > 200 {
-			t.Errorf("%d bytes: %q", len(got), got)
-		}
-	}
-}
 
 func TestSaveWithoutTime(t *testing.T) {
 	t.Parallel()

@@ -38,7 +38,7 @@ func (a *Answerer) admit(ctx context.Context, q Question, emit *emitter) (leave 
 	if err != nil {
 		return nil, waited, err
 	}
-	end, err := a.enter(q)
+	end, err := a.enter()
 	if err != nil {
 		giveBack()
 		return nil, waited, err
@@ -47,7 +47,7 @@ func (a *Answerer) admit(ctx context.Context, q Question, emit *emitter) (leave 
 }
 
 // enter notes a turn that begins, unless the process is stopping.
-func (a *Answerer) enter(q Question) (leave func(), err error) {
+func (a *Answerer) enter() (leave func(), err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.draining {
@@ -56,15 +56,10 @@ func (a *Answerer) enter(q Question) (leave func(), err error) {
 	a.running++
 	a.calls.Add(1)
 	a.metrics.running.Inc()
-	key := q.Workspace + "." + q.Session
-	a.sessions[key]++
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.running--
-		if a.sessions[key]--; a.sessions[key] == 0 {
-			delete(a.sessions, key)
-		}
 		a.metrics.running.Dec()
 		a.calls.Done()
 	}, nil

@@ -27,6 +27,8 @@ type Deps struct {
 	Model     Model
 	Store     Store
 	Planner   Planner
+	// Switchboard reaches turns in other processes; nil when there are none.
+	Switchboard Switchboard
 	// NewID returns ids of turns and sessions that sort by time.
 	NewID func() string
 	Now   func() time.Time
@@ -46,6 +48,7 @@ type Answerer struct {
 	tools     Tools
 	model     Model
 	store     Store
+	others    Switchboard
 	newID     func() string
 	now       func() time.Time
 	tracer    trace.Tracer
@@ -63,7 +66,7 @@ type Answerer struct {
 	mu       sync.Mutex
 	running  int
 	draining bool
-	sessions map[string]int // turns under way, by workspace and session
+	turns    map[string]*under // turns under way, by id
 }
 
 // The bounds of the passages that are remembered as read, in bytes and in time without use.
@@ -79,10 +82,10 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 		return nil, err
 	}
 	a := &Answerer{
-		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store,
+		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store, others: deps.Switchboard,
 		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
 		reader:    evidence.NewReader(maxRead, maxReadAge),
-		sessions:  map[string]int{},
+		turns:     map[string]*under{},
 		questions: fair.NewQuestions(), line: fair.NewLine(cfg.Limit, deps.Limits, m.line()),
 	}
 	a.limits.Store(&deps.Limits)
@@ -112,7 +115,8 @@ func (a *Answerer) SaveFor() time.Duration { return a.terms.Load().cfg.Budget.Sa
 
 // Ask answers q and sends the turn's events to sink, started first, completed or failed last; before started only that the
 // question waits for its place, where it does. It returns an error only when no turn came about: the question was refused, or
-// its request id leads elsewhere. A caller that goes away ends ctx; the turn is then saved as interrupted.
+// its request id leads elsewhere. A caller that goes away ends ctx; the turn is then saved as interrupted, as it is when somebody
+// calls Stop.
 func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	if err := check(q); err != nil {
 		return err
@@ -130,7 +134,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 
 	r := &run{a: a, terms: a.terms.Load(), q: q, emit: emit, started: arrived}
 	r.turn = Turn{
-		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User,
+		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User, Replaces: q.Replaces,
 		Question: q.Text, Standalone: q.Text, Language: languageOf(q.Text, ""), StartedAt: r.started,
 		TraceID: span.SpanContext().TraceID().String(), Revisions: map[string]string{},
 	}
@@ -157,6 +161,8 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	}
 	work, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
+	stopped, done := a.begin(r, cancel)
+	defer done()
 	emit.onLost(cancel)
 	r.waited(waited)
 	var beats sync.WaitGroup
@@ -164,7 +170,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	r.answer(work, history)
 	cancel()
 	beats.Wait()
-	if ctx.Err() != nil || r.emit.lost() {
+	if ctx.Err() != nil || r.emit.lost() || stopped() && r.turn.Outcome == Running {
 		r.turn.Outcome, r.turn.Failure = Interrupted, nil
 	}
 	r.finish(ctx)
@@ -177,6 +183,8 @@ func check(q Question) error {
 	switch {
 	case strings.TrimSpace(q.Text) == "":
 		return fault.New(fault.Invalid, fault.InvalidRequest, "the question is empty; ask something").WithField("question", "must hold more than white space")
+	case q.Replaces != "" && q.Session == "":
+		return fault.New(fault.Invalid, fault.InvalidRequest, "a turn can only be replaced in its session; give session_id too").WithField("session_id", "must be the session of replaces_turn_id")
 	case len(q.Text) > maxQuestion:
 		return fault.New(fault.Invalid, fault.RequestTooLarge, "the question is longer than 32 KiB; shorten it, or add the text as a document").WithField("question", "at most 32768 bytes")
 	}
@@ -216,7 +224,11 @@ func (r *run) answer(ctx context.Context, history []Turn) {
 		r.a.metrics.abstentions.WithLabelValues(byEvidence).Inc()
 		return
 	}
-	r.conclude(r.generate(ctx, w, history), w, sentences)
+	err := r.generate(ctx, w, history)
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return // interrupted: whatever the model says about that
+	}
+	r.conclude(err, w, sentences)
 }
 
 // conclude decides how the turn ended from how the generation did.

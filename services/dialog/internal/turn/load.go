@@ -2,6 +2,9 @@ package turn
 
 import (
 	"context"
+	"time"
+
+	"github.com/oklog/ulid/v2"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
@@ -44,33 +47,42 @@ func (r *run) given() []Turn {
 	return turns
 }
 
-// session returns the turns before this one, oldest first. A session that can't be read costs the turn its history only.
+// session returns the turns before this one, oldest first. A session that can't be read costs the turn its history only, unless
+// the turn is to take another's place there.
 func (r *run) session(ctx context.Context) ([]Turn, error) {
-	type session struct {
-		turns []Turn
-		known bool
-	}
 	a, cfg := r.a, r.terms.cfg
-	got, err := within(ctx, &a.calls, cfg.Budget.Plan, func(ctx context.Context) (session, error) {
-		turns, known, err := a.store.History(ctx, r.q.Workspace, r.q.Session, max(cfg.History, 1))
-		return session{turns, known}, err
+	past, err := within(ctx, &a.calls, cfg.Budget.Plan, func(ctx context.Context) (Past, error) {
+		return a.store.History(ctx, r.q.Workspace, r.q.Session, r.q.Replaces, max(cfg.History, 1))
 	})
 	switch {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
+	case err != nil && r.q.Replaces != "":
+		return nil, fault.Wrap(err, fault.Unavailable, fault.StoreUnavailable, "the session can't be read just now, so none of its turns can be replaced; try again shortly").WithRetryAfter(2 * time.Second)
 	case err != nil:
 		r.degrade(Degradation{Stage: "session", Reason: "session_unavailable", Message: "The session can't be read just now; the question was answered without what came before it."})
 		return nil, nil //nolint:nilerr // said as a degradation
-	case !got.known && !a.isRunning(r.q):
+	case past.Known && past.User != r.q.User, !past.Known && !a.isAsked(ctx, r.q):
 		return nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(r.q.Session, 64)).
 			WithField("session_id", "must be a session of this workspace")
+	case r.q.Replaces != "" && !past.Found:
+		return nil, fault.New(fault.NotFound, fault.TurnNotFound, "there is no turn %s in this session that has ended; one that runs can be stopped first", clip(r.q.Replaces, 64)).
+			WithField("replaces_turn_id", "must be a turn of the session")
 	}
-	return got.turns[max(0, len(got.turns)-cfg.History):], nil
+	if n := len(past.Turns); n > 0 {
+		r.after(past.Turns[n-1].ID)
+	}
+	r.after(r.q.Replaces)
+	return past.Turns[max(0, len(past.Turns)-cfg.History):], nil
 }
 
-// isRunning reports whether another turn of the same session runs in this process: its session is not written yet.
-func (a *Answerer) isRunning(q Question) bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.sessions[q.Workspace+"."+q.Session] > 1
+// after makes the turn come after an earlier one whose id was made by a clock that is ahead of ours.
+func (r *run) after(id string) {
+	before, err := ulid.ParseStrict(id)
+	if err != nil || r.turn.ID > id {
+		return
+	}
+	if mine, err := ulid.ParseStrict(r.turn.ID); err == nil && mine.SetTime(before.Time()+1) == nil {
+		r.turn.ID = mine.String()
+	}
 }

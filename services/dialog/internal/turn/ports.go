@@ -79,13 +79,30 @@ type Completion struct {
 
 // Store keeps turns and sessions.
 type Store interface {
-	// History returns the newest n turns of a session, oldest first. known is false when there is no such session.
-	History(ctx context.Context, workspace, session string, n int) (turns []Turn, known bool, err error)
+	// History returns the newest n turns of a session's conversation, oldest first; with at, of the conversation as it was when
+	// the turn at was asked.
+	History(ctx context.Context, workspace, session, at string, n int) (Past, error)
 	// Save writes a finished turn durably and brings its session up to date. It says where the turn went.
 	Save(ctx context.Context, t Turn) (Stored, error)
 	// Claim reserves a request id for a turn. It returns the turn that an earlier request with this id led to, or a fault
 	// when that one still runs or was about something else.
 	Claim(ctx context.Context, q Question, turnID, session string) (*Turn, error)
+}
+
+// Past is what was said in a session before.
+type Past struct {
+	// Turns are those of the conversation, oldest first: what later turns took the place of is none of it.
+	Turns []Turn
+	Known bool   // there is such a session
+	User  string // whose it is
+	Found bool   // the turn that was asked about is one of it
+}
+
+// Switchboard reaches turns in other processes. What is under way listens under its name; whoever calls a name that nobody
+// listens under gets a fault of the kind NotFound.
+type Switchboard interface {
+	Listen(name string, answer func(ctx context.Context, caller string) bool) (stop func(), err error)
+	Call(ctx context.Context, name, caller string) (bool, error)
 }
 
 // Planner decides what to do; *plan.Planner is one.

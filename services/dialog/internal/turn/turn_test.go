@@ -55,11 +55,12 @@ func (p *peers) Generate(ctx context.Context, g turn.Generate) (turn.Stream, err
 	return parts(g, fact+" [1]"), nil
 }
 
-func (p *peers) History(ctx context.Context, _, _ string, _ int) ([]turn.Turn, bool, error) {
+func (p *peers) History(ctx context.Context, _, _, _ string, _ int) (turn.Past, error) {
 	if p.history != nil {
-		return p.history(ctx)
+		turns, known, err := p.history(ctx)
+		return turn.Past{Turns: turns, Known: known, Found: true}, err
 	}
-	return nil, true, nil
+	return turn.Past{Known: true, Found: true}, nil
 }
 
 func (p *peers) Save(_ context.Context, t turn.Turn) (turn.Stored, error) {

@@ -1,0 +1,47 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+)
+
+// callSubject is where somebody who listens under a name is called. These are plain messages: nothing is kept.
+func callSubject(name string) string { return subject("ragmesh.call.v1", name) }
+
+// Listen has whoever calls name ([Bus.Call]) answered, until stop is called. answer has atMost of time; calls under one name are
+// answered one after the other.
+func (b *Bus) Listen(name string, atMost time.Duration, answer func(ctx context.Context, payload []byte) []byte) (stop func(), err error) {
+	sub, err := b.conn.Subscribe(callSubject(name), func(m *nats.Msg) {
+		ctx, cancel := context.WithTimeout(context.Background(), atMost)
+		defer cancel()
+		_ = m.Respond(answer(ctx, m.Data)) // who asks has a time limit
+	})
+	if err != nil {
+		return nil, wrap(context.Background(), err, "listen as "+name)
+	}
+	return func() { _ = sub.Unsubscribe() }, nil // of a connection that is gone there is nothing to end
+}
+
+// Call asks who listens under a name, in whatever process, for an answer within atMost. Nobody listening is [ErrNotFound],
+// which NATS knows at once; somebody who does not answer in time is an error of another kind.
+func (b *Bus) Call(ctx context.Context, name string, atMost time.Duration, payload []byte) ([]byte, error) {
+	if !b.connected() {
+		return nil, fault.New(fault.Unavailable, fault.StoreUnavailable, "the message store does not answer; try again shortly").WithRetryAfter(retryAfter)
+	}
+	bound, cancel := context.WithTimeout(ctx, atMost)
+	defer cancel()
+	m, err := b.conn.RequestWithContext(bound, callSubject(name), payload)
+	switch {
+	case err == nil:
+		return m.Data, nil
+	case errors.Is(err, nats.ErrNoResponders):
+		return nil, ErrNotFound
+	default:
+		return nil, wrap(ctx, err, "call "+name)
+	}
+}
