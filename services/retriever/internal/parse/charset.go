@@ -3,13 +3,13 @@ package parse
 import (
 	"bytes"
 	"mime"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/saintfish/chardet"
-	"golang.org/x/net/html/charset"
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 
@@ -54,14 +54,16 @@ func declaredCharset(s Source, data []byte) string {
 	if _, params, err := mime.ParseMediaType(s.ContentType); err == nil && params["charset"] != "" {
 		return params["charset"]
 	}
-	head := data[:min(len(data), 1024)]
-	if isHTML(head) || bytes.Contains(bytes.ToLower(head), []byte("<meta")) {
-		if _, name, certain := charset.DetermineEncoding(head, ""); certain {
-			return name
-		}
+	if m := metaCharset.FindSubmatch(data[:min(len(data), 2048)]); m != nil {
+		return string(m[1])
 	}
 	return ""
 }
+
+// metaCharset matches how a page or a piece of XML says what encoding it is in.
+//
+//nolint:gochecknoglobals // compiled once; a constant but for its type
+var metaCharset = regexp.MustCompile(`(?i)<(?:meta\s[^>]*charset|\?xml\s[^>]*encoding)\s*=\s*["']?\s*([\w:-]+)`)
 
 // attempt decodes data, which succeeds only when every byte of it means something.
 func attempt(e encoding.Encoding, data []byte) ([]byte, bool) {

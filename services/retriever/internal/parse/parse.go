@@ -86,6 +86,8 @@ type Source struct {
 	URI         string // a path or a URL; its last element names the document
 	ContentType string // may be empty
 	Data        []byte
+
+	spent *budget // of the limits, while it is read
 }
 
 // name is the last element of the URI without its extension.
@@ -152,6 +154,15 @@ const (
 	typeHTML     = "text/html"
 	typePDF      = "application/pdf"
 	typeZIP      = "application/zip"
+	typeCSV      = "text/csv"
+	typeJSON     = "application/json"
+
+	typeJSONLines = "application/x-ndjson"
+
+	office     = "application/vnd.openxmlformats-officedocument."
+	typeWord   = office + "wordprocessingml.document"
+	typeSlides = office + "presentationml.presentation"
+	typeSheets = office + "spreadsheetml.sheet"
 )
 
 // New returns a registry of every format.
@@ -160,6 +171,17 @@ func New(c Config) *Registry {
 	r.formats = []Format{
 		{ContentType: typeMarkdown, Aliases: []string{"text/x-markdown"}, Extensions: []string{".md", ".markdown", ".mdown", ".mkd"}, Parse: r.parseMarkdown},
 		{ContentType: typePlain, Extensions: []string{".txt", ".text", ".log"}, Parse: r.parsePlain},
+		{ContentType: typeHTML, Aliases: []string{"application/xhtml+xml"}, Extensions: []string{".html", ".htm", ".xhtml"}, Parse: r.parseHTML},
+		{ContentType: typeCSV, Aliases: []string{"text/tab-separated-values", "application/csv"}, Extensions: []string{".csv", ".tsv", ".tab"}, Parse: r.parseTable},
+		{ContentType: typeJSONLines, Aliases: []string{"application/jsonl", "application/json-lines"}, Extensions: []string{".jsonl", ".ndjson"}, Parse: r.parseRecords},
+		{ContentType: typeJSON, Aliases: []string{"text/json"}, Extensions: []string{".json"}, Parse: r.parseRecords},
+		{ContentType: typeWord, Extensions: []string{".docx", ".docm", ".dotx"}, Binary: true, Parse: r.parseArchive},
+		{ContentType: typeSlides, Extensions: []string{".pptx", ".pptm", ".ppsx"}, Binary: true, Parse: r.parseArchive},
+		{ContentType: typeSheets, Extensions: []string{".xlsx", ".xlsm", ".xltx"}, Binary: true, Parse: r.parseArchive},
+		{ContentType: typeZIP, Aliases: []string{"application/x-zip-compressed"}, Extensions: []string{".zip"}, Binary: true, Parse: r.parseArchive},
+	}
+	if c.PDF != nil {
+		r.formats = append(r.formats, Format{ContentType: typePDF, Extensions: []string{".pdf"}, Binary: true, Parse: c.PDF})
 	}
 	return r
 }
@@ -226,6 +248,9 @@ func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	if err != nil {
 		return Document{}, err
 	}
+	if s.spent == nil {
+		s.spent = newBudget(r.config.Limits)
+	}
 	doc, err := format.Parse(ctx, s)
 	if err != nil {
 		return Document{}, err
@@ -236,7 +261,10 @@ func (r *Registry) Parse(ctx context.Context, s Source) (Document, error) {
 	if doc.Title == "" {
 		doc.Title = s.name()
 	}
-	doc.Language, doc.ContentType = text.Language(doc.Text), format.ContentType
+	if doc.ContentType == "" {
+		doc.ContentType = format.ContentType
+	}
+	doc.Language = text.Language(doc.Text)
 	return doc, nil
 }
 

@@ -134,7 +134,7 @@ func TestFormats(t *testing.T) {
 		"only front matter":                   {source: parse.Source{URI: "a.md", Data: []byte("---\ntitle: x\n---\n")}, reason: fault.EmptyDocument},
 		"PDF under another name":              {source: parse.Source{URI: "a.md", Data: []byte("%PDF-1.7 ...")}, reason: fault.UnsupportedFormat},
 		"binary":                              {source: parse.Source{URI: "a.txt", Data: []byte("ab\x00cd")}, reason: fault.UnsupportedFormat},
-		"HTML":                                {source: parse.Source{URI: "a", Data: []byte("\n<!DOCTYPE html><p>")}, reason: fault.UnsupportedFormat},
+		"HTML":                                {source: parse.Source{URI: "a", Data: []byte("\n<!DOCTYPE html><p>")}, reason: fault.EmptyDocument},
 		"text under another media type":       {source: parse.Source{URI: "a", ContentType: "audio/ogg", Data: []byte("a b")}, title: "a"},
 		"text under a binary file's name":     {source: parse.Source{URI: "a.pdf", Data: []byte("# a b")}, title: "a"},
 		"image":                               {source: parse.Source{URI: "a.txt", Data: []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR")}, reason: fault.UnsupportedFormat},

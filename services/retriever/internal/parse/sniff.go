@@ -2,11 +2,17 @@ package parse
 
 import (
 	"bytes"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
 	"path"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/gabriel-vasile/mimetype"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
 // headSize is how much of a file is looked at to tell what it is.
@@ -16,6 +22,7 @@ const headSize = 64 << 10
 type nature struct {
 	contentType string // of a binary format that can be read
 	name        string // of one that cannot, for people
+	encrypted   bool
 }
 
 // binary reports whether it is no text.
@@ -36,8 +43,11 @@ func signature(data []byte) nature {
 		return nature{}
 	}
 	m := mimetype.Detect(head)
+	if m.Is("application/x-ole-storage") && bytes.Contains(data, []byte("E\x00n\x00c\x00r\x00y\x00p\x00t\x00e\x00d\x00P\x00a\x00c\x00k\x00a\x00g\x00e\x00")) {
+		return nature{name: "an Office file that is protected by a password", encrypted: true}
+	}
 	for _, known := range [...]struct{ mime, name string }{
-		{"application/x-ole-storage", "an old Office file (.doc, .xls, .ppt), which cannot be read: save it in today's format"},
+		{"application/x-ole-storage", "an old Office file (.doc, .xls, .ppt)"},
 		{"application/gzip", "a gzip archive"},
 		{"application/x-tar", "a tar archive"},
 		{"application/x-7z-compressed", "a 7-Zip archive"},
@@ -158,6 +168,9 @@ func isXML(head []byte) bool {
 // choose finds the format of s by its content, with its name and declared type as hints, and returns s as that wants it.
 func (r *Registry) choose(s Source) (Format, Source, error) {
 	n := signature(s.Data)
+	if n.encrypted {
+		return Format{}, s, fault.New(fault.Invalid, fault.EncryptedDocument, "this is %s", n.name)
+	}
 	if n.name != "" {
 		return Format{}, s, unsupported("this is %s; %s can be read", n.name, readableFormats)
 	}
@@ -185,7 +198,7 @@ func (r *Registry) choose(s Source) (Format, Source, error) {
 }
 
 // readableFormats is what people are told can be read.
-const readableFormats = "Markdown and plain text"
+const readableFormats = "PDF, DOCX, PPTX, XLSX, CSV, HTML, Markdown, JSON, text and ZIP archives of these"
 
 // textFormat chooses among the formats of text.
 func (r *Registry) textFormat(s Source, head []byte) (Format, bool) {
@@ -196,8 +209,73 @@ func (r *Registry) textFormat(s Source, head []byte) (Format, bool) {
 		return Format{}, false
 	}
 	f, ok := r.declared(s)
-	if !ok || f.Binary { // a text under the name of something else is a text
-		return r.format(typePlain)
+	if f.ContentType == typeHTML || f.ContentType == typeMarkdown || f.ContentType == typeCSV {
+		return f, true
 	}
-	return f, true
+	records := isRecords(head)
+	switch {
+	case records && (f.ContentType == typeJSON || f.ContentType == typeJSONLines || !ok):
+		return r.format(typeJSONLines)
+	case isTable(head):
+		return r.format(typeCSV)
+	}
+	return r.format(typePlain) // also of what goes under another name
+}
+
+// isRecords reports whether text is JSON, a list or an object at least.
+func isRecords(head []byte) bool {
+	decoder := json.NewDecoder(bytes.NewReader(head))
+	first, err := decoder.Token()
+	if _, ok := first.(json.Delim); err != nil || !ok {
+		return false
+	}
+	if first == json.Delim('{') { // a key follows, or nothing
+		key, err := decoder.Token()
+		_, named := key.(string)
+		return err == nil && (named || key == json.Delim('}'))
+	}
+	_, err = decoder.Token()
+	return err == nil
+}
+
+// isTable reports whether text that does not say so is a table: many lines of the same number of short values, three at least,
+// or two between tabs.
+func isTable(head []byte) bool {
+	comma := delimiter(head)
+	if comma == ',' && bytes.Count(head, []byte(", "))*2 > bytes.Count(head, []byte(",")) { // prose
+		return false
+	}
+	reader := csv.NewReader(bytes.NewReader(head))
+	reader.Comma = comma
+	reader.FieldsPerRecord = -1
+	width, n, size := 0, 0, 0
+	for ; n < 50; n++ {
+		record, err := reader.Read()
+		if err != nil {
+			if !errors.Is(err, io.EOF) && reader.InputOffset() < int64(len(head)) {
+				return false
+			}
+			break
+		}
+		if n == 0 {
+			width = len(record)
+			if !looksLikeHead(record) {
+				return false
+			}
+		}
+		if len(record) != width {
+			if reader.InputOffset() == int64(len(head)) && len(head) == headSize { // cut within a row
+				break
+			}
+			return false
+		}
+		for _, v := range record {
+			size += len(v)
+		}
+	}
+	least := 3
+	if comma == '\t' {
+		least = 2
+	}
+	return n >= 3 && width >= least && size/(n*width) <= 60
 }
