@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"errors"
 	"io"
 	"net/http"
 	"sync"
@@ -21,19 +22,27 @@ func limitBody(w http.ResponseWriter, r *http.Request, limit time.Duration) {
 	r.Body = &timedBody{ReadCloser: r.Body, left: r.ContentLength, lift: lift}
 }
 
-// timedBody lifts the deadline when the body has come.
+// timedBody lifts the deadline when the body has come. One that fails stays failed, and its deadline past: whoever reads on, to
+// throw away what is left, would wait for it without end.
 type timedBody struct {
 	io.ReadCloser
 	left int64 // what is still to come; negative when unknown
 	lift func()
+	err  error
 }
 
 // Read implements [io.Reader].
 func (b *timedBody) Read(p []byte) (int, error) {
+	if b.err != nil {
+		return 0, b.err
+	}
 	n, err := b.ReadCloser.Read(p)
 	known := b.left >= 0
 	b.left -= int64(n)
-	if err != nil || known && b.left <= 0 {
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		b.err = err
+	case err != nil, known && b.left <= 0:
 		b.lift()
 		b.left = 0
 	}

@@ -41,6 +41,7 @@ type mesh struct {
 	bus        *bus.Bus
 	identity   *identity.Keys
 	target     rpc.Target
+	mux        *rpc.Mux
 
 	retriever *fakeRetriever
 	tools     *fakeTools
@@ -100,6 +101,7 @@ func newMesh(t *testing.T, change ...func(*dialog.Config)) *mesh {
 	service.ConfigureMux(&options)
 	mux := rpc.NewMux(options)
 	service.Register(mux)
+	m.mux = mux
 	m.target = rpctest.Serve(t, mux)
 	m.target.URL = "http://127.0.0.1:8080"
 	m.as(t, "")

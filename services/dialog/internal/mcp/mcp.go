@@ -7,7 +7,9 @@ package mcp
 import (
 	"context"
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
@@ -139,6 +141,9 @@ func refuse(w http.ResponseWriter, err error) {
 		status = http.StatusTooManyRequests
 	case fault.Unavailable, fault.Timeout:
 		status = http.StatusServiceUnavailable
+	}
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	http.Error(w, f.Message, status)
