@@ -24,33 +24,41 @@ const closedMark = "closed"
 // errDamaged marks an index whose files are not what was written.
 var errDamaged = errors.New("the index is damaged")
 
-// load opens the index in dir, which is there, after checking it where that is called for.
-func load(dir string) (index bleve.Index, err error) {
-	mark := filepath.Join(dir, closedMark)
+// load opens a shard's index, which is there, after checking it where that is called for.
+func load(sh *shard) (err error) {
+	mark := filepath.Join(sh.dir, closedMark)
 	if exists(mark) {
-		if err := errors.Join(os.Remove(mark), syncFile(dir)); err != nil {
-			return nil, err
+		if err := errors.Join(os.Remove(mark), syncFile(sh.dir)); err != nil {
+			return err
 		}
-	} else if err := verify(filepath.Join(dir, "store")); err != nil {
-		return nil, err
+	} else {
+		sh.crashed = true
+		if err := verify(filepath.Join(sh.dir, "store")); err != nil {
+			return err
+		}
 	}
 	defer func() { // bleve trusts its files
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: opening it panicked: %v", errDamaged, p)
 		}
 	}()
-	if index, err = bleve.Open(dir); err != nil && !passing(err) {
-		err = fmt.Errorf("%w: %w", errDamaged, err)
-	}
-	return index, err
-}
-
-// shut closes the index in dir and leaves the mark.
-func shut(index bleve.Index, dir string) error {
-	if err := index.Close(); err != nil {
+	index, err := bleve.Open(sh.dir)
+	if err != nil {
+		if !passing(err) {
+			err = fmt.Errorf("%w: %w", errDamaged, err)
+		}
 		return err
 	}
-	mark, err := os.OpenFile(filepath.Join(dir, closedMark), os.O_CREATE|os.O_WRONLY, 0o600)
+	sh.index = index
+	return nil
+}
+
+// shut closes a shard's index and leaves the mark.
+func shut(sh *shard) error {
+	if err := errors.Join(sh.vectors.Close(), sh.index.Close()); err != nil {
+		return err
+	}
+	mark, err := os.OpenFile(filepath.Join(sh.dir, closedMark), os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/recent"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/vectors"
 )
 
 // Config says where the indexes are and how many may be open.
@@ -53,11 +54,13 @@ var _ store.Store = (*Store)(nil)
 
 // shard is a workspace's index while it is open.
 type shard struct {
-	dir    string
-	index  bleve.Index
-	writer writer
-	opened chan struct{} // closed when index or err is there
-	err    error
+	dir     string
+	index   bleve.Index
+	vectors *vectors.Set
+	writer  writer
+	opened  chan struct{} // closed when index or err is there
+	err     error
+	crashed bool // it was not closed when it was open last
 	// version names what the index holds: it is another one, never used before, after every change.
 	version atomic.Uint64
 
@@ -96,7 +99,7 @@ func (s *Store) Close() error {
 	s.running.Wait()
 	var errs []error
 	for name, sh := range s.shards {
-		errs = append(errs, shut(sh.index, sh.dir))
+		errs = append(errs, shut(sh))
 		delete(s.shards, name)
 	}
 	return errors.Join(errs...)
@@ -147,7 +150,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 	s.mu.Unlock()
 	if !ok {
 		sh.version.Store(s.versions.Add(1))
-		if sh.index, sh.err = s.open(workspace, dir); sh.err != nil {
+		if sh.err = s.open(workspace, sh); sh.err != nil {
 			s.mu.Lock()
 			delete(s.shards, workspace) // the next call tries again
 			s.mu.Unlock()
@@ -182,37 +185,52 @@ func (s *Store) closeIdle() bool {
 	}
 	sh := s.shards[name]
 	delete(s.shards, name)
-	_ = shut(sh.index, sh.dir) // everything acknowledged is on disk already
+	_ = shut(sh) // everything acknowledged is on disk already
 	return true
 }
 
 // lockWait bounds waiting for an index that another process still has open.
 const lockWait = 2 * time.Second
 
-// open opens the index in dir or makes one. A damaged one is moved aside, so that there is one to look at.
-func (s *Store) open(workspace, dir string) (bleve.Index, error) {
-	if !exists(dir) {
-		return create(dir)
+// open opens a shard's index or makes one. A damaged one is moved aside, so that there is one to look at.
+func (s *Store) open(workspace string, sh *shard) (err error) {
+	if !exists(sh.dir) {
+		sh.index, err = create(sh.dir)
+	} else {
+		err = load(sh)
 	}
-	index, err := load(dir)
-	if err == nil {
-		return index, nil
-	}
-	err = fmt.Errorf("open %s: %w", dir, err)
 	if !errors.Is(err, errDamaged) {
-		return nil, err
+		return errors.Join(err, sh.complete())
 	}
-	aside := dir + ".damaged"
-	if moved := errors.Join(os.RemoveAll(aside), os.Rename(dir, aside)); moved != nil {
-		return nil, errors.Join(err, moved)
+	err = fmt.Errorf("open %s: %w", sh.dir, err)
+	aside := sh.dir + ".damaged"
+	if moved := errors.Join(os.RemoveAll(aside), os.Rename(sh.dir, aside)); moved != nil {
+		return errors.Join(err, moved)
 	}
-	if index, made := create(dir); made == nil {
-		if s.config.Renewed != nil {
-			s.config.Renewed(workspace, err)
-		}
-		return index, nil
+	index, made := create(sh.dir)
+	if made != nil {
+		return err
 	}
-	return nil, err
+	sh.index = index
+	if s.config.Renewed != nil {
+		s.config.Renewed(workspace, err)
+	}
+	return sh.complete()
+}
+
+// complete opens the vectors beside an index that is open.
+func (sh *shard) complete() (err error) {
+	if sh.index == nil {
+		return nil
+	}
+	sh.vectors, err = vectors.Open(filepath.Join(sh.dir, vectorsDir))
+	if err == nil && sh.crashed {
+		err = sh.reconcile()
+	}
+	if err != nil {
+		err = errors.Join(fmt.Errorf("open %s: %w", sh.dir, err), sh.index.Close())
+	}
+	return err
 }
 
 // create makes an index. It is made aside and moved into place, so that a crash leaves either a whole index or none.

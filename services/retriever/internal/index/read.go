@@ -100,10 +100,10 @@ func hasTerm(ctx context.Context, reader bleveindex.IndexReader, key, field, ter
 func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query) (store.Candidates, error) {
 	var out store.Candidates
 	bleveQuery := clauses(q)
-	if bleveQuery == nil {
+	if bleveQuery == nil && q.Nearest == 0 {
 		return out, nil
 	}
-	if q.Hidden != nil {
+	if bleveQuery != nil && q.Hidden != nil {
 		bleveQuery = visible{bleveQuery, q.Hidden}
 	}
 	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
@@ -120,11 +120,17 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 		if out.Stats, err = stats(ctx, reader, q.Rank); err != nil {
 			return err
 		}
-		keys, passed, err := liveKeys(ctx, sh.index, bleveQuery, q)
+		var keys []string
+		if bleveQuery != nil && q.Limit > 0 {
+			if keys, out.Passed, err = liveKeys(ctx, sh.index, bleveQuery, q); err != nil {
+				return err
+			}
+		}
+		near, err := sh.nearest(ctx, q, &out)
 		if err != nil {
 			return err
 		}
-		out.Passed = passed
+		keys = near.missing(keys)
 		for _, key := range keys {
 			c, ok, err := s.candidate(reader, chunkAt{version, key})
 			if err != nil {
@@ -133,6 +139,9 @@ func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query)
 			if !ok {
 				out.Passed = true
 				continue
+			}
+			if err := near.compare(sh, q, &c); err != nil {
+				return err
 			}
 			out.Found = append(out.Found, c)
 		}

@@ -105,7 +105,7 @@ func (s *Store) Put(ctx context.Context, workspace string, v store.Version) erro
 		if err := s.commit(ctx, sh, change); err != nil {
 			return fmt.Errorf("put version: %w", err)
 		}
-		return nil
+		return sh.dropStale(store.Key{DocumentID: v.DocumentID, Hash: v.Hash})
 	})
 }
 
@@ -121,7 +121,7 @@ func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (
 			return fmt.Errorf("prune document: %w", err)
 		}
 		s.chunks.Clear() // what was removed is not in memory either
-		return nil
+		return sh.vectors.Drop(documentID, keep)
 	})
 	return chunks, err
 }

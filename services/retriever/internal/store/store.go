@@ -40,6 +40,20 @@ type Version struct {
 // Key names a version.
 type Key struct{ DocumentID, Hash string }
 
+// Space is what vectors are of: a model in one revision. Vectors of different spaces are never compared.
+type Space struct {
+	Model     string `json:"model"`
+	Revision  string `json:"revision"`
+	Dimension int    `json:"dimension"`
+}
+
+// Vectors are the embeddings of a version's chunks.
+type Vectors struct {
+	Key
+	Chunks []Candidate // by ordinal, as Chunks gave them
+	Rows   [][]float32 // one for each, of length 1
+}
+
 // Filter narrows a search: AND between its fields, OR within one. Empty fields don't narrow.
 type Filter struct {
 	DocumentIDs    []string
@@ -58,7 +72,12 @@ type Query struct {
 	// Hidden tells of documents that do not exist for who asks: their chunks take no part in the query and no place among its
 	// Limit. nil means that there are none. It is called by one goroutine at a time.
 	Hidden func(documentID string) bool
-	Limit  int // most candidates wanted
+	Limit  int // most candidates wanted that hold the query's terms; 0 for none
+
+	// Vector, of length 1, also finds the chunks nearest to it: at most Nearest of those that have vectors in its Space.
+	Vector  []float32
+	Space   Space
+	Nearest int
 }
 
 // Candidate is a chunk that may answer a query, with all that scoring and showing it takes.
@@ -70,12 +89,17 @@ type Candidate struct {
 	Title      string
 	Text       string
 	Terms      []byte // rank.Read(Head(Title, HeadingPath), Text).Encode()
+	// Cosine is the exact similarity to the query's vector, -1 to 1. Embedded says that the chunk has a vector to compare.
+	Cosine   float64
+	Embedded bool
 }
 
 // Candidates are a query's best chunks by the store's own rough order, and the statistics to score them exactly.
 type Candidates struct {
-	Found []Candidate
+	Found []Candidate // each chunk once, whether terms or the vector found it
 	Stats rank.Stats
+	// Vectors is how many chunks of the workspace have vectors in the query's space.
+	Vectors int
 	// Passed is set when chunks were passed over because they were not live, or gone by the time they were read.
 	Passed bool
 }
@@ -90,8 +114,16 @@ type Store interface {
 	Lacks(ctx context.Context, workspace, revision string, versions []Key) ([]Key, error)
 	// Text returns a version's canonical text, or ErrNotFound.
 	Text(ctx context.Context, workspace, documentID, hash string) (string, error)
-	// Candidates returns live chunks that hold at least one of the query's terms.
+	// Candidates returns live chunks that hold at least one of the query's terms, or are among the nearest to its vector.
 	Candidates(ctx context.Context, workspace string, q Query) (Candidates, error)
+
+	// Chunks returns a version's chunks by ordinal, or ErrNotFound.
+	Chunks(ctx context.Context, workspace string, k Key) ([]Candidate, error)
+	// PutVectors adds vectors to versions that are there, and returns when they are durable. They replace those the versions
+	// had; where the workspace has vectors of another space, all of those go. Pruning a version takes its vectors along.
+	PutVectors(ctx context.Context, workspace string, s Space, v []Vectors) error
+	// LacksVectors returns those of the versions that have chunks without vectors in a space.
+	LacksVectors(ctx context.Context, workspace string, s Space, versions []Key) ([]Key, error)
 }
 
 // Head is what counts as a chunk's head when it is scored: the title and the headings above it.

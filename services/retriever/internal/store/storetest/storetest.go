@@ -44,6 +44,12 @@ func Run(t *testing.T, h Harness) {
 		"ConcurrentPutsAndQueries": concurrent,
 		"RefusesBadChunks":         refusesBadChunks,
 		"EmptyQueries":             emptyQueries,
+		"VectorsFindTheNearest":    vectorsFindTheNearest,
+		"VectorsAreFiltered":       vectorsAreFiltered,
+		"VectorsGoWithVersions":    vectorsGoWithVersions,
+		"VectorsOfAnotherSpace":    vectorsOfAnotherSpace,
+		"VectorsSurviveReopening":  vectorsSurviveReopening,
+		"ReadsChunks":              readsChunks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
