@@ -10,6 +10,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/retain"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/web"
 )
@@ -25,6 +26,7 @@ type Config struct {
 	Web            web.Config    `yaml:"web"`
 	Turn           turn.Config   `yaml:"turn" live:"true"`
 	Limits         fair.Config   `yaml:"limits" live:"true"`
+	Sessions       retain.Config `yaml:"sessions" live:"true"`
 	Plan           plan.Config   `yaml:",inline" live:"true"`
 }
 

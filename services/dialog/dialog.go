@@ -29,6 +29,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/peer"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/retain"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/rpc"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
@@ -61,6 +62,7 @@ type Service struct {
 	members    *access.Members
 	guard      *access.Guard
 	trail      *audit.Trail
+	keeper     *retain.Keeper
 	edge       *rpc.Edge
 	handlers   rpc.Handlers
 	live       *health.Liveness
@@ -95,6 +97,11 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}); err != nil {
 		return nil, err
 	}
+	if s.keeper, err = retain.New(cfg.Sessions, retain.Deps{
+		Store: s.store.Expiry(s.expired), Workspaces: s.workspaces.Retentions, Now: deps.Clock, Registry: t.Registry, Log: t.Log,
+	}); err != nil {
+		return nil, err
+	}
 	s.handlers = rpc.Handlers{
 		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
 		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.trail),
@@ -124,6 +131,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	}
 	s.store.Bound(cfg.Value.Turn.Budget.Save, turnFor(cfg.Value))
 	s.answerer.Use(cfg.Value.Turn, planner, cfg.Revision)
+	s.keeper.Use(cfg.Value.Sessions)
 	s.answerer.Limit(cfg.Value.Limits)
 	s.edge.Limit(cfg.Value.Limits)
 	return nil
@@ -171,6 +179,11 @@ func (s *Service) audit(ctx context.Context, id string, e audit.Event) error {
 	return s.store.Publish(ctx, "audit", e.Workspace, id, payload)
 }
 
+// expired tells who holds copies that a session is deleted because it is older than is kept.
+func (s *Service) expired(ctx context.Context, workspace, session string) error {
+	return s.trail.Write(ctx, audit.Event{Workspace: workspace, Actor: "retention", Action: "session.delete", Target: session, Allowed: true})
+}
+
 // newID returns an id that sorts by time.
 func newID() string { return ulid.MustNew(ulid.Now(), rand.Reader).String() }
 
@@ -193,6 +206,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.workspaces.Watch(groupCtx) })
 	group.Go(func() error { return s.members.Watch(groupCtx) })
 	group.Go(func() error { return s.trail.Run(groupCtx) })
+	group.Go(func() error { return s.keeper.Run(groupCtx) })
 	group.Go(func() error { return s.store.Drain(groupCtx, pulse.Beat) })
 	err := group.Wait()
 	// The server has drained before ctx ended; what is left are the last writes of turns whose callers it cut off.
