@@ -23,21 +23,28 @@ var (
 	zhAttribute = regexp.MustCompile(`需要什么|申请|办理|开通|注销|使用|安装|配置|设置|创建|删除|查询|修改|更新|取消|升级|启用|禁用|激活|收费|付费|免费|费用|手续费|年费|价格|多少钱|利率|利息|有效期|期限|条件|流程|步骤|材料|资料|要求|限制|限额|额度|默认值|默认|区别|优点|缺点|优势|劣势|好处|坏处|作用|用途|用法|语法|版本|大小|例子|示例|命令|原因|结果|时间|地点|地址|电话|范围|风险|规则|参数|选项|最大值|最小值|最大|最小|最高|最低|最长|最短|上限|下限|到账|生效|提前|延期|续费|自动|手动|单位|次数|数量|方式|方法|渠道|入口|注意事项|注意|影响|后果|失败|成功|安全|支持|保留|恢复|处理|解决|避免|检查|验证|测试|查看|开始|结束|前提|依赖|钱|天|年|月|日|人|岁|次|元|个|收|交|办|做|用|开|关|改|删|查|退|换|领|填|写`)
 	zhClause    = regexp.MustCompile(`[，,。；;？?！!、：:]|并且|而且|如果|然后|之后|时候|以后`)
 	zhFunction  = regexp.MustCompile(`[的了着地得是在和与或及而也就都又还被把从向于对为以由给让到我你您他她它们这那此该其之所些很请会能可要有去来上下中里内外吗呢吧啊呀么哪几多少什怎样如何谁何时候为啥不没，。？！、；：,.?! "“”（）()]`)
+	zhPlace     = regexp.MustCompile(` ?(上|里|中|下|内|里面|上面|环境下|环境中)$`)
+	zhCoverb    = regexp.MustCompile(`^(到|在|从|给|对|用|向|按|通过|针对)`)
+	zhOwner     = regexp.MustCompile(`的|[，,]`)
+	zhPart      = regexp.MustCompile(`^(多久|多长时间|几天|几次|什么条件|哪些情况|什么情况|在?哪些?版本|从?哪个版本)(之?后|之?前|之?内|下|开始|起)?(呢|呀)?$`)
 	latinRun    = regexp.MustCompile(`[A-Za-z][A-Za-z0-9_./-]*( [A-Z][A-Za-z0-9_./-]*)*`)
 )
 
 func chinese(q string, prev Exchange) Result {
 	topic := topicOf(prev)
+	if who, ok := zhSubjectOf(prev); ok {
+		topic = who
+	}
 	bare := trimQuestion(q)
 	if zhMore.MatchString(bare) {
 		return Result{Question: prev.Question, Rule: RuleRepeat, Topic: topic}
 	}
-	if zhReason.MatchString(bare) && !attributeLead(bare) {
+	if zhReason.MatchString(bare) && !attributeLead(bare) || zhPart.MatchString(bare) {
 		return Result{Question: trimQuestion(prev.Question) + "？" + bare + "？", Rule: RuleReason, Topic: topic}
 	}
 	if m := zhEllipsis.FindStringSubmatch(bare); m != nil && (m[1] != "" || m[3] == "呢" || strings.HasPrefix(m[3], "也")) {
 		if x := strings.TrimSpace(m[2]); !zhPronoun.MatchString(zhNot.ReplaceAllString(x, "")) && !zhAsks(x) {
-			return Result{Question: zhSlot(trimQuestion(prev.Question), x, topic) + "？", Rule: RuleEllipsis, Topic: topic}
+			return Result{Question: zhInstead(prev, x, topic), Rule: RuleEllipsis, Topic: topic}
 		}
 	}
 	core := zhLead.ReplaceAllString(bare, "")
@@ -48,15 +55,33 @@ func chinese(q string, prev Exchange) Result {
 		return Result{}
 	}
 	if zhTime.FindString(core) == core {
-		return Result{Question: zhSlot(trimQuestion(prev.Question), core, topic) + "？", Rule: RuleEllipsis, Topic: topic}
+		return Result{Question: zhInstead(prev, core, topic), Rule: RuleEllipsis, Topic: topic}
 	}
-	if out, ok := zhReplace(core, topic); ok {
-		return Result{Question: out + "？", Rule: RulePronoun, Topic: topic}
+	for _, rule := range []func() (string, bool){
+		func() (string, bool) { return zhEvent(core, prev) },
+		func() (string, bool) { return zhChoice(core, prev) },
+		func() (string, bool) { return zhReplace(core, topic) },
+	} {
+		if out, ok := rule(); ok {
+			return Result{Question: out + "？", Rule: RulePronoun, Topic: topic}
+		}
 	}
-	if !strings.Contains(core, topic) && zhAttributeOnly(core) {
+	if !strings.Contains(core, topic) && (zhAttributeOnly(core) || zhOpen(core)) {
 		return Result{Question: topic + join(topic, core) + core + "？", Rule: RuleTopic, Topic: topic}
 	}
 	return Result{}
+}
+
+// zhInstead asks the last question about x, in whichever language it was asked.
+func zhInstead(prev Exchange, x, topic string) string {
+	last := trimQuestion(prev.Question)
+	if hasHan(last) {
+		return zhSlot(last, x, topic) + "？"
+	}
+	if !hasHan(x) {
+		return withSlot(last, x, referentOf(prev, topic))
+	}
+	return "关于" + x + "：" + last + "？"
 }
 
 // attributeLead reports whether a bare question word asks for a property of the topic rather than for the reason of what
@@ -129,18 +154,70 @@ func zhSlot(q, x, topic string) string {
 		}
 		return x + q
 	}
+	if bare := strings.TrimSpace(zhPlace.ReplaceAllString(x, "")); latinRun.FindString(bare) == bare && bare != "" && (bare == x || !strings.Contains(q, x[len(bare):])) {
+		x = bare // "Windows 上呢" after a question about Linux
+	}
 	if run := latinRun.FindString(x); run == x {
 		if loc := latinRun.FindStringIndex(q); loc != nil {
 			return q[:loc[0]] + x + q[loc[1]:]
 		}
 	}
+	if m := zhCoverb.FindString(x); m != "" { // "到日本呢" after "转账到英国…"
+		if at := strings.Index(q, m); at >= 0 {
+			rest := q[at+len(m):]
+			end := len(rest)
+			for _, re := range []*regexp.Regexp{zhOwner, zhQuestion} {
+				if loc := re.FindStringIndex(rest); loc != nil && loc[0] > 0 {
+					end = min(end, loc[0])
+				}
+			}
+			return q[:at] + x + q[at+len(m)+end:]
+		}
+	}
 	if zhAttributeOnly(x) {
 		return topic + join(topic, "的") + "的" + x
 	}
+	if owner, object, ok := zhObject(q); ok && !alike(x, owner) {
+		at := strings.LastIndex(q, object)
+		return zhJoined(q[:at], x, q[at+len(object):])
+	}
+	if zhVerb.FindString(topic) == topic && topic != "" { // an act with nothing that it is done to: 怎么挂失
+		return zhJoined(q, x, "")
+	}
 	if topic != "" && strings.Contains(q, topic) {
-		return strings.Replace(q, topic, x, 1)
+		before, after, _ := strings.Cut(q, topic)
+		if strings.HasSuffix(x, "的") {
+			after = strings.TrimPrefix(strings.TrimLeft(after, " "), "的")
+		}
+		return zhJoined(before, x, after)
 	}
 	return x + "，" + q
+}
+
+// zhObject returns what an act of the last question is done to, where it is a part of something: 系统组件 and 日志 for
+// 怎么查看系统组件的日志.
+func zhObject(q string) (owner, object string, ok bool) {
+	if _, ok := zhActOf(q); !ok {
+		return "", "", false
+	}
+	i := strings.LastIndex(q, "的")
+	if i <= 0 {
+		return "", "", false
+	}
+	owner, object = strings.TrimSpace(q[:i]), strings.TrimSpace(q[i+len("的"):])
+	return owner, object, utf8.RuneCountInString(object) >= 2 && utf8.RuneCountInString(object) <= 12 && !zhQuestion.MatchString(object)
+}
+
+// alike reports whether two names end in the same character, as things of a kind do in Chinese: 金卡, 信用卡.
+func alike(x, y string) bool {
+	a, _ := utf8.DecodeLastRuneInString(x)
+	b, _ := utf8.DecodeLastRuneInString(y)
+	return a == b
+}
+
+func zhJoined(before, x, after string) string {
+	before, after = strings.TrimRight(before, " "), strings.TrimLeft(after, " ")
+	return before + join(before, x) + x + join(x, after) + after
 }
 
 // chineseTopic returns the thing that a question asks about: 白金信用卡 for 白金信用卡的年费是多少？

@@ -25,13 +25,17 @@ var (
 	rePersonal   = regexp.MustCompile(`(?i)\b(it|they|them|he|him|she|these|those|(the )?latter|the same (thing|one)|the former)\b|\bher\b`)
 	reThis       = regexp.MustCompile(`(?i)\b(this|that)\b( (is|was|does|do|did|can|could|will|would|should|work|works|worked|mean|means|cost|costs|happen|happens|apply|applies|take|takes|also|still|always|free|true|possible|needed|allowed|enabled|supported|available|mandatory|required|enough|necessary|for|in|on|to|with|and|or|by|at|from|too|again|later|automatically|manually|safely)\b|$|[?!.,;:])`)
 	reDefinite   = regexp.MustCompile(`(?i)\b(this|that|these|those|such( an?)?|the said|the same) (one|ones|thing|things|feature|features|option|options|setting|settings|value|values|command|commands|service|services|product|products|account|accounts|card|cards|plan|plans|fee|fees|limit|limits|process|procedure|step|steps|method|approach|document|page|file|field|fields|object|objects|resource|resources|type|types|kind|case|cases|error|errors|problem|issue|policy|policies|rule|rules|version|tool|person|people|company|place|city|country|event|team|topic|component|components|mechanism|parameter|parameters|flag|flags)\b`)
-	reTemporal   = regexp.MustCompile(`(?i)\b(this|that|these|those) (week|month|year|morning|evening|afternoon|quarter|time|day|days|weekend|summer|winter|spring|autumn)\b`)
-	reYear       = regexp.MustCompile(`(?i)\b((in |for |during )?(last|this|next|the previous|the current|the following) (year|month|week|quarter|summer|winter)|(in |for |during )?(19|20)\d\d|yesterday|today|tomorrow|(in )?(january|february|march|april|may|june|july|august|september|october|november|december)|q[1-4])\b`)
-	reClause     = regexp.MustCompile(`(?i)[,;.?!:]\s|\s(and|or|if|when|then|because|so that|while|before|after|but|that)\s`)
+	// rePredicate is "is that different ...": what follows says something of the pronoun, so it is no thing it points at.
+	rePredicate = regexp.MustCompile(`(?i)\b(?:is|are|was|were|be|isn't|aren't) (this|that|these|those) (?:[a-z]+(?:able|ible|ous|ful|less|[a-z]{2}ed)|safe|free|true|possible|necessary|different|similar|equal|equivalent|sufficient|permanent|consistent|persistent|transparent|efficient|dependent|relevant|important|normal|optional|legal|final|typical|automatic|dynamic|specific|generic|faster|slower|better|worse|cheaper|safer|expensive|secure|stable|new|old|common|still|also|only|really|a|an|the)\b`)
+	reOwned     = regexp.MustCompile(`^ [a-zA-Z-]+`)
+	reTemporal  = regexp.MustCompile(`(?i)\b(this|that|these|those) (week|month|year|morning|evening|afternoon|quarter|time|day|days|weekend|summer|winter|spring|autumn)\b`)
+	reYear      = regexp.MustCompile(`(?i)\b((in |for |during )?(last|this|next|the previous|the current|the following) (year|month|week|quarter|summer|winter)|(in |for |during )?(19|20)\d\d|yesterday|today|tomorrow|the (year|month|week|quarter|day) (before|after)|(in )?(january|february|march|april|may|june|july|august|september|october|november|december)|q[1-4])\b`)
+	reClause    = regexp.MustCompile(`(?i)[,;.?!:]\s|\s(and|or|if|when|then|because|so that|while|before|after|but|that)\s`)
 )
 
 func english(q string, prev Exchange) Result {
 	topic := topicOf(prev)
+	referent := referentOf(prev, topic)
 	bare := trimQuestion(q)
 	if reMore.MatchString(bare) {
 		return Result{Question: prev.Question, Rule: RuleRepeat, Topic: topic}
@@ -39,9 +43,12 @@ func english(q string, prev Exchange) Result {
 	if m := reReason.FindStringSubmatch(bare); m != nil {
 		return Result{Question: asQuestion(prev.Question) + " " + upperFirst(m[2]) + "?", Rule: RuleReason, Topic: topic}
 	}
+	if out, ok := otherCondition(bare, prev); ok {
+		return Result{Question: out + "?", Rule: RuleEllipsis, Topic: topic}
+	}
 	if m := reEllipsis.FindStringSubmatch(bare); m != nil {
-		if rest := m[4]; !sentence(rest) && len(strings.Fields(rest)) <= 8 && !dependent(rest) {
-			return Result{Question: withSlot(prev.Question, rest), Rule: RuleEllipsis, Topic: topic}
+		if rest := m[4]; !sentence(rest) && len(strings.Fields(rest)) <= 8 && (!dependent(rest) || rePossessed.MatchString(rest)) {
+			return Result{Question: englishInstead(prev, rest, topic, referent), Rule: RuleEllipsis, Topic: topic}
 		}
 	}
 	core := reLead.ReplaceAllString(bare, "")
@@ -49,32 +56,99 @@ func english(q string, prev Exchange) Result {
 		return Result{}
 	}
 	if m := reInstead.FindStringSubmatch(core); m != nil && !sentence(m[1]) && !dependent(m[1]) {
-		return Result{Question: withSlot(prev.Question, m[1]), Rule: RuleEllipsis, Topic: topic}
+		return Result{Question: englishInstead(prev, m[1], topic, referent), Rule: RuleEllipsis, Topic: topic}
 	}
-	if reYear.FindString(core) == core || fragmentOfTime(core) {
-		return Result{Question: withSlot(prev.Question, core), Rule: RuleEllipsis, Topic: topic}
+	if reYear.FindString(core) == core || fragmentOfTime(core) || fragment(core, q) {
+		return Result{Question: englishInstead(prev, core, topic, referent), Rule: RuleEllipsis, Topic: topic}
 	}
-	if out, ok := englishPronoun(core, topic, prev); ok {
-		return Result{Question: upperFirst(out) + "?", Rule: RulePronoun, Topic: topic}
+	if preposition(core) && dependent(core) && len(strings.Fields(core)) <= 3 { // "below that?"
+		return Result{Question: asQuestion(prev.Question) + " " + upperFirst(core) + "?", Rule: RuleReason, Topic: topic}
 	}
-	if attributeOnly(core) {
-		return Result{Question: upperFirst(core) + " (" + topic + ")?", Rule: RuleTopic, Topic: topic}
+	for _, rule := range []func() (string, bool){
+		func() (string, bool) { return englishComparison(core, referent, prev) },
+		func() (string, bool) { return englishChoice(core, prev, topic) },
+		func() (string, bool) { return englishEvent(core, prev) },
+		func() (string, bool) { return englishPronoun(core, topic, referent, prev) },
+	} {
+		if out, ok := rule(); ok {
+			return Result{Question: upperFirst(out) + "?", Rule: RulePronoun, Topic: topic}
+		}
+	}
+	switch {
+	case rePartial.MatchString(core):
+		return Result{Question: asQuestion(prev.Question) + " " + upperFirst(core) + "?", Rule: RuleReason, Topic: topic}
+	case attributeOnly(core):
+		return Result{Question: upperFirst(core) + " for " + referent + "?", Rule: RuleTopic, Topic: topic}
+	case pointing(core) && !strings.Contains(strings.ToLower(core), strings.ToLower(topic)):
+		return Result{Question: "About " + referent + ": " + lowerFirst(core) + "?", Rule: RuleTopic, Topic: topic}
 	}
 	return Result{}
 }
 
+var (
+	// rePossessed is "its limits" as a fragment.
+	rePossessed = regexp.MustCompile(`(?i)^((?:for|with|of|about|to|in|on) )?(?:its|their|his|her) ([a-z][a-z -]{1,40})$`)
+	// rePartial asks for a part of what was said without naming it: "since which version?".
+	rePartial = regexp.MustCompile(`(?i)^(since|from|until|in|on|at|by|with|under|for|to) (which|what) [a-z]+( [a-z]+)?$`)
+	// rePointing are demonstratives in places where no conjunction can stand.
+	rePointing = regexp.MustCompile(`(?i)\b(?:(?:is|are|was|were|does|did|can|will|of|for|in|to|with|from|by|on) (?:this|that)|these|those) ([a-z-]+)\b`)
+)
+
+// pointing reports whether q points at something said before: "is that eviction limited?".
+func pointing(q string) bool {
+	if reTemporal.MatchString(q) || reExpletive.MatchString(q) {
+		return false
+	}
+	m := rePointing.FindStringSubmatchIndex(q)
+	return m != nil && !antecedent(q[:m[0]]) && !function(strings.ToLower(q[m[2]:m[3]]))
+}
+
+// fragment recognises a question of a few words without verb or question word: "on Windows?", "the scheduler?", "weekends?".
+// Without its question mark it may as well be a search for something else.
+func fragment(core, asked string) bool {
+	n := len(strings.Fields(core))
+	if sentence(core) || dependent(core) || n > 5 {
+		return false
+	}
+	if preposition(core) && n > 1 {
+		return !sentence(strings.Join(strings.Fields(core)[1:], " "))
+	}
+	return strings.HasSuffix(strings.TrimSpace(asked), "?") && (n <= 2 || n <= 4 && reArticle.MatchString(core)) && len(attributes(core)) == 0 && len(contentWords(core)) > 0
+}
+
+// referentOf returns the topic as it can stand in another sentence: behind the article it had, the definite one for a thing
+// that is known by now.
+func referentOf(prev Exchange, topic string) string {
+	if who, ok := subjectOf(prev); ok {
+		return who
+	}
+	before, _, ok := strings.Cut(lastAsked(prev.Question), topic)
+	fields := strings.Fields(before)
+	if !ok || topic == "" || len(fields) == 0 {
+		return topic
+	}
+	switch w := strings.ToLower(fields[len(fields)-1]); w {
+	case "a", "an":
+		if isName(topic) {
+			return w + " " + topic
+		}
+		return "the " + topic
+	case "the", "my", "our", "your":
+		return w + " " + topic
+	default:
+		return topic
+	}
+}
+
 // englishPronoun replaces the first pronoun that has nothing to refer to in its own question.
-func englishPronoun(q, topic string, prev Exchange) (string, bool) {
+func englishPronoun(q, topic, referent string, prev Exchange) (string, bool) {
 	if reExpletive.MatchString(q) || strings.Contains(strings.ToLower(q), strings.ToLower(topic)) {
 		return "", false
 	}
 	if whole := wholeTopic(prev.Question); whole != "" && reAmount.MatchString(q) {
-		topic = whole
+		referent = "the " + whole
 	}
-	referent := topic
-	if !isName(topic) && withArticle(prev.Question, topic) {
-		referent = "the " + topic
-	}
+	referent = agreeing(q, referent, prev)
 	masked := reTemporal.ReplaceAllStringFunc(q, func(s string) string { return strings.Repeat("\x00", len(s)) })
 	type hit struct{ start, end int }
 	find := func(re *regexp.Regexp, group int) (hit, bool) {
@@ -103,16 +177,21 @@ func englishPronoun(q, topic string, prev Exchange) (string, bool) {
 		if m[4] >= 0 { // "her x": keep the letter
 			h.end = m[4]
 		}
-		if s, ok := replace(h, possessive(referent)); ok {
-			return s, true
+		if rest := q[h.end:]; len(strings.Fields(referent)) > 4 { // "the modes of the component that ..."
+			if m := reOwned.FindString(rest); m != "" {
+				return replace(hit{h.start, h.end + len(m)}, "the"+m+" of "+referent)
+			}
 		}
-		return "", false
+		return replace(h, possessive(referent))
 	}
 	if h, ok := find(rePersonal, 0); ok {
 		return replace(h, referent)
 	}
 	if h, ok := find(reThis, 1); ok {
 		return replace(h, referent)
+	}
+	if m := rePredicate.FindStringSubmatchIndex(masked); m != nil {
+		return replace(hit{m[2], m[3]}, referent)
 	}
 	return "", false
 }
@@ -161,9 +240,17 @@ func fragmentOfTime(s string) bool {
 	return len(strings.Fields(s)) <= 4 && !sentence(s) && reYear.MatchString(s) && len(contentWords(reYear.ReplaceAllString(s, ""))) == 0
 }
 
+// englishInstead asks the last question about x, in whichever language it was asked.
+func englishInstead(prev Exchange, x, topic, referent string) string {
+	if hasHan(prev.Question) {
+		return zhInstead(prev, x, topic)
+	}
+	return withSlot(prev.Question, x, referent)
+}
+
 // withSlot asks the last question about something else: x takes the place of what it resembles (a time, a name, a thing of
-// the same kind), else it is added.
-func withSlot(question, x string) string {
+// the same kind, what stands behind the same preposition), else it is added.
+func withSlot(question, x, referent string) string {
 	q := trimQuestion(question)
 	if reYear.MatchString(x) && len(contentWords(reYear.ReplaceAllString(x, ""))) == 0 {
 		if loc := reYear.FindStringIndex(q); loc != nil {
@@ -171,30 +258,66 @@ func withSlot(question, x string) string {
 		}
 		return q + " " + x + "?"
 	}
-	x = strings.TrimPrefix(strings.TrimPrefix(x, "for "), "with ")
-	if start, end, ok := sameHead(q, x); ok {
-		return q[:start] + keepArticle(q[start:end], x) + q[end:] + "?"
+	if m := rePossessed.FindStringSubmatch(x); m != nil { // "and its limits?": another property of the same
+		if loc := reProperty.FindStringSubmatchIndex(q); loc != nil {
+			return q[:loc[2]] + m[2] + q[loc[3]:] + "?"
+		}
+		return "What about the " + m[2] + " of " + referent + "?"
 	}
-	if isName(x) {
-		if list := names(q); len(list) > 0 {
-			at := strings.Index(q, list[0])
-			return q[:at] + x + q[at+len(list[0]):] + "?"
+	prep := ""
+	if first, rest, ok := strings.Cut(x, " "); ok && preposition(first) {
+		prep = strings.ToLower(first)
+		if at, ok := behind(q, prep); ok && !sentence(rest) {
+			return place(q, at, rest) + "?"
+		}
+		if prep == "for" || prep == "with" || prep == "of" {
+			x, prep = rest, ""
 		}
 	}
-	if topic := englishTopic(question); topic != "" && (isName(x) == isName(topic)) && len(attributes(x)) == 0 && !preposition(x) {
-		if at := strings.Index(q, topic); at >= 0 {
-			return q[:at] + keepArticle(q[at:at+len(topic)], x) + q[at+len(topic):] + "?"
+	if prep != "" {
+		return q + " " + x + "?"
+	}
+	if start, end, ok := sameHead(q, x); ok {
+		return place(q, span{start, end}, x) + "?"
+	}
+	list, as := phrases(q), kindOf(x)
+	for _, w := range words(q) {
+		if k := kindOf(w.of(q)); as == k && (k == timed || k == counted) {
+			return place(q, w, x) + "?"
+		}
+	}
+	if as == named {
+		if known := names(q); len(known) > 0 {
+			at := strings.Index(q, known[0])
+			return place(q, span{at, at + len(known[0])}, x) + "?"
 		}
 	}
 	if len(attributes(x)) > 0 {
-		return upperFirst(x) + " (" + englishTopic(question) + ")?"
+		return "What about " + x + " for " + referent + "?"
+	}
+	topic := englishTopic(question)
+	if at := strings.Index(q, topic); topic != "" && at >= 0 && as == kindOf(topic) {
+		return place(q, span{at, at + len(topic)}, x) + "?"
+	}
+	for i := len(list) - 1; i >= 0; i-- {
+		if kindOf(list[i].of(q)) == as {
+			return place(q, list[i], x) + "?"
+		}
+	}
+	if as == named && topic != "" {
+		if at := strings.Index(q, topic); at >= 0 {
+			return place(q, span{at, at + len(topic)}, x) + "?"
+		}
 	}
 	return q + ", " + x + "?"
 }
 
+var reProperty = regexp.MustCompile(`(?i)\bthe ([a-z-]+(?: [a-z-]+)?) of \S`)
+
 func preposition(s string) bool {
 	first, _, _ := strings.Cut(s, " ")
-	return slices.Contains([]string{"in", "on", "for", "with", "at", "from", "by", "during", "after", "before", "under", "without", "outside", "between", "via"}, strings.ToLower(first))
+	return slices.Contains([]string{"in", "on", "of", "to", "for", "with", "at", "from", "by", "during", "after", "before", "under", "without", "outside", "inside",
+		"between", "via", "into", "onto", "through", "above", "below", "over", "against", "within", "across", "per", "like", "about"}, strings.ToLower(first))
 }
 
 // bridge keeps the preposition of the time that is replaced when the new one has none and needs it.
@@ -235,14 +358,6 @@ func sameHead(q, x string) (int, int, bool) {
 	return start, end, true
 }
 
-// keepArticle drops x's article when the old phrase stands behind one already, which stays.
-func keepArticle(old, x string) string {
-	if !reArticle.MatchString(old) {
-		return reArticle.ReplaceAllString(x, "")
-	}
-	return x
-}
-
 var reArticle = regexp.MustCompile(`(?i)^(the|a|an|my|our|your) `)
 
 func asQuestion(s string) string { return trimQuestion(s) + "?" }
@@ -259,11 +374,4 @@ func possessive(s string) string {
 		return s + "'"
 	}
 	return s + "'s"
-}
-
-// withArticle reports whether the topic stood behind an article where it was asked about.
-func withArticle(question, topic string) bool {
-	before, _, ok := strings.Cut(question, topic)
-	fields := strings.Fields(before)
-	return ok && len(fields) > 0 && reArticle.MatchString(fields[len(fields)-1]+" ")
 }

@@ -1,6 +1,7 @@
 // Package followup makes a follow-up question standalone, in English and Chinese, by rules and without a model: it puts the
-// topic of the conversation where a pronoun stands ("is it free?", "它免费吗"), completes what was left out ("and last
-// year?", "那去年呢？") and adds the topic to a question that has none of its own ("how much does that cost?", "怎么申请？").
+// topic of the conversation where a pronoun stands ("is it free?", "它免费吗"), the act where one was asked about ("can I undo
+// that?", "怎么撤销？"), completes what was left out ("and last year?", "那去年呢？") and what is compared ("which one is cheaper?"),
+// and adds the topic to a question that has none of its own ("how much does that cost?", "怎么申请？").
 // A question that stands on its own comes back untouched, also when it changes the topic. The package is pure.
 //
 // The rewritten question is for search and for the model; people see their own words. So the rules would rather leave a
@@ -40,7 +41,7 @@ const (
 	RuleEllipsis = "ellipsis" // "what about X?", "X呢？": the last question again, about X
 	RuleRepeat   = "repeat"   // "tell me more": the last question again
 	RuleReason   = "reason"   // "why?": the last question, and why
-	RulePronoun  = "pronoun"  // "is it free?": the topic instead of the pronoun
+	RulePronoun  = "pronoun"  // "is it free?", "undo that", "which one": what is meant instead of what points at it
 	RuleTopic    = "topic"    // "what does it cost?" without it: the topic added
 )
 
@@ -132,7 +133,7 @@ func topicOf(e Exchange) string {
 		topic = englishTopic(e.Question)
 	}
 	if topic == "" && len(e.Titles) > 0 {
-		topic = strings.TrimSpace(e.Titles[0])
+		topic = cut(strings.TrimSpace(e.Titles[0]), 120)
 	}
 	return topic
 }

@@ -18,8 +18,10 @@ var (
 	reWhNoun      = regexp.MustCompile(`(?i)^(how (many|much)|what|which) ([a-z-]+ ){1,2}(is|are|was|were|does|do|did|can|could|will|would|should|must|may|has|have|had)\b `)
 	// reActs is a thing that does something to another one: the verb before the second article ends the thing.
 	reActs   = regexp.MustCompile(`(?i)^(?:the|a|an) (.+?) (\S+) (?:the|a|an|my|our|your) .+$`)
+	reTakes  = regexp.MustCompile(`(?i)\bit (take|cost)|^is it `)
 	rePerson = regexp.MustCompile(`(?i)^(i|we|you|one|people|someone|a user|users|customers?|to)\b ?`)
 	reCut    = regexp.MustCompile(`(?i)\s(in|on|with|from|when|if|using|by|to|after|before|during|at|and|or|that|which|who|under|via|into|through|without|while|because|between|is|are|was|were|does|do|can|will|should|has|have|had|be|get|been|per|as)\s.*$`)
+	reDoes   = regexp.MustCompile(`(?i)\b(?:does|do|did) ((?:the |a |an |my |our )?[a-z-]+(?: [a-z-]+)?) ([a-z]+)$`)
 	reOf     = regexp.MustCompile(`(?i)^.*\s(of|for|about)\s+(.+)$`)
 	reTail   = regexp.MustCompile(`(?i)\s(work|works|do|mean|means|cost|costs|happen|happens|take|takes|look like|different|used|called|open|close|start|end|expire|expires|born|located|founded|built|made|located|available|supported|needed|required|allowed|enabled|free|need|needs|have|offer|offers|include|includes|support|supports|require|requires)$`)
 	reDet    = regexp.MustCompile(`(?i)\b(the|a|an|my|our|your|this|that|these|those)\s+`)
@@ -43,6 +45,17 @@ func englishTopic(question string) string {
 			q = q[:i]
 		}
 	}
+	if m := reSetting.FindStringSubmatch(q); m != nil { // "what happens when a node fails?", "I lost my card, what now?"
+		setting := m[1] + m[2]
+		if list := phrases(setting); len(list) > 0 {
+			if thing := reArticle.ReplaceAllString(list[0].of(setting), ""); len(contentWords(thing)) > 0 {
+				return thing
+			}
+		}
+	}
+	if verb, object, ok := actOf(q); ok && reTakes.MatchString(q) { // "how long does it take to open an account?"
+		return englishTopic("how do I " + verb + object)
+	}
 	if m := rePreposition.FindStringSubmatch(q); m != nil {
 		q = q[len(m[0])-len(m[2]):]
 	}
@@ -63,7 +76,7 @@ func englishTopic(question string) string {
 		named = lowerFirst(rest)
 	}
 	if list := names(named); len(list) > 0 {
-		return list[0]
+		return wholeName(q, list[0])
 	}
 	rest = strings.TrimSpace(rest)
 	if m := reActs.FindStringSubmatch(rest); m != nil && !action && !function(m[2]) && !preposition(m[2]) && !strings.Contains(m[1], " of ") && !strings.Contains(m[1], " for ") {
@@ -83,6 +96,9 @@ func englishTopic(question string) string {
 			rest = m[2]
 		}
 	}
+	if m := reDoes.FindStringSubmatch(trimQuestion(question)); m != nil && !reTail.MatchString(rest) && strings.EqualFold(strings.TrimSpace(rest), m[1]+" "+m[2]) {
+		rest = m[1] // "which ports does the kubelet use?": the last word is the verb
+	}
 	for {
 		shorter := reTail.ReplaceAllString(rest, "")
 		if shorter == rest {
@@ -92,10 +108,26 @@ func englishTopic(question string) string {
 	}
 	rest = strings.TrimSpace(reArticle.ReplaceAllString(strings.TrimSpace(rest), ""))
 	rest = reDet.ReplaceAllString(rest, "")
+	for last := head(rest); rest != last && preposition(last); last = head(rest) { // "what is a Pod for"
+		rest = strings.TrimSpace(strings.TrimSuffix(rest, last))
+	}
 	if len(contentWords(rest)) == 0 || len(attributes(rest)) == len(contentWords(rest)) || reSmall.MatchString(rest) {
 		return ""
 	}
 	return rest
+}
+
+// wholeName returns a name with the nouns that belong to it, where an article says that they do: "Gold card" for "Gold" in
+// "the Gold card".
+func wholeName(q, name string) string {
+	for _, p := range phrases(q) {
+		whole := p.of(q)
+		bare := reArticle.ReplaceAllString(whole, "")
+		if bare != whole && strings.HasPrefix(bare, name+" ") {
+			return bare
+		}
+	}
+	return name
 }
 
 // wholeTopic returns the property together with the thing that has it, without article: "daily limit for online transfers".

@@ -1,0 +1,111 @@
+package followup
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	// reWhichDoes asks for a thing by what it does: "which plugin filters nodes?".
+	reWhichDoes = regexp.MustCompile(`(?i)^(?:which|what) ((?:[a-z][a-z-]* ){0,3}[a-z-]*[a-rt-z]) ([a-z]+s|can|may|must|will) (.{3,80})$`)
+	reWhoDoes   = regexp.MustCompile(`(?i)^(who|what) ([a-z]+(?:s|ed)) (.{3,80})$`)
+	reKindOf    = regexp.MustCompile(`(?i)^(?:kind|type|sort|class) of `)
+	reThey      = regexp.MustCompile(`(?i)\b(they|them|their|both|these|those)\b`)
+	reIt        = regexp.MustCompile(`(?i)\b(it|its)\b`)
+	reSetting   = regexp.MustCompile(`(?i)^(?:what (?:happens|should (?:i|we) do|do (?:i|we) do|can (?:i|we) do|to do|now)|how do (?:i|we) know)\b.{0,20}?\b(?:when|if|once|after) (.+)$|^((?:i|we|my|our|the|somebody|someone) .+?)[,.;] (?:and )?(?:what|how|is|can|do) .+$`)
+)
+
+// maxHeard bounds how much of an answer is looked at, in bytes: who is meant stands at its beginning.
+const maxHeard = 1200
+
+// subjectOf returns what a question asked for, where it asked for a thing by what it does ("which plugin filters nodes?"):
+// the thing that the answer and the title it cites agree on, else what was said of it ("the plugin that filters nodes").
+func subjectOf(e Exchange) (string, bool) {
+	q := lastAsked(e.Question)
+	said := ""
+	if m := reWhichDoes.FindStringSubmatch(q); m != nil && len(contentWords(m[1])) == len(strings.Fields(m[1])) && !reHelp.MatchString(m[2]+" ") || m != nil && reKindOf.MatchString(m[1]) {
+		said = "the " + m[1] + " that " + m[2] + " " + m[3]
+	} else if m := reWhoDoes.FindStringSubmatch(q); m != nil && !function(strings.ToLower(m[2])) && !strings.EqualFold(m[2], "happens") && !attribute(strings.ToLower(m[2])) {
+		said = "the one that " + m[2] + " " + m[3]
+		if strings.EqualFold(m[1], "who") {
+			said = "the one who " + m[2] + " " + m[3]
+		}
+	}
+	if said == "" {
+		return "", false
+	}
+	if name, ok := agreed(e); ok {
+		return name, true
+	}
+	return said, true
+}
+
+// agreed returns the first cited title that the answer's beginning has word for word and the question has not.
+func agreed(e Exchange) (string, bool) {
+	answer := strings.ToLower(cut(e.Answer, maxHeard))
+	asked := strings.ToLower(e.Question)
+	for _, title := range e.Titles[:min(len(e.Titles), 8)] {
+		title = strings.TrimSpace(title)
+		bare := strings.ToLower(title)
+		for _, form := range []string{bare, strings.TrimSuffix(bare, "s")} {
+			if len(form) < 4 || len(form) > 60 || strings.Contains(asked, form) || !strings.Contains(answer, form) {
+				continue
+			}
+			if hasHan(title) || identifier(title) {
+				return title, true
+			}
+			if plural(bare) {
+				return bare, true
+			}
+			return "the " + bare, true
+		}
+	}
+	return "", false
+}
+
+// cut returns at most n bytes of s, whole characters.
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = strings.ToValidUTF8(s[:n], "")
+	}
+	return s
+}
+
+// agreeing returns what a pronoun of q means: the referent, unless another thing in the last question fits its number and the
+// referent doesn't.
+func agreeing(q, referent string, prev Exchange) string {
+	if reThey.MatchString(q) {
+		if left, right, ok := pairOf(prev.Question); ok && !strings.Contains(referent, " and ") {
+			return left + " and " + right
+		}
+		if plural(referent) {
+			return referent
+		}
+		asked := lastAsked(prev.Question)
+		for _, p := range phrases(asked) {
+			if x := p.of(asked); plural(x) && kindOf(x) == common {
+				return x
+			}
+		}
+		if reThing.MatchString(q) && kindOf(referent) == common && !strings.HasPrefix(referent, "the one ") && len(strings.Fields(referent)) <= 4 {
+			return pluralOf(reArticle.ReplaceAllString(referent, ""))
+		}
+	}
+	return referent
+}
+
+// reThing are the forms of "they" that speak of a kind rather than of several of one.
+var reThing = regexp.MustCompile(`(?i)\b(they|them|these|those)\b`)
+
+func pluralOf(s string) string {
+	switch {
+	case s == "" || plural(s):
+		return s
+	case strings.HasSuffix(s, "y") && len(s) > 1 && !strings.ContainsRune("aeiou", rune(s[len(s)-2])):
+		return s[:len(s)-1] + "ies"
+	case strings.HasSuffix(s, "s"), strings.HasSuffix(s, "x"), strings.HasSuffix(s, "ch"), strings.HasSuffix(s, "sh"):
+		return s + "es"
+	default:
+		return s + "s"
+	}
+}
