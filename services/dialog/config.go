@@ -58,6 +58,7 @@ func Defaults() Config {
 	host.RPC.MaxInFlight = 1024 // room for turns that wait, beside as many as may run
 	return Config{
 		Config: host,
+		Auth:   access.Defaults(),
 		Peers:  Peers{Retriever: "http://127.0.0.1:8081", Tools: "http://127.0.0.1:8082", LLM: "http://127.0.0.1:8083", Eval: "http://127.0.0.1:8084"},
 		Turn:   turn.Defaults(),
 		Limits: fair.Defaults(),

@@ -26,6 +26,8 @@ import (
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/login"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/oidc"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/peer"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
@@ -58,6 +60,8 @@ type Service struct {
 	answerer   *turn.Answerer
 	store      *store.Store
 	keys       *access.Keyring
+	logins     *access.Logins
+	providers  *oidc.Providers
 	workspaces *access.Workspaces
 	members    *access.Members
 	guard      *access.Guard
@@ -105,10 +109,11 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s.handlers = rpc.Handlers{
 		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
 		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.trail),
-		Keys:       rpc.NewKeys(s.keys, s.workspaces, s.trail, deps.Clock),
+		Keys:       rpc.NewKeys(s.guard, s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
 		MCP:        rpc.NewMCP(s.answerer, s.edge, peer.NewRetriever(deps.Retriever), deps.Retriever, telemetry.Version),
 		OpenAI:     rpc.NewOpenAI(s.answerer, s.edge, s.workspaces, deps.LLM, deps.Clock),
+		Login:      rpc.NewLogin(login.Deps{Providers: s.providers, Logins: s.logins, Lifetime: cfg.Auth.Login.Lifetime, Clock: deps.Clock}, s.edge),
 		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},
 	}
 	return s, nil
@@ -155,19 +160,31 @@ func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
 		return err
 	}
 	s.members = access.NewMembers(members, deps.Clock, deps.Telemetry.Log)
+	logins, err := deps.Bus.KV(ctx, bus.Logins)
+	if err != nil {
+		return err
+	}
+	if s.providers, err = oidc.New(cfg.Auth.Issuers(), oidc.Options{
+		Redirect: login.Redirect(cfg.Auth.Login.PublicURL), Clock: deps.Clock, Log: deps.Telemetry.Log,
+	}); err != nil {
+		return err
+	}
 	s.keys = access.NewKeyring(keys, deps.Clock, deps.Telemetry.Log)
+	s.logins = access.NewLogins(logins, deps.Clock, deps.Telemetry.Log)
 	s.workspaces = access.NewWorkspaces(workspaces, deps.Clock, deps.Telemetry.Log)
 	var verifier access.Verifier
 	if deps.Verifier != nil { // not a nil *Verifier in an interface
 		verifier = deps.Verifier
 	}
-	guard, err := access.NewGuard(cfg.Auth, verifier, s.keys, s.workspaces)
+	guard, err := access.NewGuard(cfg.Auth, access.Known{
+		Verifier: verifier, Tokens: s.providers, Keys: s.keys, Logins: s.logins, Workspaces: s.workspaces, Clock: deps.Clock,
+	})
 	if err != nil {
 		return err
 	}
 	guard.Enrol(s.members)
 	s.guard = guard
-	s.edge = rpc.NewEdge(guard, s.trail, cfg.Limits, cfg.Web)
+	s.edge = rpc.NewEdge(guard, s.trail, cfg.Limits, cfg.Web, login.NewCookies(cfg.Auth.Login.PublicURL))
 	return nil
 }
 
@@ -203,6 +220,8 @@ func (s *Service) Run(ctx context.Context) error {
 	defer pulse.Stop()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.keys.Watch(groupCtx) })
+	group.Go(func() error { return s.logins.Watch(groupCtx) })
+	group.Go(func() error { return s.providers.Run(groupCtx) })
 	group.Go(func() error { return s.workspaces.Watch(groupCtx) })
 	group.Go(func() error { return s.members.Watch(groupCtx) })
 	group.Go(func() error { return s.trail.Run(groupCtx) })
@@ -237,6 +256,9 @@ func (s *Service) Ready(context.Context) []health.Component {
 		keys := health.Component{Name: "api keys"}
 		keys.Ready, keys.Detail = s.keys.Healthy()
 		rows = append(rows, keys)
+	}
+	for _, p := range s.providers.States() {
+		rows = append(rows, health.Component{Name: "identity provider " + p.Name, Ready: p.Ready, Detail: p.Problem})
 	}
 	return rows
 }

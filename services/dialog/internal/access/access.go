@@ -6,8 +6,10 @@ package access
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/fault"
@@ -41,6 +43,8 @@ type Grant struct {
 	Scopes     []string // what of the role is allowed; empty means all of it
 	// Owner is whoever runs the installation: the holder of the bootstrap key, or anybody where nobody is asked.
 	Owner bool
+	// Person is who an identity provider says the caller is; nil for others.
+	Person *Person
 }
 
 // AllWorkspaces stands for every workspace in [Grant.Roles].
@@ -68,13 +72,38 @@ type Guard struct {
 	cfg        Config
 	bootstrap  digest
 	verifier   Verifier
+	tokens     Tokens
+	people     people
+	proxies    []netip.Prefix
+	guesses    *guesses
 	keys       *Keyring
+	logins     *Logins
 	workspaces *Workspaces
 }
 
-// NewGuard returns a Guard. verifier may be nil: then no service is let in.
-func NewGuard(cfg Config, verifier Verifier, keys *Keyring, workspaces *Workspaces) (*Guard, error) {
-	g := &Guard{cfg: cfg, verifier: verifier, keys: keys, workspaces: workspaces}
+// Known is where a Guard looks up who calls.
+type Known struct {
+	Verifier   Verifier // of services' tokens; nil lets no service in
+	Tokens     Tokens   // of identity providers; nil where there are none
+	Keys       *Keyring
+	Logins     *Logins
+	Workspaces *Workspaces
+	Clock      func() time.Time
+}
+
+// NewGuard returns a Guard.
+func NewGuard(cfg Config, known Known) (*Guard, error) {
+	g := &Guard{
+		cfg: cfg, verifier: known.Verifier, tokens: known.Tokens, people: people{cfg.Issuers()}, keys: known.Keys, logins: known.Logins,
+		workspaces: known.Workspaces, guesses: newGuesses(cfg.Failures, known.Clock),
+	}
+	for _, p := range cfg.TrustedProxies {
+		network, err := netip.ParsePrefix(p)
+		if err != nil {
+			return nil, fmt.Errorf("read auth.trusted_proxies: %w", err)
+		}
+		g.proxies = append(g.proxies, network)
+	}
 	if !cfg.BootstrapKey.IsZero() {
 		secret, err := cfg.BootstrapKey.Resolve()
 		if err != nil {

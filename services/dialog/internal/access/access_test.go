@@ -221,11 +221,16 @@ func (v verifier) Verify(token, audience string) (identity.Principal, error) {
 	return p, nil
 }
 
+// serviceToken is good for the verifier of [guard]: it names eval as its issuer.
+const serviceToken = "a.eyJpc3MiOiJldmFsIn0.c"
+
 func guard(t *testing.T, cfg Config, ring *Keyring) *Guard {
 	t.Helper()
-	g, err := NewGuard(cfg, verifier{
-		"a.b.c": {Service: identity.Eval, Subject: "eval", Workspace: "w", Role: identity.Editor},
-	}, ring, NewWorkspaces(newTable(), clock, zerolog.Nop()))
+	cfg.Failures = Defaults().Failures
+	g, err := NewGuard(cfg, Known{
+		Verifier: verifier{serviceToken: {Service: identity.Eval, Subject: "eval", Workspace: "w", Role: identity.Editor}},
+		Keys:     ring, Workspaces: NewWorkspaces(newTable(), clock, zerolog.Nop()), Clock: clock,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,15 +257,15 @@ func TestAuthenticateConfigured(t *testing.T) {
 		subject string // empty: refused
 	}{
 		"nothing":                {call: Call{Procedure: chat, Host: "127.0.0.1"}},
-		"bootstrap":              {call: Call{Procedure: chat, Authorization: "Bearer " + bootstrap, Host: "anywhere.example"}, subject: "bootstrap"},
-		"lower-case scheme":      {call: Call{Procedure: chat, Authorization: "bearer " + bootstrap}, subject: "bootstrap"},
-		"no scheme":              {call: Call{Procedure: chat, Authorization: bootstrap}},
-		"basic":                  {call: Call{Procedure: chat, Authorization: "Basic " + bootstrap}},
-		"nearly bootstrap":       {call: Call{Procedure: chat, Authorization: "Bearer " + bootstrap[:40]}},
-		"a key":                  {call: Call{Procedure: chat, Authorization: "Bearer " + secret}, subject: "key:"},
-		"a service":              {call: Call{Procedure: chat, Authorization: "Bearer a.b.c"}, subject: "eval"},
-		"a service, not allowed": {call: Call{Procedure: "/ragmesh.dialog.v1.KeyService/CreateKey", Authorization: "Bearer a.b.c"}},
-		"a bad service token":    {call: Call{Procedure: chat, Authorization: "Bearer x.y.z"}},
+		"bootstrap":              {call: Call{Procedure: chat, Authorization: []string{"Bearer " + bootstrap}, Host: "anywhere.example"}, subject: "bootstrap"},
+		"lower-case scheme":      {call: Call{Procedure: chat, Authorization: []string{"bearer " + bootstrap}}, subject: "bootstrap"},
+		"no scheme":              {call: Call{Procedure: chat, Authorization: []string{bootstrap}}},
+		"basic":                  {call: Call{Procedure: chat, Authorization: []string{"Basic " + bootstrap}}},
+		"nearly bootstrap":       {call: Call{Procedure: chat, Authorization: []string{"Bearer " + bootstrap[:40]}}},
+		"a key":                  {call: Call{Procedure: chat, Authorization: []string{"Bearer " + secret}}, subject: "key:"},
+		"a service":              {call: Call{Procedure: chat, Authorization: []string{"Bearer " + serviceToken}}, subject: "eval"},
+		"a service, not allowed": {call: Call{Procedure: "/ragmesh.dialog.v1.KeyService/CreateKey", Authorization: []string{"Bearer " + serviceToken}}},
+		"a bad service token":    {call: Call{Procedure: chat, Authorization: []string{"Bearer x.y.z"}}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -294,8 +299,8 @@ func TestAuthenticateLocal(t *testing.T) {
 		"localhost":                    {Call{Host: "LocalHost:8080"}, true},
 		"without port":                 {Call{Host: "localhost"}, true},
 		"configured":                   {Call{Host: "laptop.lan:8080"}, true},
-		"whatever token":               {Call{Host: "localhost", Authorization: "Bearer sk-whatever"}, true},
-		"a token like a service's":     {Call{Host: "localhost", Authorization: "Bearer x.y.z"}, true},
+		"whatever token":               {Call{Host: "localhost", Authorization: []string{"Bearer sk-whatever"}}, true},
+		"a token like a service's":     {Call{Host: "localhost", Authorization: []string{"Bearer x.y.z"}}, true},
 		"same origin":                  {Call{Host: "localhost:8080", Origin: "http://localhost:8080"}, true},
 		"DNS rebinding":                {Call{Host: "evil.example:8080"}, false},
 		"rebinding to a look-alike":    {Call{Host: "127.0.0.1.evil.example"}, false},
@@ -305,7 +310,7 @@ func TestAuthenticateLocal(t *testing.T) {
 		"another port":                 {Call{Host: "localhost:8080", Origin: "http://localhost:3000"}, false},
 		"a sandboxed page":             {Call{Host: "localhost:8080", Origin: "null"}, false},
 		"rebinding with equal origin":  {Call{Host: "evil.example", Origin: "http://evil.example"}, false},
-		"a service, whatever the host": {Call{Procedure: chat, Host: "dialog.pipe", Authorization: "Bearer a.b.c"}, true},
+		"a service, whatever the host": {Call{Procedure: chat, Host: "dialog.pipe", Authorization: []string{"Bearer " + serviceToken}}, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -342,10 +347,10 @@ func TestBootstrapKeyIsNoPassword(t *testing.T) {
 	if err := os.WriteFile(file, []byte("hunter2"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewGuard(Config{BootstrapKey: config.Secret{File: file}}, nil, nil, nil); err == nil || strings.Contains(err.Error(), "hunter2") {
+	if _, err := NewGuard(Config{BootstrapKey: config.Secret{File: file}}, Known{Clock: clock}); err == nil || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := NewGuard(Config{BootstrapKey: config.Secret{File: file + "x"}}, nil, nil, nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := NewGuard(Config{BootstrapKey: config.Secret{File: file + "x"}}, Known{Clock: clock}); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -20,6 +20,13 @@ func (g *Guard) Authorize(ctx context.Context, who Grant, procedure, workspace s
 	if len(who.Scopes) > 0 && rule.scope != always && !slices.Contains(who.Scopes, rule.scope) {
 		return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs a key with the scope %q; this one has only %s", rule.scope, strings.Join(who.Scopes, ", "))
 	}
+	if rule.reach == administered {
+		home, ok := g.administers(ctx, who)
+		if !ok {
+			return identity.Principal{}, fault.New(fault.Denied, fault.RoleTooLow, "this needs the role %s in a workspace; ask an administrator of it", rule.role)
+		}
+		return identity.Principal{Subject: who.Subject, Names: who.Names, Scopes: who.Scopes, Role: rule.role, Workspace: home}, nil
+	}
 	p := identity.Principal{Subject: who.Subject, Names: who.Names, Scopes: who.Scopes, Workspace: workspace}
 	switch rule.reach {
 	case installation:

@@ -58,6 +58,11 @@ type Key struct {
 	CreatedAt  time.Time     `json:"created_at"`
 	ExpiresAt  time.Time     `json:"expires_at,omitzero"`
 	RevokedAt  time.Time     `json:"revoked_at,omitzero"`
+	Scopes     []string      `json:"scopes,omitempty"` // what of the role it allows; empty means all of it
+	// ServiceAccount is whom the key acts as, without "service:"; it then has exactly one workspace.
+	ServiceAccount string `json:"service_account,omitempty"`
+	// ReplacedBy is the key that took its place.
+	ReplacedBy string `json:"replaced_by,omitempty"`
 	// Hash is the SHA-256 of the secret, in hex.
 	Hash string `json:"hash"`
 }
@@ -130,14 +135,33 @@ func notGood() error {
 	return fault.New(fault.Unauthenticated, fault.ReasonUnauthenticated, "the API key is not good; it may have been revoked or have expired")
 }
 
-// Check says what a key allows.
-func (k *Keyring) Check(ctx context.Context, token string) (Grant, error) {
+// keyID returns the public part of what looks like a key, "" of what doesn't.
+func keyID(token string) string {
+	id, _, _ := cutKey(token)
+	return id
+}
+
+func cutKey(token string) (id, secret string, ok bool) {
 	rest, ok := strings.CutPrefix(token, prefix)
 	if !ok || len(token) > 256 {
-		return Grant{}, notGood()
+		return "", "", false
 	}
-	id, secret, ok := strings.Cut(rest, "_")
+	id, secret, ok = strings.Cut(rest, "_")
 	if !ok || !slug(id) {
+		return "", "", false
+	}
+	return id, secret, true
+}
+
+// Check says what a key allows.
+func (k *Keyring) Check(ctx context.Context, token string) (Grant, error) {
+	return k.check(ctx, token, true)
+}
+
+// check says what a key allows; offline it looks in memory only.
+func (k *Keyring) check(ctx context.Context, token string, online bool) (Grant, error) {
+	id, secret, ok := cutKey(token)
+	if !ok {
 		return Grant{}, notGood()
 	}
 	k.mu.RLock()
@@ -145,6 +169,9 @@ func (k *Keyring) Check(ctx context.Context, token string) (Grant, error) {
 	stale := k.now().Sub(k.seen) > maxAge
 	k.mu.RUnlock()
 	if !known || stale {
+		if !online {
+			return Grant{}, notGood()
+		}
 		// Perhaps another replica made it just now, or the watch has not come back yet.
 		var err error
 		if key, err = k.fetch(ctx, id); err != nil {
@@ -152,14 +179,27 @@ func (k *Keyring) Check(ctx context.Context, token string) (Grant, error) {
 		}
 	}
 	want, err := hex.DecodeString(key.Hash)
-	now := k.now()
 	switch {
 	case err != nil || !digest(want).set() || !digest(want).equal(hash(secret)):
 		return Grant{}, notGood()
-	case !key.RevokedAt.IsZero() || !key.ExpiresAt.IsZero() && !now.Before(key.ExpiresAt):
+	case !key.good(k.now()):
 		return Grant{}, notGood()
 	}
-	return Grant{Subject: "key:" + key.ID, Role: key.Role, Workspaces: key.Workspaces}, nil
+	return key.grant(), nil
+}
+
+// good says whether the key has neither been revoked nor expired.
+func (k Key) good(now time.Time) bool {
+	return k.RevokedAt.IsZero() && (k.ExpiresAt.IsZero() || now.Before(k.ExpiresAt))
+}
+
+// grant returns what the key allows. The role of a service account's key is the account's, which membership says.
+func (k Key) grant() Grant {
+	g := Grant{Subject: "key:" + k.ID, Role: k.Role, Workspaces: k.Workspaces, Scopes: k.Scopes}
+	if k.ServiceAccount != "" {
+		g.Subject, g.Role = "service:"+k.ServiceAccount, 0
+	}
+	return g
 }
 
 func slug(id string) bool {
@@ -238,27 +278,48 @@ func (k *Keyring) List(ctx context.Context) ([]Key, error) {
 	return keys, nil
 }
 
-// Revoke ends a key. One that is revoked already stays as it is.
-func (k *Keyring) Revoke(ctx context.Context, id string) (Key, error) {
+// Get returns a key as the store has it.
+func (k *Keyring) Get(ctx context.Context, id string) (Key, error) {
+	key, _, err := k.read(ctx, id)
+	return key, err
+}
+
+func (k *Keyring) read(ctx context.Context, id string) (Key, uint64, error) {
+	e, err := k.table.Get(ctx, id)
+	if errors.Is(err, bus.ErrNotFound) {
+		return Key{}, 0, noKey(id)
+	}
+	if err != nil {
+		return Key{}, 0, err
+	}
+	var key Key
+	if err := json.Unmarshal(e.Value, &key); err != nil {
+		return Key{}, 0, fmt.Errorf("read key %s: %w", id, err)
+	}
+	return key, e.Revision, nil
+}
+
+func noKey(id string) error {
+	return fault.New(fault.NotFound, fault.KeyNotFound, "there is no key %s", id)
+}
+
+// change lets fn change a key, again when others did meanwhile. fn reports whether there is anything to change.
+func (k *Keyring) change(ctx context.Context, id string, fn func(*Key) (bool, error)) (Key, error) {
 	for range 5 {
-		e, err := k.table.Get(ctx, id)
-		if errors.Is(err, bus.ErrNotFound) {
-			return Key{}, fault.New(fault.NotFound, fault.KeyNotFound, "there is no key %s", id)
-		}
+		key, revision, err := k.read(ctx, id)
 		if err != nil {
 			return Key{}, err
 		}
-		var key Key
-		if err := json.Unmarshal(e.Value, &key); err != nil {
-			return Key{}, fmt.Errorf("read key %s: %w", id, err)
+		changed, err := fn(&key)
+		if err != nil {
+			return Key{}, err
 		}
-		if key.RevokedAt.IsZero() {
-			key.RevokedAt = k.now()
+		if changed {
 			value, err := json.Marshal(key)
 			if err != nil {
-				return Key{}, fmt.Errorf("revoke key: %w", err)
+				return Key{}, fmt.Errorf("change key %s: %w", id, err)
 			}
-			if _, err := k.table.Update(ctx, id, value, e.Revision); errors.Is(err, bus.ErrConflict) {
+			if _, err := k.table.Update(ctx, id, value, revision); errors.Is(err, bus.ErrConflict) {
 				continue
 			} else if err != nil {
 				return Key{}, err
@@ -270,6 +331,98 @@ func (k *Keyring) Revoke(ctx context.Context, id string) (Key, error) {
 		return key, nil
 	}
 	return Key{}, fault.New(fault.Conflict, fault.ReasonConflict, "the key is being changed by others; try again")
+}
+
+// Revoke ends a key. One that is revoked already stays as it is.
+func (k *Keyring) Revoke(ctx context.Context, id string) (Key, error) {
+	return k.change(ctx, id, func(key *Key) (bool, error) {
+		if !key.RevokedAt.IsZero() {
+			return false, nil
+		}
+		key.RevokedAt = k.now()
+		return true, nil
+	})
+}
+
+// RevokeWhere ends all keys that which is true of and returns those it ended, also when one could not be.
+func (k *Keyring) RevokeWhere(ctx context.Context, which func(Key) bool) ([]Key, error) {
+	all, err := k.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var revoked []Key
+	var errs []error
+	for _, key := range all {
+		if !key.RevokedAt.IsZero() || !which(key) {
+			continue
+		}
+		if key, err = k.Revoke(ctx, key.ID); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		revoked = append(revoked, key)
+	}
+	return revoked, errors.Join(errs...)
+}
+
+// Rotate makes a key that may do the same as an old one, which goes on for overlap. A key has one successor: of several who
+// rotate it at once, one gets it, and the others are told that there is one.
+func (k *Keyring) Rotate(ctx context.Context, id string, overlap time.Duration) (made Key, secret string, old Key, err error) {
+	old, err = k.Get(ctx, id)
+	if err != nil {
+		return Key{}, "", Key{}, err
+	}
+	if err := old.rotatable(k.now()); err != nil {
+		return Key{}, "", Key{}, err
+	}
+	next := Key{
+		Name: old.Name, Role: old.Role, Workspaces: old.Workspaces, Scopes: old.Scopes, ServiceAccount: old.ServiceAccount, CreatedAt: k.now(),
+	}
+	if !old.ExpiresAt.IsZero() {
+		next.ExpiresAt = next.CreatedAt.Add(old.ExpiresAt.Sub(old.CreatedAt)) // it lives as long as the old one was to
+	}
+	made, secret, err = k.Create(ctx, next)
+	if err != nil {
+		return Key{}, "", Key{}, err
+	}
+	old, err = k.change(ctx, id, func(key *Key) (bool, error) {
+		if err := key.rotatable(k.now()); err != nil {
+			return false, err
+		}
+		key.ReplacedBy = made.ID
+		if end := k.now().Add(overlap); key.ExpiresAt.IsZero() || end.Before(key.ExpiresAt) {
+			key.ExpiresAt = end
+		}
+		return true, nil
+	})
+	if err != nil {
+		// Nobody knows the new one's secret. It goes, also when the caller does.
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookup)
+		defer cancel()
+		if gone := k.remove(end, made.ID); gone != nil {
+			k.log.Warn().Err(gone).Str("key_id", made.ID).Msg("API key that nobody has can't be removed")
+		}
+		return Key{}, "", Key{}, err
+	}
+	return made, secret, old, nil
+}
+
+// rotatable says why a key can't have a successor.
+func (k Key) rotatable(now time.Time) error {
+	switch {
+	case k.ReplacedBy != "":
+		return fault.New(fault.Conflict, fault.ReasonConflict, "key %s was rotated already, its successor is %s; rotate that one", k.ID, k.ReplacedBy)
+	case !k.good(now):
+		return fault.New(fault.Precondition, fault.ReasonConflict, "key %s has been revoked or has expired; create a new one", k.ID)
+	}
+	return nil
+}
+
+func (k *Keyring) remove(ctx context.Context, id string) error {
+	k.mu.Lock()
+	delete(k.keys, id)
+	k.mu.Unlock()
+	return k.table.Delete(ctx, id)
 }
 
 // Healthy says whether what is known of the keys is recent.

@@ -8,6 +8,7 @@ type reach uint8
 const (
 	inWorkspace  reach = iota // the workspace its request names
 	anyWorkspace              // none in particular; whoever is in one may
+	administered              // keys of workspaces that the caller administers; which these are is checked beside each key
 	installation              // all of it; needs a key for all workspaces
 	everything                // all there is, hashes of keys and every conversation; needs the bootstrap key
 	closed                    // not served at the edge
@@ -65,7 +66,7 @@ func ruleOf(procedure string) (rule, bool) {
 		return rule{identity.Admin, inWorkspace, scopeManage}, true
 
 	case keys + "CreateKey", keys + "RotateKey", keys + "ListKeys", keys + "RevokeKey":
-		return rule{identity.Admin, installation, scopeManage}, true
+		return rule{identity.Admin, administered, scopeManage}, true
 
 	case operations + "Backup":
 		return rule{identity.Admin, everything, scopeManage}, true

@@ -100,11 +100,11 @@ func TestAuthorize(t *testing.T) {
 			}
 			// One workspace: nothing else is there, and nothing about the whole installation either.
 			one := Grant{Subject: "x", Role: role, Workspaces: []string{"a"}}
-			if _, err := g.Authorize(t.Context(), one, procedure, "b"); err == nil && r.reach != anyWorkspace {
+			if _, err := g.Authorize(t.Context(), one, procedure, "b"); err == nil && r.reach != anyWorkspace && r.reach != administered {
 				t.Errorf("%s as %v of a reaches b", procedure, role)
 			}
 			p, err := g.Authorize(t.Context(), one, procedure, "a")
-			if want := role >= r.role && (r.reach == inWorkspace || r.reach == anyWorkspace); (err == nil) != want {
+			if want := role >= r.role && (r.reach == inWorkspace || r.reach == anyWorkspace || r.reach == administered); (err == nil) != want {
 				t.Errorf("%s as %v of a: %v", procedure, role, err)
 			}
 			if err == nil && p.Workspace != "a" {

@@ -166,6 +166,20 @@ func decode(e bus.Entry) (Workspace, error) {
 	return ws, nil
 }
 
+// ids returns the workspaces in memory, in order.
+func (w *Workspaces) ids() []string {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	ids := []string{DefaultWorkspace}
+	for id, ws := range w.known {
+		if !ws.Deleting() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
 // Check reports a workspace that does not exist, or not any more.
 func (w *Workspaces) Check(ctx context.Context, id string) error {
 	w.mu.RLock()

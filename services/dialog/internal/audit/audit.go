@@ -22,6 +22,8 @@ type Event struct {
 	Actor, Action  string
 	Target, Reason string
 	Allowed        bool
+	Address        string // the client's; empty where there is none
+	Count          uint32 // how often it happened; 0 is once
 	At             time.Time
 }
 
@@ -36,11 +38,12 @@ type Trail struct {
 	log     zerolog.Logger
 	queue   chan Event
 	lost    prometheus.Counter
+	denials *denials
 }
 
 // New returns a Trail. Run writes its events.
 func New(p Publisher, newID func() string, now func() time.Time, registry prometheus.Registerer, log zerolog.Logger) (*Trail, error) {
-	t := &Trail{publish: p, newID: newID, now: now, log: log, queue: make(chan Event, queued), lost: prometheus.NewCounter(prometheus.CounterOpts{
+	t := &Trail{publish: p, newID: newID, now: now, log: log, queue: make(chan Event, queued), denials: newDenials(), lost: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "ragmesh_dialog_audit_lost_total", Help: "Audit events that could not be written; they are in the log.",
 	})}
 	if registry != nil {
@@ -73,13 +76,30 @@ func (t *Trail) Write(ctx context.Context, e Event) error {
 	return nil
 }
 
+// Deny queues an event about something that was refused. Whoever is refused all the time fills no disk: of what is the same
+// within [denyEvery], the first is written at once, and how many followed is written after it.
+func (t *Trail) Deny(e Event) {
+	if t.denials.first(e, t.now()) {
+		t.Note(e)
+	}
+}
+
 // Run writes events until ctx ends, then those that still wait.
 func (t *Trail) Run(ctx context.Context) error {
+	ticker := time.NewTicker(denyEvery)
+	defer ticker.Stop()
 	for {
 		select {
 		case e := <-t.queue:
 			t.write(ctx, e)
+		case <-ticker.C:
+			for _, e := range t.denials.over(t.now()) {
+				t.Note(e)
+			}
 		case <-ctx.Done():
+			for _, e := range t.denials.over(t.now().Add(denyEvery)) {
+				t.Note(e)
+			}
 			for {
 				select {
 				case e := <-t.queue:

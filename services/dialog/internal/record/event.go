@@ -41,6 +41,8 @@ type Audit struct {
 	Actor, Action  string
 	Target, Reason string
 	Allowed        bool
+	Address        string
+	Count          uint32
 	At             time.Time
 }
 
@@ -48,6 +50,7 @@ type Audit struct {
 func (a Audit) Encode() ([]byte, error) {
 	data, err := proto.Marshal(&eventv1.Audited{
 		Workspace: a.Workspace, Actor: a.Actor, Action: a.Action, Target: a.Target, Allowed: a.Allowed, Reason: a.Reason, At: timestamppb.New(a.At),
+		Address: a.Address, Count: a.Count,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("encode audit event: %w", err)

@@ -20,6 +20,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/login"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/web"
 )
 
@@ -34,13 +35,14 @@ type Edge struct {
 	limiter *limiter
 	web     web.Config
 	door    *web.Door
+	cookies login.Cookies
 }
 
 var _ connect.Interceptor = (*Edge)(nil)
 
 // NewEdge returns the interceptor.
-func NewEdge(guard *access.Guard, trail *audit.Trail, limits fair.Config, pages web.Config) *Edge {
-	e := &Edge{guard: guard, trail: trail, limiter: newLimiter(limits.Calls), web: pages}
+func NewEdge(guard *access.Guard, trail *audit.Trail, limits fair.Config, pages web.Config, cookies login.Cookies) *Edge {
+	e := &Edge{guard: guard, trail: trail, limiter: newLimiter(limits.Calls), web: pages, cookies: cookies}
 	e.door = web.New(pages, int64(limits.Request), web.Deps{Site: e.site, Refuse: kit.Refuse})
 	return e
 }
@@ -49,7 +51,8 @@ func NewEdge(guard *access.Guard, trail *audit.Trail, limits fair.Config, pages 
 func (e *Edge) site(r *http.Request, origin string) error {
 	err := e.guard.CheckSite(r.Host, origin, r.Header.Get("Authorization"))
 	if err != nil {
-		e.denied(access.Grant{}, "edge.enter", "", err)
+		from := address{host: r.Host, remote: r.RemoteAddr}
+		e.denied(context.WithValue(r.Context(), addressKey{}, from), r.Header, access.Grant{}, "edge.enter", "", err)
 	}
 	return err
 }
@@ -140,12 +143,8 @@ func (e *Edge) origin(header http.Header) string {
 
 // admit lets a call through, with everything it needs in its context.
 func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, request proto.Message) (context.Context, error) {
-	from := addressOf(ctx)
-	who, err := e.guard.Authenticate(ctx, access.Call{
-		Procedure: procedure, Authorization: header.Get("Authorization"), Host: from.host, Origin: e.origin(header),
-	})
+	who, err := e.identify(ctx, procedure, header)
 	if err != nil {
-		e.denied(who, procedure, "", err)
 		return nil, err
 	}
 	workspace := ""
@@ -154,7 +153,7 @@ func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, 
 	}
 	p, err := e.guard.Authorize(ctx, who, procedure, workspace)
 	if err != nil {
-		e.denied(who, procedure, workspace, err)
+		e.denied(ctx, header, who, procedure, workspace, err)
 		return nil, err
 	}
 	if workspace != "" {
@@ -167,18 +166,6 @@ func (e *Edge) admit(ctx context.Context, procedure string, header http.Header, 
 	}
 	kit.NoteCaller(ctx, identity.Principal{Service: who.Service, Subject: p.Subject, Workspace: p.Workspace, Role: p.Role})
 	return access.NewContext(identity.NewContext(ctx, p), who), nil
-}
-
-func (e *Edge) denied(who access.Grant, procedure, workspace string, err error) {
-	switch fault.KindOf(err) {
-	case fault.Denied, fault.Unauthenticated, fault.NotFound:
-		if len(workspace) > 64 || strings.ContainsAny(workspace, ".*> ") {
-			workspace = ""
-		}
-		e.trail.Note(audit.Event{
-			Workspace: workspace, Actor: who.Subject, Action: strings.TrimPrefix(procedure, "/"), Reason: fault.ReasonName(fault.ReasonOf(err)),
-		})
-	}
 }
 
 // fillWorkspace returns the workspace a request is about, in its own field or that of the one message it wraps, and fills
@@ -216,20 +203,4 @@ func workspaceField(m protoreflect.Message) protoreflect.FieldDescriptor {
 		return nil
 	}
 	return f
-}
-
-type address struct{ host string }
-
-type addressKey struct{}
-
-// withAddress keeps what the HTTP request was addressed to for the interceptor, which does not see it.
-func withAddress(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), addressKey{}, address{host: r.Host})))
-	})
-}
-
-func addressOf(ctx context.Context) address {
-	a, _ := ctx.Value(addressKey{}).(address)
-	return a
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/login"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/mcp"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
 )
@@ -30,6 +31,7 @@ type Handlers struct {
 	Operations *Operations
 	OpenAI     *openai.Handler
 	MCP        *mcp.Handler
+	Login      *login.Handler
 	Peers      Peers
 }
 
@@ -42,7 +44,7 @@ func (h Handlers) Register(mux *kit.Mux) {
 	add(dialogv1connect.NewWorkspaceServiceHandler(h.Workspaces, o...))
 	add(dialogv1connect.NewKeyServiceHandler(h.Keys, o...))
 	add(dialogv1connect.NewOperationsServiceHandler(h.Operations, o...))
-	for _, routes := range []map[string]http.HandlerFunc{h.OpenAI.Routes(), h.MCP.Routes()} {
+	for _, routes := range []map[string]http.HandlerFunc{h.OpenAI.Routes(), h.MCP.Routes(), h.Login.Routes()} {
 		for pattern, handler := range routes {
 			mux.HandlePlain(pattern, withAddress(handler))
 		}
