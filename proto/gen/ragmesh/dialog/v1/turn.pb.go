@@ -199,7 +199,10 @@ type Turn struct {
 	// The turn whose place this one takes in its session; empty when it takes none's.
 	ReplacesTurnId string `protobuf:"bytes,26,opt,name=replaces_turn_id,json=replacesTurnId,proto3" json:"replaces_turn_id,omitempty"`
 	// True when texts were left out because they come from documents that the reader may not read, or that are gone.
-	Withheld      bool `protobuf:"varint,27,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	Withheld bool `protobuf:"varint,27,opt,name=withheld,proto3" json:"withheld,omitempty"`
+	// Sequence of the newest change that the searched index contained; 0 when nothing was searched. Which version of a document
+	// a passage is of stands in the source.
+	IndexSequence uint64 `protobuf:"varint,28,opt,name=index_sequence,json=indexSequence,proto3" json:"index_sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -421,6 +424,13 @@ func (x *Turn) GetWithheld() bool {
 		return x.Withheld
 	}
 	return false
+}
+
+func (x *Turn) GetIndexSequence() uint64 {
+	if x != nil {
+		return x.IndexSequence
+	}
+	return 0
 }
 
 // Plan is what a turn set out to do.
@@ -955,7 +965,7 @@ var File_ragmesh_dialog_v1_turn_proto protoreflect.FileDescriptor
 
 const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\n" +
-	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xbd\n" +
+	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xe4\n" +
 	"\n" +
 	"\x04Turn\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1d\n" +
@@ -990,7 +1000,8 @@ const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\btrace_id\x18\x18 \x01(\tR\atraceId\x12\x1a\n" +
 	"\blanguage\x18\x19 \x01(\tR\blanguage\x12(\n" +
 	"\x10replaces_turn_id\x18\x1a \x01(\tR\x0ereplacesTurnId\x12\x1a\n" +
-	"\bwithheld\x18\x1b \x01(\bR\bwithheld\x1aB\n" +
+	"\bwithheld\x18\x1b \x01(\bR\bwithheld\x12%\n" +
+	"\x0eindex_sequence\x18\x1c \x01(\x04R\rindexSequence\x1aB\n" +
 	"\x14ConfigRevisionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +

@@ -145,6 +145,63 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{1}
 }
 
+// ModelKind is what a model is for.
+type ModelKind int32
+
+const (
+	// Never sent.
+	ModelKind_MODEL_KIND_UNSPECIFIED ModelKind = 0
+	// It answers: Generate.
+	ModelKind_MODEL_KIND_CHAT ModelKind = 1
+	// It turns texts into vectors: Embed.
+	ModelKind_MODEL_KIND_EMBEDDING ModelKind = 2
+	// It scores texts against a query: Rerank.
+	ModelKind_MODEL_KIND_RERANK ModelKind = 3
+)
+
+// Enum value maps for ModelKind.
+var (
+	ModelKind_name = map[int32]string{
+		0: "MODEL_KIND_UNSPECIFIED",
+		1: "MODEL_KIND_CHAT",
+		2: "MODEL_KIND_EMBEDDING",
+		3: "MODEL_KIND_RERANK",
+	}
+	ModelKind_value = map[string]int32{
+		"MODEL_KIND_UNSPECIFIED": 0,
+		"MODEL_KIND_CHAT":        1,
+		"MODEL_KIND_EMBEDDING":   2,
+		"MODEL_KIND_RERANK":      3,
+	}
+)
+
+func (x ModelKind) Enum() *ModelKind {
+	p := new(ModelKind)
+	*p = x
+	return p
+}
+
+func (x ModelKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ModelKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[2].Descriptor()
+}
+
+func (ModelKind) Type() protoreflect.EnumType {
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[2]
+}
+
+func (x ModelKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ModelKind.Descriptor instead.
+func (ModelKind) EnumDescriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{2}
+}
+
 // EmbedPurpose is what a text is embedded for.
 type EmbedPurpose int32
 
@@ -182,11 +239,11 @@ func (x EmbedPurpose) String() string {
 }
 
 func (EmbedPurpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_ragmesh_llm_v1_llm_proto_enumTypes[2].Descriptor()
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[3].Descriptor()
 }
 
 func (EmbedPurpose) Type() protoreflect.EnumType {
-	return &file_ragmesh_llm_v1_llm_proto_enumTypes[2]
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[3]
 }
 
 func (x EmbedPurpose) Number() protoreflect.EnumNumber {
@@ -195,7 +252,7 @@ func (x EmbedPurpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EmbedPurpose.Descriptor instead.
 func (EmbedPurpose) EnumDescriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{2}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{3}
 }
 
 // Source is something an answer may cite. Passages and tool results share one number space.
@@ -1128,7 +1185,7 @@ func (*ListModelsRequest) Descriptor() ([]byte, []int) {
 	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{11}
 }
 
-// Model is one configured route.
+// Model is one configured model: a route of chat models, an embedding model or a rerank model.
 type Model struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Route name.
@@ -1137,6 +1194,8 @@ type Model struct {
 	Provider string `protobuf:"bytes,2,opt,name=provider,proto3" json:"provider,omitempty"`
 	// The provider's own model name.
 	ProviderModel string `protobuf:"bytes,3,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"`
+	// What it is for.
+	Kind          ModelKind `protobuf:"varint,4,opt,name=kind,proto3,enum=ragmesh.llm.v1.ModelKind" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1192,15 +1251,26 @@ func (x *Model) GetProviderModel() string {
 	return ""
 }
 
+func (x *Model) GetKind() ModelKind {
+	if x != nil {
+		return x.Kind
+	}
+	return ModelKind_MODEL_KIND_UNSPECIFIED
+}
+
 // ListModelsResponse holds the models.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Models, ordered by name.
+	// Models, ordered by kind and name.
 	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
-	// Name of the default model.
-	DefaultModel  string `protobuf:"bytes,2,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Name of the default chat model.
+	DefaultModel string `protobuf:"bytes,2,opt,name=default_model,json=defaultModel,proto3" json:"default_model,omitempty"`
+	// Name of the default embedding model; empty when there is none.
+	DefaultEmbeddingModel string `protobuf:"bytes,3,opt,name=default_embedding_model,json=defaultEmbeddingModel,proto3" json:"default_embedding_model,omitempty"`
+	// Name of the default rerank model; empty when there is none.
+	DefaultRerankModel string `protobuf:"bytes,4,opt,name=default_rerank_model,json=defaultRerankModel,proto3" json:"default_rerank_model,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *ListModelsResponse) Reset() {
@@ -1243,6 +1313,20 @@ func (x *ListModelsResponse) GetModels() []*Model {
 func (x *ListModelsResponse) GetDefaultModel() string {
 	if x != nil {
 		return x.DefaultModel
+	}
+	return ""
+}
+
+func (x *ListModelsResponse) GetDefaultEmbeddingModel() string {
+	if x != nil {
+		return x.DefaultEmbeddingModel
+	}
+	return ""
+}
+
+func (x *ListModelsResponse) GetDefaultRerankModel() string {
+	if x != nil {
+		return x.DefaultRerankModel
 	}
 	return ""
 }
@@ -1674,7 +1758,9 @@ type RerankResponse struct {
 	// One score per text, in the request's order; higher is better.
 	Scores []float64 `protobuf:"fixed64,1,rep,packed,name=scores,proto3" json:"scores,omitempty"`
 	// Model that made them.
-	Model         string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	Model string `protobuf:"bytes,2,opt,name=model,proto3" json:"model,omitempty"`
+	// Tokens and cost.
+	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1721,6 +1807,13 @@ func (x *RerankResponse) GetModel() string {
 		return x.Model
 	}
 	return ""
+}
+
+func (x *RerankResponse) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
 }
 
 var File_ragmesh_llm_v1_llm_proto protoreflect.FileDescriptor
@@ -1798,14 +1891,17 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\bmessages\x18\x01 \x03(\v2\x17.ragmesh.llm.v1.MessageR\bmessages\x121\n" +
 	"\astarted\x18\x02 \x01(\v2\x17.ragmesh.llm.v1.StartedR\astarted\x12#\n" +
 	"\rprompt_tokens\x18\x03 \x01(\rR\fpromptTokens\"\x13\n" +
-	"\x11ListModelsRequest\"^\n" +
+	"\x11ListModelsRequest\"\x8d\x01\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12%\n" +
-	"\x0eprovider_model\x18\x03 \x01(\tR\rproviderModel\"h\n" +
+	"\x0eprovider_model\x18\x03 \x01(\tR\rproviderModel\x12-\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x19.ragmesh.llm.v1.ModelKindR\x04kind\"\xd2\x01\n" +
 	"\x12ListModelsResponse\x12-\n" +
 	"\x06models\x18\x01 \x03(\v2\x15.ragmesh.llm.v1.ModelR\x06models\x12#\n" +
-	"\rdefault_model\x18\x02 \x01(\tR\fdefaultModel\"\x14\n" +
+	"\rdefault_model\x18\x02 \x01(\tR\fdefaultModel\x126\n" +
+	"\x17default_embedding_model\x18\x03 \x01(\tR\x15defaultEmbeddingModel\x120\n" +
+	"\x14default_rerank_model\x18\x04 \x01(\tR\x12defaultRerankModel\"\x14\n" +
 	"\x12ListPromptsRequest\"c\n" +
 	"\x06Prompt\x12\x1b\n" +
 	"\tprompt_id\x18\x01 \x01(\tR\bpromptId\x12\x1a\n" +
@@ -1831,10 +1927,11 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x05query\x18\x02 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x01(\x80@R\x05query\x12)\n" +
 	"\x05texts\x18\x03 \x03(\tB\x13\xbaH\x10\x92\x01\r\b\x01\x10\xc8\x01\"\x06r\x04(\x80\x80\x02R\x05texts\x12\x1e\n" +
-	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\">\n" +
+	"\x05model\x18\x04 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x01R\x05model\"k\n" +
 	"\x0eRerankResponse\x12\x16\n" +
 	"\x06scores\x18\x01 \x03(\x01R\x06scores\x12\x14\n" +
-	"\x05model\x18\x02 \x01(\tR\x05model*P\n" +
+	"\x05model\x18\x02 \x01(\tR\x05model\x12+\n" +
+	"\x05usage\x18\x03 \x01(\v2\x15.ragmesh.llm.v1.UsageR\x05usage*P\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -1845,7 +1942,12 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x02\x12\x1a\n" +
 	"\x16FINISH_REASON_FILTERED\x10\x03\x12\x1b\n" +
-	"\x17FINISH_REASON_ABSTAINED\x10\x04*a\n" +
+	"\x17FINISH_REASON_ABSTAINED\x10\x04*m\n" +
+	"\tModelKind\x12\x1a\n" +
+	"\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fMODEL_KIND_CHAT\x10\x01\x12\x18\n" +
+	"\x14MODEL_KIND_EMBEDDING\x10\x02\x12\x15\n" +
+	"\x11MODEL_KIND_RERANK\x10\x03*a\n" +
 	"\fEmbedPurpose\x12\x1d\n" +
 	"\x19EMBED_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EMBED_PURPOSE_QUERY\x10\x01\x12\x19\n" +
@@ -1873,79 +1975,82 @@ func file_ragmesh_llm_v1_llm_proto_rawDescGZIP() []byte {
 	return file_ragmesh_llm_v1_llm_proto_rawDescData
 }
 
-var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_ragmesh_llm_v1_llm_proto_goTypes = []any{
 	(Role)(0),                    // 0: ragmesh.llm.v1.Role
 	(FinishReason)(0),            // 1: ragmesh.llm.v1.FinishReason
-	(EmbedPurpose)(0),            // 2: ragmesh.llm.v1.EmbedPurpose
-	(*Source)(nil),               // 3: ragmesh.llm.v1.Source
-	(*Message)(nil),              // 4: ragmesh.llm.v1.Message
-	(*Usage)(nil),                // 5: ragmesh.llm.v1.Usage
-	(*GenerateRequest)(nil),      // 6: ragmesh.llm.v1.GenerateRequest
-	(*GenerateResponse)(nil),     // 7: ragmesh.llm.v1.GenerateResponse
-	(*Started)(nil),              // 8: ragmesh.llm.v1.Started
-	(*Delta)(nil),                // 9: ragmesh.llm.v1.Delta
-	(*Completed)(nil),            // 10: ragmesh.llm.v1.Completed
-	(*Heartbeat)(nil),            // 11: ragmesh.llm.v1.Heartbeat
-	(*RenderPromptRequest)(nil),  // 12: ragmesh.llm.v1.RenderPromptRequest
-	(*RenderPromptResponse)(nil), // 13: ragmesh.llm.v1.RenderPromptResponse
-	(*ListModelsRequest)(nil),    // 14: ragmesh.llm.v1.ListModelsRequest
-	(*Model)(nil),                // 15: ragmesh.llm.v1.Model
-	(*ListModelsResponse)(nil),   // 16: ragmesh.llm.v1.ListModelsResponse
-	(*ListPromptsRequest)(nil),   // 17: ragmesh.llm.v1.ListPromptsRequest
-	(*Prompt)(nil),               // 18: ragmesh.llm.v1.Prompt
-	(*ListPromptsResponse)(nil),  // 19: ragmesh.llm.v1.ListPromptsResponse
-	(*EmbedRequest)(nil),         // 20: ragmesh.llm.v1.EmbedRequest
-	(*EmbedResponse)(nil),        // 21: ragmesh.llm.v1.EmbedResponse
-	(*Vector)(nil),               // 22: ragmesh.llm.v1.Vector
-	(*RerankRequest)(nil),        // 23: ragmesh.llm.v1.RerankRequest
-	(*RerankResponse)(nil),       // 24: ragmesh.llm.v1.RerankResponse
-	(*v1.Passage)(nil),           // 25: ragmesh.retriever.v1.Passage
-	(*v11.ToolResult)(nil),       // 26: ragmesh.tools.v1.ToolResult
-	(*v1.Degradation)(nil),       // 27: ragmesh.retriever.v1.Degradation
-	(*durationpb.Duration)(nil),  // 28: google.protobuf.Duration
+	(ModelKind)(0),               // 2: ragmesh.llm.v1.ModelKind
+	(EmbedPurpose)(0),            // 3: ragmesh.llm.v1.EmbedPurpose
+	(*Source)(nil),               // 4: ragmesh.llm.v1.Source
+	(*Message)(nil),              // 5: ragmesh.llm.v1.Message
+	(*Usage)(nil),                // 6: ragmesh.llm.v1.Usage
+	(*GenerateRequest)(nil),      // 7: ragmesh.llm.v1.GenerateRequest
+	(*GenerateResponse)(nil),     // 8: ragmesh.llm.v1.GenerateResponse
+	(*Started)(nil),              // 9: ragmesh.llm.v1.Started
+	(*Delta)(nil),                // 10: ragmesh.llm.v1.Delta
+	(*Completed)(nil),            // 11: ragmesh.llm.v1.Completed
+	(*Heartbeat)(nil),            // 12: ragmesh.llm.v1.Heartbeat
+	(*RenderPromptRequest)(nil),  // 13: ragmesh.llm.v1.RenderPromptRequest
+	(*RenderPromptResponse)(nil), // 14: ragmesh.llm.v1.RenderPromptResponse
+	(*ListModelsRequest)(nil),    // 15: ragmesh.llm.v1.ListModelsRequest
+	(*Model)(nil),                // 16: ragmesh.llm.v1.Model
+	(*ListModelsResponse)(nil),   // 17: ragmesh.llm.v1.ListModelsResponse
+	(*ListPromptsRequest)(nil),   // 18: ragmesh.llm.v1.ListPromptsRequest
+	(*Prompt)(nil),               // 19: ragmesh.llm.v1.Prompt
+	(*ListPromptsResponse)(nil),  // 20: ragmesh.llm.v1.ListPromptsResponse
+	(*EmbedRequest)(nil),         // 21: ragmesh.llm.v1.EmbedRequest
+	(*EmbedResponse)(nil),        // 22: ragmesh.llm.v1.EmbedResponse
+	(*Vector)(nil),               // 23: ragmesh.llm.v1.Vector
+	(*RerankRequest)(nil),        // 24: ragmesh.llm.v1.RerankRequest
+	(*RerankResponse)(nil),       // 25: ragmesh.llm.v1.RerankResponse
+	(*v1.Passage)(nil),           // 26: ragmesh.retriever.v1.Passage
+	(*v11.ToolResult)(nil),       // 27: ragmesh.tools.v1.ToolResult
+	(*v1.Degradation)(nil),       // 28: ragmesh.retriever.v1.Degradation
+	(*durationpb.Duration)(nil),  // 29: google.protobuf.Duration
 }
 var file_ragmesh_llm_v1_llm_proto_depIdxs = []int32{
-	25, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
-	26, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
+	26, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
+	27, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
 	0,  // 2: ragmesh.llm.v1.Message.role:type_name -> ragmesh.llm.v1.Role
-	4,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
-	3,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
-	8,  // 5: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
-	9,  // 6: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
-	10, // 7: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
-	11, // 8: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
-	27, // 9: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
+	5,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
+	4,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
+	9,  // 5: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
+	10, // 6: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
+	11, // 7: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
+	12, // 8: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
+	28, // 9: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
 	1,  // 10: ragmesh.llm.v1.Completed.finish_reason:type_name -> ragmesh.llm.v1.FinishReason
-	5,  // 11: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
-	28, // 12: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
-	28, // 13: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
-	6,  // 14: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
-	4,  // 15: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
-	8,  // 16: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
-	15, // 17: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
-	18, // 18: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
-	2,  // 19: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
-	22, // 20: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
-	5,  // 21: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	6,  // 22: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
-	12, // 23: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
-	14, // 24: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
-	17, // 25: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
-	20, // 26: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
-	23, // 27: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
-	7,  // 28: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
-	13, // 29: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
-	16, // 30: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
-	19, // 31: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
-	21, // 32: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
-	24, // 33: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
-	28, // [28:34] is the sub-list for method output_type
-	22, // [22:28] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	6,  // 11: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
+	29, // 12: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
+	29, // 13: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
+	7,  // 14: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
+	5,  // 15: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
+	9,  // 16: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
+	2,  // 17: ragmesh.llm.v1.Model.kind:type_name -> ragmesh.llm.v1.ModelKind
+	16, // 18: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
+	19, // 19: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
+	3,  // 20: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
+	23, // 21: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
+	6,  // 22: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	6,  // 23: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	7,  // 24: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
+	13, // 25: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
+	15, // 26: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
+	18, // 27: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
+	21, // 28: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
+	24, // 29: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
+	8,  // 30: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
+	14, // 31: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
+	17, // 32: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
+	20, // 33: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
+	22, // 34: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
+	25, // 35: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
+	30, // [30:36] is the sub-list for method output_type
+	24, // [24:30] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_llm_v1_llm_proto_init() }
@@ -1969,7 +2074,7 @@ func file_ragmesh_llm_v1_llm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_llm_v1_llm_proto_rawDesc), len(file_ragmesh_llm_v1_llm_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,

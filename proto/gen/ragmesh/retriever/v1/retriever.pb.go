@@ -704,7 +704,11 @@ type SearchResponse struct {
 	// Content hash of the retriever's configuration, lower-case hex.
 	ConfigRevision string `protobuf:"bytes,5,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
 	// Candidates that were scored before the cut to top_k.
-	Candidates    uint32 `protobuf:"varint,6,opt,name=candidates,proto3" json:"candidates,omitempty"`
+	Candidates uint32 `protobuf:"varint,6,opt,name=candidates,proto3" json:"candidates,omitempty"`
+	// Embedding model that the query was compared with; empty when only keywords were searched.
+	EmbeddingModel string `protobuf:"bytes,7,opt,name=embedding_model,json=embeddingModel,proto3" json:"embedding_model,omitempty"`
+	// Rerank model that put the first passages in order; empty when none did.
+	RerankModel   string `protobuf:"bytes,8,opt,name=rerank_model,json=rerankModel,proto3" json:"rerank_model,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -781,6 +785,20 @@ func (x *SearchResponse) GetCandidates() uint32 {
 	return 0
 }
 
+func (x *SearchResponse) GetEmbeddingModel() string {
+	if x != nil {
+		return x.EmbeddingModel
+	}
+	return ""
+}
+
+func (x *SearchResponse) GetRerankModel() string {
+	if x != nil {
+		return x.RerankModel
+	}
+	return ""
+}
+
 // Document is what is known of one document.
 type Document struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -821,9 +839,12 @@ type Document struct {
 	// Attempts made at the newest version.
 	Attempts uint32 `protobuf:"varint,18,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	// Who may read it; unset means everybody in the workspace.
-	Access        *AccessList `protobuf:"bytes,19,opt,name=access,proto3" json:"access,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Access *AccessList `protobuf:"bytes,19,opt,name=access,proto3" json:"access,omitempty"`
+	// Embedding model that the live version's vectors are of. Empty while they are still to be made, when state is READY and
+	// stage EMBED: the document is found by its words meanwhile; and where no embedding model is in use.
+	EmbeddingModel string `protobuf:"bytes,20,opt,name=embedding_model,json=embeddingModel,proto3" json:"embedding_model,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Document) Reset() {
@@ -987,6 +1008,13 @@ func (x *Document) GetAccess() *AccessList {
 		return x.Access
 	}
 	return nil
+}
+
+func (x *Document) GetEmbeddingModel() string {
+	if x != nil {
+		return x.EmbeddingModel
+	}
+	return ""
 }
 
 // AccessList names who may read a document, beside the workspace's administrators. An empty list leaves those alone.
@@ -2829,7 +2857,7 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\fdocument_ids\x18\x01 \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\x128\n" +
 	"\x0fsource_prefixes\x18\x02 \x03(\tB\x0f\xbaH\f\x92\x01\t\x10d\"\x05r\x03(\x80\x10R\x0esourcePrefixes\x129\n" +
-	"\tlanguages\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\x03\"\x11r\x0fR\x02enR\x02zhR\x05mixedR\tlanguages\"\x9e\x02\n" +
+	"\tlanguages\x18\x03 \x03(\tB\x1b\xbaH\x18\x92\x01\x15\x10\x03\"\x11r\x0fR\x02enR\x02zhR\x05mixedR\tlanguages\"\xea\x02\n" +
 	"\x0eSearchResponse\x129\n" +
 	"\bpassages\x18\x01 \x03(\v2\x1d.ragmesh.retriever.v1.PassageR\bpassages\x12E\n" +
 	"\fdegradations\x18\x02 \x03(\v2!.ragmesh.retriever.v1.DegradationR\fdegradations\x12\x1a\n" +
@@ -2838,7 +2866,9 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\x0fconfig_revision\x18\x05 \x01(\tR\x0econfigRevision\x12\x1e\n" +
 	"\n" +
 	"candidates\x18\x06 \x01(\rR\n" +
-	"candidates\"\xe8\x05\n" +
+	"candidates\x12'\n" +
+	"\x0fembedding_model\x18\a \x01(\tR\x0eembeddingModel\x12!\n" +
+	"\frerank_model\x18\b \x01(\tR\vrerankModel\"\x91\x06\n" +
 	"\bDocument\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x1c\n" +
@@ -2866,7 +2896,8 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\n" +
 	"updated_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1a\n" +
 	"\battempts\x18\x12 \x01(\rR\battempts\x128\n" +
-	"\x06access\x18\x13 \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\"q\n" +
+	"\x06access\x18\x13 \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\x12'\n" +
+	"\x0fembedding_model\x18\x14 \x01(\tR\x0eembeddingModel\"q\n" +
 	"\n" +
 	"AccessList\x12c\n" +
 	"\areaders\x18\x01 \x03(\tBI\xbaHF\x92\x01C\x10\xc8\x01\x18\x01\"<r:(\x80\x0225^(user|group|service|key):[^\\s\\p{C}]+( [^\\s\\p{C}]+)*$R\areaders\"n\n" +
