@@ -57,7 +57,13 @@ func budgets(cfg *dialog.Config) {
 
 func newMesh(t *testing.T, change ...func(*dialog.Config)) *mesh {
 	t.Helper()
-	m := &mesh{bus: bustest.New(t), retriever: &fakeRetriever{}, tools: &fakeTools{}, llm: &fakeLLM{}}
+	return newMeshOn(t, bustest.New(t), change...)
+}
+
+// newMeshOn returns a dialog on a bus that others use too.
+func newMeshOn(t *testing.T, b *bus.Bus, change ...func(*dialog.Config)) *mesh {
+	t.Helper()
+	m := &mesh{bus: b, retriever: &fakeRetriever{}, tools: &fakeTools{}, llm: &fakeLLM{}}
 	cfg := dialog.Defaults()
 	budgets(&cfg)
 	for _, c := range change {

@@ -33,6 +33,12 @@ func NewServer(tb testing.TB, addr string) *natsserver.Server {
 	return s
 }
 
+// Join returns another bus to a server in this process, closed at the test's end.
+func Join(tb testing.TB, server *natsserver.Server) *bus.Bus {
+	tb.Helper()
+	return connect(tb, bus.Options{InProcess: server})
+}
+
 // Connect returns a bus to a server elsewhere, closed at the test's end.
 func Connect(tb testing.TB, url string) *bus.Bus {
 	tb.Helper()
