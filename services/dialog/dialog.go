@@ -94,8 +94,9 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read intents: %w", err)
 	}
+	model := peer.NewModel(deps.LLM, deps.Clock)
 	if s.answerer, err = turn.New(cfg.Turn, turn.Deps{
-		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: peer.NewModel(deps.LLM),
+		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: model, Models: model,
 		Store: s.store, Switchboard: store.NewSwitchboard(deps.Bus), Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
 		Tracer: t.Tracer.Tracer("github.com/ragmesh/ragmesh/services/dialog"), Registry: t.Registry, Log: t.Logger,
 	}); err != nil {

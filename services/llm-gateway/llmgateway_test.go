@@ -309,7 +309,7 @@ func TestLists(t *testing.T) {
 	if err != nil {
 		t.Fatalf("ListPrompts: %v", err)
 	}
-	if p := prompts.GetPrompts(); len(p) != 2 || p[0].GetPromptId() != "default" || p[1].GetDescription() != "Support" || p[1].GetRevision() == "" {
+	if p := prompts.GetPrompts(); len(p) != 3 || p[0].GetPromptId() != "default" || p[1].GetPromptId() != "rewrite" || p[2].GetDescription() != "Support" || p[2].GetRevision() == "" {
 		t.Errorf("prompts = %v", prompts)
 	}
 }

@@ -27,6 +27,7 @@ var (
 	_ turn.Retriever = (*Retriever)(nil)
 	_ turn.Tools     = (*Tools)(nil)
 	_ turn.Model     = (*Model)(nil)
+	_ turn.Models    = (*Model)(nil)
 )
 
 // Retriever searches documents.
@@ -136,14 +137,65 @@ func (t *Tools) Call(ctx context.Context, workspace string, call plan.Call) (tur
 	return record.FromToolResult(answer.GetResult()), answer.GetConfigRevision(), nil
 }
 
+const (
+	// modelsFor is how long a list of models is good: a gateway that is configured anew is noticed within that.
+	modelsFor = 10 * time.Second
+	// modelsAway is how long a failure to list them is remembered.
+	modelsAway = 3 * time.Second
+)
+
 // Model generates answers through the llm-gateway.
 type Model struct {
 	client llmv1connect.LLMServiceClient
+	now    func() time.Time
+
+	mu     sync.Mutex
+	routes map[string]string // provider by model
+	asked  error
+	until  time.Time
 }
 
 // NewModel returns a Model over a connection.
-func NewModel(c rpc.Conn) *Model {
-	return &Model{client: llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)}
+func NewModel(c rpc.Conn, now func() time.Time) *Model {
+	return &Model{client: llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...), now: now}
+}
+
+// extractive is the provider that is built into the gateway.
+const extractive = "extractive"
+
+// Real implements [turn.Models]. A model the gateway doesn't have is none.
+func (m *Model) Real(ctx context.Context, name string) (bool, error) {
+	m.mu.Lock()
+	routes, err, fresh := m.routes, m.asked, m.now().Before(m.until)
+	m.mu.Unlock()
+	if !fresh {
+		if routes, err = m.list(ctx); err != nil && errors.Is(ctx.Err(), context.Canceled) {
+			return false, err // the caller went away; says nothing about the gateway
+		}
+		keep := modelsFor
+		if err != nil {
+			keep = modelsAway
+		}
+		m.mu.Lock()
+		m.routes, m.asked, m.until = routes, err, m.now().Add(keep)
+		m.mu.Unlock()
+	}
+	provider, ok := routes[name]
+	return ok && provider != extractive, err
+}
+
+// list returns the provider of every model, of the default one by the empty name.
+func (m *Model) list(ctx context.Context) (map[string]string, error) {
+	answer, err := m.client.ListModels(ctx, &llmv1.ListModelsRequest{})
+	if err != nil {
+		return nil, err
+	}
+	routes := map[string]string{}
+	for _, model := range answer.GetModels() {
+		routes[model.GetName()] = model.GetProvider()
+	}
+	routes[""] = routes[answer.GetDefaultModel()]
+	return routes, nil
 }
 
 // maxTokens is the most that the contract lets an answer be asked for.

@@ -29,7 +29,9 @@ func NewOpenAI(answerer *turn.Answerer, edge *Edge, _ *access.Workspaces, llm ki
 			}
 			var ids []string
 			for _, p := range list.GetPrompts() {
-				ids = append(ids, p.GetPromptId())
+				if p.GetPromptId() != turn.RewritePrompt { // it answers nobody
+					ids = append(ids, p.GetPromptId())
+				}
 			}
 			return ids, nil
 		},

@@ -17,7 +17,6 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
-	"github.com/ragmesh/ragmesh/services/dialog/internal/followup"
 )
 
 // Deps are what an Answerer works with.
@@ -25,6 +24,7 @@ type Deps struct {
 	Retriever Retriever
 	Tools     Tools
 	Model     Model
+	Models    Models // nil when no model makes follow-ups standalone
 	Store     Store
 	Planner   Planner
 	// Switchboard reaches turns in other processes; nil when there are none.
@@ -47,6 +47,7 @@ type Answerer struct {
 	retriever Retriever
 	tools     Tools
 	model     Model
+	models    Models
 	store     Store
 	others    Switchboard
 	newID     func() string
@@ -82,7 +83,7 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 		return nil, err
 	}
 	a := &Answerer{
-		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, store: deps.Store, others: deps.Switchboard,
+		retriever: deps.Retriever, tools: deps.Tools, model: deps.Model, models: deps.Models, store: deps.Store, others: deps.Switchboard,
 		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
 		reader:    evidence.NewReader(maxRead, maxReadAge),
 		turns:     map[string]*under{},
@@ -266,27 +267,6 @@ func sensible(s string) bool {
 func (r *run) fail(f *fault.Error) {
 	r.turn.Outcome = Failed
 	r.turn.Failure = &Failure{Reason: fault.ReasonName(f.Reason), Message: clip(f.Message, maxFailure)}
-}
-
-// rewrite makes the question standalone.
-func (r *run) rewrite(ctx context.Context, history []Turn) {
-	earlier := make([]followup.Exchange, 0, len(history))
-	for _, h := range history {
-		e := followup.Exchange{Question: h.Standalone, Answer: h.Answer}
-		for _, c := range h.Citations {
-			e.Titles = append(e.Titles, c.Title)
-		}
-		earlier = append(earlier, e)
-	}
-	input := map[string]any{"question": r.turn.Question, "history": len(history)}
-	if r.q.History != nil { // in no session that it could be read from
-		input["given"] = r.q.History[len(r.q.History)-len(history):]
-	}
-	_, st := r.stage(ctx, "rewrite", self, input)
-	got := followup.Rewrite(r.turn.Question, earlier)
-	r.turn.Standalone = clip(got.Question, maxQuestion)
-	r.turn.Language = languageOf(r.turn.Question, r.turn.Standalone)
-	st.end(StatusOK, map[string]string{"question": r.turn.Standalone, "rule": got.Rule, "topic": got.Topic}, nil)
 }
 
 // plan decides what to do. Tools that can't be listed are not called.

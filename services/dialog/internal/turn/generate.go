@@ -11,7 +11,6 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
-	"github.com/ragmesh/ragmesh/libs/text"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 )
 
@@ -190,7 +189,7 @@ func supportName(s citing.Support) string {
 func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	t := &r.turn
 	g := Generate{
-		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.Tokens),
+		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.History, r.terms.cfg.Tokens, t.Standalone),
 		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language, Form: r.q.Form,
 	}
 	input := map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language}
@@ -388,27 +387,6 @@ func bounded(g Generation) *Generation {
 	g.SourceIDs = g.SourceIDs[:min(len(g.SourceIDs), maxSources)]
 	g.Degradations = nil // they are the turn's
 	return &g
-}
-
-// messages turns earlier turns into a conversation of at most tokens, leaving out the oldest. Markers are dropped: their
-// numbers meant other sources.
-func messages(history []Turn, tokens int) []Message {
-	var out []Message
-	for i := len(history) - 1; i >= 0; i-- {
-		h := history[i]
-		if h.Outcome != Answered && h.Outcome != Abstained || strings.TrimSpace(h.Answer) == "" {
-			continue
-		}
-		answer := citing.WithoutMarkers(h.Answer)
-		if tokens -= text.EstimateTokens(h.Question) + text.EstimateTokens(answer); tokens < 0 {
-			break
-		}
-		out = append(out, Message{Assistant: true, Text: answer}, Message{Text: h.Question})
-	}
-	for i, j := 0, len(out)-1; i < j; i, j = i+1, j-1 {
-		out[i], out[j] = out[j], out[i]
-	}
-	return out
 }
 
 // quote answers with the best sentences of the sources, word for word. It reports false when there is none.

@@ -39,7 +39,7 @@ func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err erro
 
 // given returns the caller's own history as turns.
 func (r *run) given() []Turn {
-	given := r.q.History[max(0, len(r.q.History)-r.terms.cfg.History):]
+	given := r.q.History[max(0, len(r.q.History)-r.terms.cfg.remembered()):]
 	turns := make([]Turn, len(given))
 	for i, e := range given {
 		turns[i] = Turn{Question: e.Question, Standalone: e.Question, Answer: e.Answer, Outcome: Answered}
@@ -52,7 +52,7 @@ func (r *run) given() []Turn {
 func (r *run) session(ctx context.Context) ([]Turn, error) {
 	a, cfg := r.a, r.terms.cfg
 	past, err := within(ctx, &a.calls, cfg.Budget.Plan, func(ctx context.Context) (Past, error) {
-		return a.store.History(ctx, r.q.Workspace, r.q.Session, r.q.Replaces, max(cfg.History, 1))
+		return a.store.History(ctx, r.q.Workspace, r.q.Session, r.q.Replaces, max(cfg.remembered(), 1))
 	})
 	switch {
 	case ctx.Err() != nil:
@@ -73,7 +73,7 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 		r.after(past.Turns[n-1].ID)
 	}
 	r.after(r.q.Replaces)
-	return past.Turns[max(0, len(past.Turns)-cfg.History):], nil
+	return past.Turns[max(0, len(past.Turns)-cfg.remembered()):], nil
 }
 
 // after makes the turn come after an earlier one whose id was made by a clock that is ahead of ours.

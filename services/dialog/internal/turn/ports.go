@@ -42,6 +42,13 @@ type Model interface {
 	Generate(ctx context.Context, g Generate) (Stream, error)
 }
 
+// Models knows which models there are.
+type Models interface {
+	// Real reports whether a name, empty for the default, leads to a language model rather than to the built-in one. It may
+	// answer from memory.
+	Real(ctx context.Context, name string) (bool, error)
+}
+
 // Generate asks for an answer.
 type Generate struct {
 	Workspace, Question       string

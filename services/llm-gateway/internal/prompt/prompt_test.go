@@ -231,7 +231,7 @@ func TestLibrary(t *testing.T) {
 	for _, tm := range l.All() {
 		ids = append(ids, tm.ID)
 	}
-	if diff := cmp.Diff([]string{"bank", "default"}, ids); diff != "" {
+	if diff := cmp.Diff([]string{"bank", "default", "rewrite"}, ids); diff != "" {
 		t.Errorf("ids (-want +got):\n%s", diff)
 	}
 	if d, err := l.Get(""); err != nil || d.ID != DefaultID || d.Revision == "" {
