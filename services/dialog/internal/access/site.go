@@ -19,3 +19,9 @@ func (g *Guard) CheckSite(host, origin, authorization string) error {
 	}
 	return g.checkLocal(Call{Host: host, Origin: origin})
 }
+
+// Served says whether a procedure is served at the edge, to whoever may call it.
+func Served(procedure string) bool {
+	r, ok := ruleOf(procedure)
+	return ok && r.reach != closed
+}

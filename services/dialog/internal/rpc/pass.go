@@ -18,6 +18,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/login"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/mcp"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/openapi"
 )
 
 // Peers are the connections to the services behind the edge.
@@ -44,7 +45,7 @@ func (h Handlers) Register(mux *kit.Mux) {
 	add(dialogv1connect.NewWorkspaceServiceHandler(h.Workspaces, o...))
 	add(dialogv1connect.NewKeyServiceHandler(h.Keys, o...))
 	add(dialogv1connect.NewOperationsServiceHandler(h.Operations, o...))
-	for _, routes := range []map[string]http.HandlerFunc{h.OpenAI.Routes(), h.MCP.Routes(), h.Login.Routes()} {
+	for _, routes := range []map[string]http.HandlerFunc{openapi.Routes(), h.OpenAI.Routes(), h.MCP.Routes(), h.Login.Routes()} {
 		for pattern, handler := range routes {
 			mux.HandlePlain(pattern, withAddress(handler))
 		}
