@@ -113,6 +113,7 @@ func TestAnswersFitTheDocument(t *testing.T) {
 		"no model":          {"GET", "/v1/models/none", ``, 404},
 		"a completion":      {"POST", "/v1/chat/completions", `{"model": "default", "messages": [{"role": "user", "content": "` + limitQuestion + `"}]}`, 200},
 		"a bad completion":  {"POST", "/v1/chat/completions", `{"model": "default", "messages": [{"role": "user", "content": "x"}], "n": 1, "functions": [{}]}`, 400},
+		"me":                {"GET", "/auth/me", ``, 200},
 		"MCP":               {"POST", "/mcp", `{"jsonrpc": "2.0", "id": 1, "method": "ping"}`, 200},
 	} {
 		r := httptest.NewRequest(tc.method, tc.path, strings.NewReader(tc.body))
