@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	connectcors "connectrpc.com/cors"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -43,7 +44,10 @@ var _ connect.Interceptor = (*Edge)(nil)
 // NewEdge returns the interceptor.
 func NewEdge(guard *access.Guard, trail *audit.Trail, limits fair.Config, pages web.Config, cookies login.Cookies) *Edge {
 	e := &Edge{guard: guard, trail: trail, limiter: newLimiter(limits.Calls), web: pages, cookies: cookies}
-	e.door = web.New(pages, int64(limits.Request), web.Deps{Site: e.site, Refuse: kit.Refuse})
+	e.door = web.New(pages, int64(limits.Request), web.Deps{
+		Site: e.site, Refuse: kit.Refuse, Methods: append(connectcors.AllowedMethods(), http.MethodDelete),
+		Exposed: append(connectcors.ExposedHeaders(), "Retry-After", "X-Request-Id", "WWW-Authenticate", "Mcp-Session-Id"),
+	})
 	return e
 }
 

@@ -16,7 +16,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	connectcors "connectrpc.com/cors"
 	"github.com/rs/cors"
 
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -57,6 +56,8 @@ type Deps struct {
 	// Site refuses requests from other sites where that is to be refused. The origin is empty when the request has none, or an
 	// allowed one.
 	Site func(r *http.Request, origin string) error
+	// Methods and Exposed are the methods that pages of allowed origins may use, and the headers of answers that they may read.
+	Methods, Exposed []string
 	// Refuse answers a request that is not let in.
 	Refuse func(w http.ResponseWriter, r *http.Request, f *fault.Error)
 }
@@ -76,10 +77,10 @@ func New(cfg Config, bytes int64, deps Deps) *Door {
 	if len(cfg.Origins) > 0 {
 		d.cors = cors.New(cors.Options{
 			AllowedOrigins: cfg.Origins,
-			AllowedMethods: append(connectcors.AllowedMethods(), http.MethodDelete),
+			AllowedMethods: deps.Methods,
 			// An allowed page may send what it likes: whether it is let in depends on the key it has, which no browser adds.
 			AllowedHeaders: []string{"*"},
-			ExposedHeaders: append(connectcors.ExposedHeaders(), "Retry-After", "X-Request-Id", "WWW-Authenticate", "Mcp-Session-Id"),
+			ExposedHeaders: deps.Exposed,
 			MaxAge:         7200,
 		})
 	}
