@@ -108,7 +108,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.handlers = rpc.Handlers{
-		Dialog:     rpc.NewDialog(s.answerer, s.store, s.trail, deps.Clock),
+		Dialog:     rpc.NewDialog(s.answerer, peer.NewRetriever(deps.Retriever), s.store, s.trail, deps.Clock),
 		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.trail),
 		Keys:       rpc.NewKeys(s.guard, s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),

@@ -46,6 +46,7 @@ type mesh struct {
 	retriever *fakeRetriever
 	tools     *fakeTools
 	llm       *fakeLLM
+	eval      *fakeEval
 }
 
 // budgets are short, so that tests of what is late are not.
@@ -63,7 +64,7 @@ func newMesh(t *testing.T, change ...func(*dialog.Config)) *mesh {
 // newMeshOn returns a dialog on a bus that others use too.
 func newMeshOn(t *testing.T, b *bus.Bus, change ...func(*dialog.Config)) *mesh {
 	t.Helper()
-	m := &mesh{bus: b, retriever: &fakeRetriever{}, tools: &fakeTools{}, llm: &fakeLLM{}}
+	m := &mesh{bus: b, retriever: &fakeRetriever{}, tools: &fakeTools{}, llm: &fakeLLM{}, eval: &fakeEval{}}
 	cfg := dialog.Defaults()
 	budgets(&cfg)
 	for _, c := range change {
@@ -87,7 +88,7 @@ func newMeshOn(t *testing.T, b *bus.Bus, change ...func(*dialog.Config)) *mesh {
 			mux.Handle(llmv1connect.NewLLMServiceHandler(m.llm, mux.HandlerOptions()...))
 		}),
 		Eval: rpctest.Service(t, "eval", func(mux *rpc.Mux) {
-			mux.Handle(evalv1connect.NewEvalServiceHandler(evalv1connect.UnimplementedEvalServiceHandler{}, mux.HandlerOptions()...))
+			mux.Handle(evalv1connect.NewEvalServiceHandler(m.eval, mux.HandlerOptions()...))
 		}),
 	})
 	if err != nil {
@@ -226,6 +227,25 @@ type fakeRetriever struct {
 	search func(context.Context, *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error)
 	asked  []*retrieverv1.SearchRequest
 	ended  atomic.Int32
+	check  func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error)
+}
+
+func (f *fakeRetriever) CheckDocuments(ctx context.Context, r *retrieverv1.CheckDocumentsRequest) (*retrieverv1.CheckDocumentsResponse, error) {
+	f.mu.Lock()
+	check := f.check
+	f.mu.Unlock()
+	if check == nil {
+		return &retrieverv1.CheckDocumentsResponse{ReadableDocumentIds: r.GetDocumentIds()}, nil
+	}
+	readable, err := check(ctx, r)
+	return &retrieverv1.CheckDocumentsResponse{ReadableDocumentIds: readable}, err
+}
+
+// checks has documents checked by fn from now on; nil lets all be read.
+func (f *fakeRetriever) checks(fn func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.check = fn
 }
 
 func (f *fakeRetriever) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"regexp"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +60,26 @@ func (r *Retriever) Search(ctx context.Context, s turn.Search) (turn.Found, erro
 		found.Passages = append(found.Passages, record.FromPassage(p))
 	}
 	return found, nil
+}
+
+// uuid is what the contract takes as a document's id.
+var uuid = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// maxCheck is how many documents the contract lets be asked about at once.
+const maxCheck = 1000
+
+// Readable implements [turn.Library].
+func (r *Retriever) Readable(ctx context.Context, workspace string, documents []string) ([]string, error) {
+	documents = slices.DeleteFunc(slices.Clone(documents), func(id string) bool { return !uuid.MatchString(id) }) // there is none of that name
+	var readable []string
+	for some := range slices.Chunk(documents, maxCheck) {
+		answer, err := r.client.CheckDocuments(ctx, &retrieverv1.CheckDocumentsRequest{Workspace: workspace, DocumentIds: some})
+		if err != nil {
+			return nil, err
+		}
+		readable = append(readable, answer.GetReadableDocumentIds()...)
+	}
+	return readable, nil
 }
 
 const (

@@ -24,6 +24,7 @@ import (
 // Dialog serves DialogService.
 type Dialog struct {
 	answerer asker
+	library  turn.Library
 	store    *store.Store
 	trail    *audit.Trail
 	now      func() time.Time
@@ -32,8 +33,8 @@ type Dialog struct {
 var _ dialogv1connect.DialogServiceHandler = (*Dialog)(nil)
 
 // NewDialog returns the handler.
-func NewDialog(answerer *turn.Answerer, s *store.Store, trail *audit.Trail, now func() time.Time) *Dialog {
-	return &Dialog{answerer: asker{answerer}, store: s, trail: trail, now: now}
+func NewDialog(answerer *turn.Answerer, library turn.Library, s *store.Store, trail *audit.Trail, now func() time.Time) *Dialog {
+	return &Dialog{answerer: asker{answerer}, library: library, store: s, trail: trail, now: now}
 }
 
 // Chat implements the contract.
@@ -61,8 +62,8 @@ func reader(ctx context.Context) store.Reader {
 func owner(ctx context.Context) store.Reader { return store.Reader{User: user(ctx)} }
 
 // shown returns turns as the caller may see them. Every turn that is read back comes past here.
-func (d *Dialog) shown(_ context.Context, _ string, turns []turn.Turn) ([]turn.Turn, error) {
-	return turns, nil
+func (d *Dialog) shown(ctx context.Context, workspace string, turns []turn.Turn) ([]turn.Turn, error) {
+	return turn.Shown(ctx, d.library, workspace, turns), nil
 }
 
 // event returns the contract's form of e.

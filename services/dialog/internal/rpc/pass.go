@@ -52,7 +52,7 @@ func (h Handlers) Register(mux *kit.Mux) {
 	}
 	p := h.Peers
 	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...)}, o...))
-	add(evalv1connect.NewEvalServiceHandler(evalv1connect.NewEvalServiceClient(p.Eval.HTTP, p.Eval.URL, p.Eval.Options...), o...))
+	add(evalv1connect.NewEvalServiceHandler(evalPass{evalv1connect.NewEvalServiceClient(p.Eval.HTTP, p.Eval.URL, p.Eval.Options...), h.Dialog.library}, o...))
 	add(toolsv1connect.NewToolsServiceHandler(toolsPass{client: toolsv1connect.NewToolsServiceClient(p.Tools.HTTP, p.Tools.URL, p.Tools.Options...)}, o...))
 	add(llmv1connect.NewLLMServiceHandler(llmPass{client: llmv1connect.NewLLMServiceClient(p.LLM.HTTP, p.LLM.URL, p.LLM.Options...)}, o...))
 }

@@ -28,8 +28,11 @@ func (r *run) load(ctx context.Context) (history []Turn, earlier *Turn, err erro
 		return r.a.store.Claim(ctx, r.q, r.turn.ID, r.turn.Session)
 	})
 	switch {
+	case err == nil && earlier != nil:
+		earlier, err = r.again(ctx, *earlier)
+		return history, earlier, err
 	case err == nil:
-		return history, earlier, nil
+		return history, nil, nil
 	case fault.KindOf(err) == fault.Conflict, fault.KindOf(err) == fault.Invalid:
 		return nil, nil, err
 	}
@@ -73,7 +76,7 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 		r.after(past.Turns[n-1].ID)
 	}
 	r.after(r.q.Replaces)
-	return past.Turns[max(0, len(past.Turns)-cfg.remembered()):], nil
+	return r.remembered(ctx, past.Turns[max(0, len(past.Turns)-cfg.remembered()):]), nil
 }
 
 // after makes the turn come after an earlier one whose id was made by a clock that is ahead of ours.

@@ -7,8 +7,9 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
 )
 
-// Retriever finds passages. Search must end when its context does.
+// Retriever finds passages and knows who may read their documents. Both must end when their contexts do.
 type Retriever interface {
+	Library
 	Search(ctx context.Context, s Search) (Found, error)
 }
 

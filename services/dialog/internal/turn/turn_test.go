@@ -28,6 +28,7 @@ type peers struct {
 	generate func(context.Context, turn.Generate) (turn.Stream, error)
 	history  func(context.Context) ([]turn.Turn, bool, error)
 	claim    func(context.Context) (*turn.Turn, error)
+	readable func(context.Context, []string) ([]string, error)
 	plan     func() plan.Plan
 
 	mu    sync.Mutex
@@ -39,6 +40,13 @@ func (p *peers) Search(ctx context.Context, _ turn.Search) (turn.Found, error) {
 		return p.search(ctx)
 	}
 	return turn.Found{Passages: []turn.Passage{{ChunkID: "c", DocumentID: "d", Title: "T", Text: fact, End: uint64(len(fact))}}}, nil
+}
+
+func (p *peers) Readable(ctx context.Context, _ string, documents []string) ([]string, error) {
+	if p.readable != nil {
+		return p.readable(ctx, documents)
+	}
+	return documents, nil
 }
 
 func (p *peers) Enabled(context.Context, string) ([]string, error) { return []string{"tool"}, nil }

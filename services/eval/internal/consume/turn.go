@@ -57,7 +57,7 @@ func decodeTurn(subject string, data []byte) (store.Turn, error) {
 		return store.Turn{}, fmt.Errorf("encode turn %s: %w", t.GetTurnId(), err)
 	}
 	turn := store.Turn{
-		Workspace: t.GetWorkspace(), ID: t.GetTurnId(), Session: t.GetSessionId(), TraceID: t.GetTraceId(),
+		Workspace: t.GetWorkspace(), ID: t.GetTurnId(), Session: t.GetSessionId(), TraceID: t.GetTraceId(), User: t.GetUser(),
 		Question: cut(t.GetQuestion(), maxQuestionBytes), Outcome: int32(t.GetOutcome()), Degraded: []string{}, Started: started,
 		Duration: duration, Record: record,
 	}

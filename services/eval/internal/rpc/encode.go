@@ -31,5 +31,6 @@ func encodeSummary(t store.Turn) *evalv1.TraceSummary {
 	return &evalv1.TraceSummary{
 		TurnId: t.ID, SessionId: t.Session, Question: t.Question, Outcome: dialogv1.Outcome(t.Outcome), DegradedStages: t.Degraded,
 		StartedAt: timestamppb.New(t.Started), Duration: durationpb.New(t.Duration),
+		User: t.User,
 	}
 }

@@ -3,6 +3,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
 	evalv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1/evalv1connect"
 	"github.com/ragmesh/ragmesh/services/eval/internal/store"
@@ -22,7 +24,7 @@ const defaultPageSize = 50
 // Finder reads traces.
 type Finder interface {
 	Get(ctx context.Context, workspace, id string) (trace.Trace, error)
-	List(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error)
+	List(ctx context.Context, workspace, user string, after store.Position, limit int) ([]store.Turn, error)
 }
 
 // Handler implements EvalService.
@@ -41,6 +43,9 @@ func (h *Handler) GetTrace(ctx context.Context, req *evalv1.GetTraceRequest) (*e
 	if err != nil {
 		return nil, err
 	}
+	if user := ownOnly(ctx); user != "" && found.Turn.User != user {
+		return nil, trace.NotFound()
+	}
 	return encodeTrace(found)
 }
 
@@ -54,7 +59,7 @@ func (h *Handler) ListTraces(ctx context.Context, req *evalv1.ListTracesRequest)
 	if size == 0 {
 		size = defaultPageSize
 	}
-	turns, err := h.finder.List(ctx, req.GetWorkspace(), after, size+1) // one more says whether there is a next page
+	turns, err := h.finder.List(ctx, req.GetWorkspace(), ownOnly(ctx), after, size+1) // one more says whether there is a next page
 	if err != nil {
 		return nil, err
 	}
@@ -67,6 +72,15 @@ func (h *Handler) ListTraces(ctx context.Context, req *evalv1.ListTracesRequest)
 		resp.Traces = append(resp.Traces, encodeSummary(t))
 	}
 	return resp, nil
+}
+
+// ownOnly returns whose turns alone a caller gets to see; empty for everybody's, which are for editors.
+func ownOnly(ctx context.Context) string {
+	p, ok := identity.FromContext(ctx)
+	if ok && p.Role >= identity.Editor {
+		return ""
+	}
+	return cmp.Or(p.Subject, "-")
 }
 
 // CreateRun is not there yet.

@@ -31,6 +31,8 @@ type Turn struct {
 	Session   string
 	// TraceID ties spans to the turn: 32 lower-case hex digits, or empty.
 	TraceID string
+	// User is who asked.
+	User string
 	// Question is the question for lists; already cut to the length lists show.
 	Question string
 	// Outcome is the number of the contract's outcome.

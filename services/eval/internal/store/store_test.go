@@ -36,7 +36,7 @@ func open(t *testing.T, dir string) *store.Store {
 // turn returns the n-th turn of a workspace, n minutes after noon, in session "s<n%2>" with trace "t<n>".
 func turn(workspace string, n int) store.Turn {
 	return store.Turn{
-		Workspace: workspace, ID: fmt.Sprintf("turn-%02d", n), Session: fmt.Sprintf("s%d", n%2), TraceID: fmt.Sprintf("t%d", n),
+		Workspace: workspace, ID: fmt.Sprintf("turn-%02d", n), Session: fmt.Sprintf("s%d", n%2), TraceID: fmt.Sprintf("t%d", n), User: fmt.Sprintf("user:%d", n%2),
 		Question: "how many pods?", Outcome: 1, Degraded: []string{"tools"}, Started: noon.Add(time.Duration(n) * time.Minute),
 		Duration: 1500 * time.Millisecond, Record: []byte{1, 2, 3, byte(n)},
 	}
@@ -67,7 +67,7 @@ func addSpans(t *testing.T, s *store.Store, spans ...store.Span) {
 
 func ids(t *testing.T, s *store.Store, workspace string) []string {
 	t.Helper()
-	turns, err := s.Turns(t.Context(), workspace, store.Position{}, 100)
+	turns, err := s.Turns(t.Context(), workspace, "", store.Position{}, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestTurnsPageThroughLatestFirst(t *testing.T) {
 	var got []string
 	var after store.Position
 	for {
-		page, err := s.Turns(t.Context(), "w", after, 3)
+		page, err := s.Turns(t.Context(), "w", "", after, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -443,5 +443,42 @@ func TestDamage(t *testing.T) {
 				t.Errorf("the new store is followed: %t, %v", follows, err)
 			}
 		})
+	}
+}
+
+// TestTurnsOfSomebody: with a user, lists hold what they asked; a turn of before users were kept gets its own when it comes again.
+func TestTurnsOfSomebody(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	old := turn("w", 1)
+	old.User = ""
+	add(t, s, turn("w", 0), old, turn("w", 2))
+	own := func(user string) (ids []string) {
+		turns, err := s.Turns(t.Context(), "w", user, store.Position{}, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, u := range turns {
+			ids = append(ids, u.ID)
+		}
+		return ids
+	}
+	if diff := cmp.Diff([]string{"turn-02", "turn-00"}, own("user:0")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := own("user:1"); got != nil {
+		t.Errorf("%v", got)
+	}
+	if _, err := s.AddTurn(t.Context(), turn("w", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if added, err := s.AddTurn(t.Context(), turn("w", 1)); added || err != nil {
+		t.Errorf("again: %t, %v", added, err)
+	}
+	if diff := cmp.Diff([]string{"turn-01"}, own("user:1")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got, err := s.Turn(t.Context(), "w", "turn-02"); err != nil || got.User != "user:0" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }

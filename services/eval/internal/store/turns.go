@@ -10,11 +10,11 @@ import (
 )
 
 const insertTurn = `
-	INSERT INTO turns (workspace, turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record)
-	SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10
+	INSERT INTO turns (workspace, turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record, user)
+	SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
 	WHERE NOT EXISTS (
 		SELECT 1 FROM deletions WHERE workspace = ?1 AND session_id IN ('', ?3) AND deleted_ns > ?8)
-	ON CONFLICT DO NOTHING`
+	ON CONFLICT DO UPDATE SET user = excluded.user WHERE user = '' AND excluded.user <> ''`
 
 // AddTurn stores a turn, unless it is there already or its session or workspace was deleted meanwhile. It says whether
 // it was stored. Turns and spans that are added at the same time share a transaction.
@@ -25,7 +25,7 @@ func (s *Store) AddTurn(ctx context.Context, t Turn) (bool, error) {
 	}
 	added, err := s.group.add(ctx, func(ctx context.Context, tx statements) (int64, error) {
 		result, err := tx.turn.ExecContext(ctx, t.Workspace, t.ID, t.Session, t.TraceID, t.Question, t.Outcome, string(degraded),
-			t.Started.UnixNano(), int64(t.Duration), t.Record)
+			t.Started.UnixNano(), int64(t.Duration), t.Record, t.User)
 		if err != nil {
 			return 0, err
 		}
@@ -43,9 +43,9 @@ func (s *Store) Turn(ctx context.Context, workspace, id string) (Turn, error) {
 	var started, duration int64
 	var degraded string
 	err := s.read.QueryRowContext(ctx, `
-		SELECT session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record
+		SELECT session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, record, user
 		FROM turns WHERE workspace = ? AND turn_id = ?`, workspace, id).
-		Scan(&t.Session, &t.TraceID, &t.Question, &t.Outcome, &degraded, &started, &duration, &t.Record)
+		Scan(&t.Session, &t.TraceID, &t.Question, &t.Outcome, &degraded, &started, &duration, &t.Record, &t.User)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Turn{}, ErrNotFound
 	}
@@ -62,11 +62,16 @@ type Position struct {
 	ID      string
 }
 
-// Turns returns at most limit turns of a workspace after a position, the latest first, without their records.
-func (s *Store) Turns(ctx context.Context, workspace string, after Position, limit int) ([]Turn, error) {
+// Turns returns at most limit turns of a workspace after a position, the latest first, without their records: those that user
+// asked, or with an empty user everybody's.
+func (s *Store) Turns(ctx context.Context, workspace, user string, after Position, limit int) ([]Turn, error) {
 	query, args := `
-		SELECT turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns
+		SELECT turn_id, session_id, trace_id, question, outcome, degraded, started_ns, duration_ns, user
 		FROM turns WHERE workspace = ?`, []any{workspace}
+	if user != "" {
+		query += " AND user = ?"
+		args = append(args, user)
+	}
 	if after.ID != "" {
 		query += " AND (started_ns, turn_id) < (?, ?)"
 		args = append(args, after.Started.UnixNano(), after.ID)
@@ -82,7 +87,7 @@ func (s *Store) Turns(ctx context.Context, workspace string, after Position, lim
 		t := Turn{Workspace: workspace}
 		var started, duration int64
 		var degraded string
-		if err := rows.Scan(&t.ID, &t.Session, &t.TraceID, &t.Question, &t.Outcome, &degraded, &started, &duration); err != nil {
+		if err := rows.Scan(&t.ID, &t.Session, &t.TraceID, &t.Question, &t.Outcome, &degraded, &started, &duration, &t.User); err != nil {
 			return nil, fmt.Errorf("list turns: %w", err)
 		}
 		if t, err = t.timed(started, duration, degraded); err != nil {

@@ -28,7 +28,7 @@ const (
 // Store is what a Finder reads.
 type Store interface {
 	Turn(ctx context.Context, workspace, id string) (store.Turn, error)
-	Turns(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error)
+	Turns(ctx context.Context, workspace, user string, after store.Position, limit int) ([]store.Turn, error)
 	Spans(ctx context.Context, workspace, traceID string, limit int) ([]store.Span, error)
 	// Changed returns a channel that is closed when something is added.
 	Changed() <-chan struct{}
@@ -123,12 +123,13 @@ func (f *Finder) patience(ctx context.Context) time.Duration {
 }
 
 // List returns at most limit turns of a workspace after a position, the latest first, without their records. Who asks for the
-// start of the list finds there what was recorded before: whoever has just got an answer looks for its turn.
-func (f *Finder) List(ctx context.Context, workspace string, after store.Position, limit int) ([]store.Turn, error) {
+// start of the list finds there what was recorded before: whoever has just got an answer looks for its turn. With a user only
+// what they asked is there.
+func (f *Finder) List(ctx context.Context, workspace, user string, after store.Position, limit int) ([]store.Turn, error) {
 	if after.ID == "" {
 		f.catchUp(ctx, workspace)
 	}
-	turns, err := f.store.Turns(ctx, workspace, after, limit)
+	turns, err := f.store.Turns(ctx, workspace, user, after, limit)
 	return turns, present(err)
 }
 
@@ -144,12 +145,17 @@ func (f *Finder) catchUp(ctx context.Context, workspace string) {
 	_, _ = f.await(waiting, workspace, id)
 }
 
+// NotFound is the error for a turn that is not here, or not for who asks.
+func NotFound() error {
+	return fault.New(fault.NotFound, fault.TurnNotFound, "no such turn in this workspace; it may have been deleted, or be older than what is kept")
+}
+
 func present(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, store.ErrNotFound):
-		return fault.New(fault.NotFound, fault.TurnNotFound, "no such turn in this workspace; it may have been deleted, or be older than what is kept")
+		return NotFound()
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return fault.As(err)
 	default:

@@ -51,7 +51,7 @@ func (s *shelf) Turn(_ context.Context, workspace, id string) (store.Turn, error
 	return store.Turn{}, errors.Join(store.ErrNotFound, s.err)
 }
 
-func (s *shelf) Turns(context.Context, string, store.Position, int) ([]store.Turn, error) {
+func (s *shelf) Turns(context.Context, string, string, store.Position, int) ([]store.Turn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Collect(maps.Values(s.turns)), s.err
@@ -178,7 +178,7 @@ func TestListHidesWhatTheStoreSays(t *testing.T) {
 	t.Parallel()
 	s := newShelf()
 	s.err = errDisk
-	_, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", store.Position{}, 10)
+	_, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", "", store.Position{}, 10)
 	if got := fault.As(err); got == nil || got.Reason != fault.StoreUnavailable || got.Message == errDisk.Error() {
 		t.Errorf("List = %v", err)
 	}
@@ -210,7 +210,7 @@ func TestListWaitsForATurnThatWasRecordedJustNow(t *testing.T) {
 					time.AfterFunc(tt.turnAt, func() { s.put(func() { s.turns["w/n"] = store.Turn{ID: "n"} }) })
 				}
 				begin := time.Now()
-				got, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", tt.page, 10)
+				got, err := trace.New(s, s, wait, time.Now).List(t.Context(), "w", "", tt.page, 10)
 				if took := time.Since(begin); err != nil || len(got) != tt.turns || took != tt.took {
 					t.Errorf("List = %d turns, %v after %v; want %d after %v", len(got), err, took, tt.turns, tt.took)
 				}

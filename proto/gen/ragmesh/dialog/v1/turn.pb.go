@@ -203,8 +203,10 @@ type Turn struct {
 	// Sequence of the newest change that the searched index contained; 0 when nothing was searched. Which version of a document
 	// a passage is of stands in the source.
 	IndexSequence uint64 `protobuf:"varint,28,opt,name=index_sequence,json=indexSequence,proto3" json:"index_sequence,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// Documents that the earlier turns come from which this one was answered with, at most 256: what it says may be theirs.
+	EarlierDocumentIds []string `protobuf:"bytes,29,rep,name=earlier_document_ids,json=earlierDocumentIds,proto3" json:"earlier_document_ids,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Turn) Reset() {
@@ -431,6 +433,13 @@ func (x *Turn) GetIndexSequence() uint64 {
 		return x.IndexSequence
 	}
 	return 0
+}
+
+func (x *Turn) GetEarlierDocumentIds() []string {
+	if x != nil {
+		return x.EarlierDocumentIds
+	}
+	return nil
 }
 
 // Plan is what a turn set out to do.
@@ -965,8 +974,7 @@ var File_ragmesh_dialog_v1_turn_proto protoreflect.FileDescriptor
 
 const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\n" +
-	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\xe4\n" +
-	"\n" +
+	"\x1cragmesh/dialog/v1/turn.proto\x12\x11ragmesh.dialog.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18ragmesh/llm/v1/llm.proto\x1a$ragmesh/retriever/v1/retriever.proto\"\x96\v\n" +
 	"\x04Turn\x12\x17\n" +
 	"\aturn_id\x18\x01 \x01(\tR\x06turnId\x12\x1d\n" +
 	"\n" +
@@ -1001,7 +1009,8 @@ const file_ragmesh_dialog_v1_turn_proto_rawDesc = "" +
 	"\blanguage\x18\x19 \x01(\tR\blanguage\x12(\n" +
 	"\x10replaces_turn_id\x18\x1a \x01(\tR\x0ereplacesTurnId\x12\x1a\n" +
 	"\bwithheld\x18\x1b \x01(\bR\bwithheld\x12%\n" +
-	"\x0eindex_sequence\x18\x1c \x01(\x04R\rindexSequence\x1aB\n" +
+	"\x0eindex_sequence\x18\x1c \x01(\x04R\rindexSequence\x120\n" +
+	"\x14earlier_document_ids\x18\x1d \x03(\tR\x12earlierDocumentIds\x1aB\n" +
 	"\x14ConfigRevisionsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc5\x01\n" +
