@@ -25,6 +25,32 @@ type Config struct {
 	Providers      map[string]Provider `yaml:"providers" live:"true" doc:"Providers by name. The built-in one, extractive, is always there."`
 	Budget         Budget              `yaml:"budget" live:"true"`
 	Limits         Limits              `yaml:"limits"`
+
+	DefaultEmbedding string               `yaml:"default_embedding" live:"true" doc:"Embedding model for requests that name none. Empty for the only one there is."`
+	Embeddings       map[string]Embedding `yaml:"embeddings" live:"true" doc:"Embedding models by name."`
+	DefaultReranker  string               `yaml:"default_reranker" live:"true" doc:"Rerank model for requests that name none. Empty for the only one there is."`
+	Rerankers        map[string]Reranker  `yaml:"rerankers" live:"true" doc:"Rerank models by name."`
+}
+
+// Embedding is an embedding model.
+type Embedding struct {
+	Provider          string       `yaml:"provider" doc:"Name of a provider of type openai, jina or tei."`
+	Model             string       `yaml:"model" doc:"The provider's own model name."`
+	Dimensions        int          `yaml:"dimensions" doc:"Dimensions that its vectors must have; others are refused. Count, up to 8192; 0 for whatever comes."`
+	RequestDimensions bool         `yaml:"request_dimensions" doc:"Ask the provider for that many dimensions, of models that can shorten their vectors."`
+	Revision          string       `yaml:"revision" doc:"Changed by hand when the provider has changed the model behind its name: documents are then embedded again."`
+	QueryPrefix       string       `yaml:"query_prefix" doc:"Text before queries, as the model was trained with, e.g. 'query: '."`
+	PassagePrefix     string       `yaml:"passage_prefix" doc:"Text before passages, e.g. 'passage: '."`
+	BatchTexts        int          `yaml:"batch_texts" doc:"Texts in one call to the provider. Count, up to 2048; 64 when 0."`
+	BatchBytes        config.Bytes `yaml:"batch_bytes" doc:"Size of the texts in one call to the provider; a single larger one goes alone. Bytes, up to 16MiB; 256KiB when 0."`
+	Price             float64      `yaml:"price" doc:"What a million tokens cost, in the currency of the other prices; 0 when not known."`
+}
+
+// Reranker is a rerank model.
+type Reranker struct {
+	Provider string  `yaml:"provider" doc:"Name of a provider of type cohere, jina or tei."`
+	Model    string  `yaml:"model" doc:"The provider's own model name; none for tei."`
+	Price    float64 `yaml:"price" doc:"What a million tokens cost, in the currency of the other prices; 0 when not known."`
 }
 
 // Model is a route.
@@ -48,10 +74,11 @@ type Price struct {
 
 // Provider says where a provider is.
 type Provider struct {
-	Type            string        `yaml:"type" oneof:"openai" doc:"Wire format: openai is chat completions as OpenAI, vLLM, Ollama, llama.cpp, DeepSeek and Qwen speak it."`
-	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, e.g. https://api.openai.com/v1."`
+	Type            string        `yaml:"type" oneof:"openai,cohere,jina,tei" doc:"Wire format: openai is chat completions and embeddings as OpenAI, vLLM, Ollama, llama.cpp, DeepSeek and Qwen speak them; cohere, jina and tei (text-embeddings-inference) are their rerank APIs, with openai's embeddings for jina and tei."`
+	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, /embeddings or /rerank, e.g. https://api.openai.com/v1."`
 	Key             config.Secret `yaml:"key" doc:"API key; none for servers that want none."`
 	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"Send max_tokens instead of max_completion_tokens, for older servers."`
+	PlainFloats     bool          `yaml:"plain_floats" doc:"Ask for vectors as numbers, for servers that can't send them in base64."`
 	MaxConnections  int           `yaml:"max_connections" doc:"Connections to the provider. Count, up to 1024; 64 when 0."`
 }
 
@@ -69,11 +96,18 @@ type Limits struct {
 	Idle       time.Duration `yaml:"idle" live:"true" doc:"Longest silence of a target after that. Duration, 10ms to 10m."`
 	Heartbeat  time.Duration `yaml:"heartbeat" live:"true" doc:"Longest silence of a stream to its caller. Duration, 10ms to 1m."`
 	Concurrent int           `yaml:"concurrent" doc:"Answers under way; more are refused as overloaded. Count, 1 to 10000."`
+	Vectors    int           `yaml:"vectors" doc:"Embedding and rerank calls under way; more are refused as overloaded. Count, 1 to 1000."`
+	Vector     time.Duration `yaml:"vector_timeout" live:"true" doc:"Longest call to an embedding or rerank model. Duration, 10ms to 10m."`
 }
 
 const (
 	defaultConnections = 64
 	maxTargets         = 8
+	defaultBatchTexts  = 64
+	defaultBatchBytes  = 256 << 10
+	maxBatchTexts      = 2048
+	maxBatchBytes      = 16 << 20
+	maxDimensions      = 8192
 )
 
 // Defaults returns the configuration without any file: the extractive model only.
@@ -83,7 +117,7 @@ func Defaults() Config {
 		Models: map[string]Model{extractive.Name: {Targets: []Target{{Provider: extractive.Name}}}},
 		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
 		// Less than dialog waits for a first text, 15 s: a provider that hangs leaves time for the rung below it.
-		Limits: Limits{FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256},
+		Limits: Limits{FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256, Vectors: 32, Vector: 30 * time.Second},
 	}
 }
 
@@ -125,7 +159,8 @@ func (c Config) Validate() error {
 	for name, m := range c.Models {
 		check(len(m.Targets) >= 1 && len(m.Targets) <= maxTargets, "models."+name+".targets", "must be 1 to %d, not %d", maxTargets, len(m.Targets))
 		for _, t := range m.Targets {
-			_, declared := c.Providers[t.Provider]
+			p, declared := c.Providers[t.Provider]
+			check(!declared || p.chats(), "models."+name+".targets", "name a provider that has no chat models: %q is of type %s", t.Provider, p.Type)
 			check(declared || t.Provider == extractive.Name, "models."+name+".targets", "name a provider that is not declared: %q", t.Provider)
 			check(t.Price.Prompt >= 0 && t.Price.Completion >= 0, "models."+name+".targets", "have a price below 0")
 			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
@@ -137,9 +172,68 @@ func (c Config) Validate() error {
 		check(p.BaseURL != "", "providers."+name+".base_url", "must be given, e.g. https://api.openai.com/v1")
 		check(p.MaxConnections >= 0 && p.MaxConnections <= 1024, "providers."+name+".max_connections", "must be 0 to 1024, not %d", p.MaxConnections)
 	}
+	c.validateVectors(check)
 	c.Budget.validate(check)
 	c.Limits.validate(check)
 	return errors.Join(errs...)
+}
+
+// The types of provider.
+const (
+	typeOpenAI = "openai"
+	typeCohere = "cohere"
+	typeJina   = "jina"
+	typeTEI    = "tei"
+)
+
+func (p Provider) chats() bool  { return p.Type == typeOpenAI || p.Type == "" }
+func (p Provider) embeds() bool { return p.chats() || p.Type == typeJina || p.Type == typeTEI }
+func (p Provider) reranks() bool {
+	return p.Type == typeCohere || p.Type == typeJina || p.Type == typeTEI
+}
+
+// validateVectors checks the embedding and rerank models.
+func (c Config) validateVectors(check checker) {
+	for name, e := range c.Embeddings {
+		key := "embeddings." + name
+		p, declared := c.Providers[e.Provider]
+		check(declared, key+".provider", "is not declared: %q", e.Provider)
+		check(!declared || p.embeds(), key+".provider", "has no embedding models: %q is of type %s", e.Provider, p.Type)
+		check(e.Model != "", key+".model", "must be given: the provider's model name")
+		check(e.Dimensions >= 0 && e.Dimensions <= maxDimensions, key+".dimensions", "must be 0 to %d, not %d", maxDimensions, e.Dimensions)
+		check(!e.RequestDimensions || e.Dimensions > 0, key+".request_dimensions", "needs dimensions")
+		check(e.BatchTexts >= 0 && e.BatchTexts <= maxBatchTexts, key+".batch_texts", "must be 0 to %d, not %d", maxBatchTexts, e.BatchTexts)
+		check(e.BatchBytes >= 0 && e.BatchBytes <= maxBatchBytes, key+".batch_bytes", "must be 0 to 16MiB")
+		check(e.Price >= 0, key+".price", "must not be below 0")
+	}
+	for name, r := range c.Rerankers {
+		key := "rerankers." + name
+		p, declared := c.Providers[r.Provider]
+		check(declared, key+".provider", "is not declared: %q", r.Provider)
+		check(!declared || p.reranks(), key+".provider", "has no rerank models: %q is of type %s; cohere, jina and tei have", r.Provider, p.Type)
+		check(r.Model != "" || p.Type == typeTEI, key+".model", "must be given: the provider's model name")
+		check(r.Price >= 0, key+".price", "must not be below 0")
+	}
+	checkDefault(check, "default_embedding", c.DefaultEmbedding, slices.Sorted(maps.Keys(c.Embeddings)))
+	checkDefault(check, "default_reranker", c.DefaultReranker, slices.Sorted(maps.Keys(c.Rerankers)))
+}
+
+func checkDefault(check checker, key, name string, names []string) {
+	if name == "" {
+		check(len(names) < 2, key, "must name one of %s", strings.Join(names, ", "))
+		return
+	}
+	check(slices.Contains(names, name), key, "is no model: %q; there are %s", name, strings.Join(names, ", "))
+}
+
+// theDefault is the model for requests that name none; empty when there is none at all.
+func theDefault[M any](name string, models map[string]M) string {
+	if name == "" {
+		for only := range models {
+			return only
+		}
+	}
+	return name
 }
 
 type checker func(ok bool, key, format string, a ...any)
@@ -159,5 +253,7 @@ func (l Limits) validate(check checker) {
 	between(l.FirstToken, 10*time.Minute, "limits.first_token")
 	between(l.Idle, 10*time.Minute, "limits.idle")
 	between(l.Heartbeat, time.Minute, "limits.heartbeat")
+	between(l.Vector, 10*time.Minute, "limits.vector_timeout")
+	check(l.Vectors >= 1 && l.Vectors <= 1000, "limits.vectors", "must be 1 to 1000, not %d", l.Vectors)
 	check(l.Concurrent >= 1 && l.Concurrent <= 10_000, "limits.concurrent", "must be 1 to 10000, not %d", l.Concurrent)
 }

@@ -3,6 +3,7 @@
 package llmgateway
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -21,6 +22,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
 // Deps is what llm-gateway needs from the process around it.
@@ -38,6 +40,7 @@ type Service struct {
 	deps    Deps
 	meter   *meter.Meter
 	slots   route.Slots
+	vectors route.Slots
 	handler *rpc.Handler
 
 	mu        sync.Mutex
@@ -56,7 +59,7 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{deps: deps, meter: m, slots: route.NewSlots(cfg.Limits.Concurrent)}
+	s := &Service{deps: deps, meter: m, slots: route.NewSlots(cfg.Limits.Concurrent), vectors: route.NewSlots(cfg.Limits.Vectors)}
 	serving, providers, err := s.serving(cfg, deps.Revision)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,30 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 		Budget:    prompt.Budget{Context: cfg.Budget.Context, History: cfg.Budget.History, Total: cfg.Budget.Total},
 		MaxTokens: cfg.Budget.Answer,
 	})
-	return rpc.Serving{Answers: answers, Revision: revision, Heartbeat: cfg.Limits.Heartbeat}, providers, err
+	return rpc.Serving{
+		Answers: answers, Vectors: s.vectorModels(cfg, providers), Revision: revision, Heartbeat: cfg.Limits.Heartbeat,
+	}, providers, err
+}
+
+// vectorModels makes the embedding and rerank models.
+func (s *Service) vectorModels(cfg Config, providers map[string]client) *vector.Models {
+	out := vector.Config{
+		Embeddings: map[string]vector.Embedding{}, Rerankers: map[string]vector.Reranker{}, Timeout: cfg.Limits.Vector,
+		DefaultEmbedding: theDefault(cfg.DefaultEmbedding, cfg.Embeddings), DefaultReranker: theDefault(cfg.DefaultReranker, cfg.Rerankers),
+	}
+	for name, e := range cfg.Embeddings {
+		out.Embeddings[name] = vector.Embedding{
+			Provider: e.Provider, Embedder: providers[e.Provider], Model: e.Model, Dimensions: e.Dimensions, Shorten: e.RequestDimensions,
+			Revision: e.Revision, QueryPrefix: e.QueryPrefix, PassagePrefix: e.PassagePrefix,
+			BatchTexts: cmp.Or(e.BatchTexts, defaultBatchTexts), BatchBytes: cmp.Or(int(e.BatchBytes), defaultBatchBytes), Price: e.Price,
+		}
+	}
+	for name, r := range cfg.Rerankers {
+		out.Rerankers[name] = vector.Reranker{Provider: r.Provider, Reranker: providers[r.Provider], Model: r.Model, Price: r.Price}
+	}
+	return vector.New(out, vector.Deps{
+		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"), Clock: s.deps.Clock, Slots: s.vectors,
+	})
 }
 
 // clients returns a client for every provider: the one there is where nothing about it has changed.
@@ -125,7 +151,8 @@ func (s *Service) clients(cfg Config) (map[string]client, error) {
 			connections = defaultConnections
 		}
 		made, err := openai.New(openai.Config{
-			BaseURL: p.BaseURL, Key: p.Key, LegacyMaxTokens: p.LegacyMaxTokens, MaxConnections: connections,
+			BaseURL: p.BaseURL, Key: p.Key, LegacyMaxTokens: p.LegacyMaxTokens, MaxConnections: connections, PlainFloats: p.PlainFloats,
+			Rerank: map[string]openai.RerankFormat{typeCohere: openai.Cohere, typeJina: openai.Jina, typeTEI: openai.TEI}[p.Type],
 		}, s.deps.Clock)
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s.%w", name, err)

@@ -1,6 +1,9 @@
 package llmgateway_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -300,7 +303,8 @@ func TestLists(t *testing.T) {
 		t.Fatalf("ListModels: %v", err)
 	}
 	wantModels := &llmv1.ListModelsResponse{DefaultModel: "default", Models: []*llmv1.Model{
-		{Name: "default", Provider: "fake", ProviderModel: "m1"}, {Name: "extractive", Provider: "extractive", ProviderModel: "extractive"},
+		{Name: "default", Provider: "fake", ProviderModel: "m1", Kind: llmv1.ModelKind_MODEL_KIND_CHAT},
+		{Name: "extractive", Provider: "extractive", ProviderModel: "extractive", Kind: llmv1.ModelKind_MODEL_KIND_CHAT},
 	}}
 	if diff := cmp.Diff(wantModels, models, protocmp.Transform()); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)
@@ -314,17 +318,53 @@ func TestLists(t *testing.T) {
 	}
 }
 
-func TestNotThereYet(t *testing.T) {
+func TestWithoutModelsForVectorsSaysWhichKey(t *testing.T) {
 	t.Parallel()
 	client := serve(t, llmgateway.Defaults(), "")
 	ctx := rpctest.As(t.Context(), "w")
 	_, err := client.Embed(ctx, &llmv1.EmbedRequest{Workspace: "w", Texts: []string{"a"}})
-	if fault.KindOf(err) != fault.Unimplemented {
+	if fault.KindOf(err) != fault.Precondition || !strings.Contains(err.Error(), "embeddings of llm-gateway.yaml") {
 		t.Errorf("Embed error = %v", err)
 	}
 	_, err = client.Rerank(ctx, &llmv1.RerankRequest{Workspace: "w", Query: "q", Texts: []string{"a"}})
-	if fault.KindOf(err) != fault.Unimplemented {
+	if fault.KindOf(err) != fault.Precondition || !strings.Contains(err.Error(), "rerankers of llm-gateway.yaml") {
 		t.Errorf("Rerank error = %v", err)
+	}
+}
+
+func TestEmbedsAndReranks(t *testing.T) {
+	t.Parallel()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer := `{"data":[{"index":0,"embedding":[3,4]}],"usage":{"prompt_tokens":5,"total_tokens":5}}`
+		if r.URL.Path == "/v1/rerank" {
+			answer = `{"results":[{"index":0,"relevance_score":0.5}],"usage":{"total_tokens":6}}`
+		}
+		_, _ = io.WriteString(w, answer)
+	}))
+	t.Cleanup(s.Close)
+	cfg := llmgateway.Defaults()
+	cfg.Providers = map[string]llmgateway.Provider{"oa": {Type: "openai", BaseURL: s.URL + "/v1"}, "j": {Type: "jina", BaseURL: s.URL + "/v1"}}
+	cfg.Embeddings = map[string]llmgateway.Embedding{"small": {Provider: "oa", Model: "text-embedding-3-small", Price: 1e6}}
+	cfg.Rerankers = map[string]llmgateway.Reranker{"best": {Provider: "j", Model: "jina-reranker"}}
+	if err := cfg.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	client := serve(t, cfg, "")
+	ctx := rpctest.As(t.Context(), "w")
+	vectors, err := client.Embed(ctx, &llmv1.EmbedRequest{Workspace: "w", Texts: []string{"a"}, Purpose: llmv1.EmbedPurpose_EMBED_PURPOSE_QUERY})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := vectors.GetVectors()[0].GetValues(); v[0] != .6 || v[1] != .8 || vectors.GetModel() != "small" || vectors.GetModelRevision() == "" || vectors.GetUsage().GetCostMicros() != 5e6 {
+		t.Errorf("Embed = %v", vectors)
+	}
+	scores, err := client.Rerank(ctx, &llmv1.RerankRequest{Workspace: "w", Query: "q", Texts: []string{"a"}})
+	if err != nil || scores.GetScores()[0] != .5 || scores.GetModel() != "best" || scores.GetUsage().GetPromptTokens() != 6 {
+		t.Errorf("Rerank = %v, %v", scores, err)
+	}
+	models, err := client.ListModels(ctx, &llmv1.ListModelsRequest{})
+	if err != nil || models.GetDefaultEmbeddingModel() != "small" || models.GetDefaultRerankModel() != "best" || len(models.GetModels()) != 3 {
+		t.Errorf("ListModels = %v, %v", models, err)
 	}
 }
 

@@ -214,7 +214,9 @@ func (m *Model) list(ctx context.Context) (map[string]string, error) {
 	}
 	routes := map[string]string{}
 	for _, model := range answer.GetModels() {
-		routes[model.GetName()] = model.GetProvider()
+		if kind := model.GetKind(); kind == llmv1.ModelKind_MODEL_KIND_CHAT || kind == llmv1.ModelKind_MODEL_KIND_UNSPECIFIED {
+			routes[model.GetName()] = model.GetProvider()
+		}
 	}
 	routes[""] = routes[answer.GetDefaultModel()]
 	return routes, nil

@@ -33,6 +33,10 @@ type Config struct {
 	LegacyMaxTokens bool
 	// MaxConnections bounds connections to the server.
 	MaxConnections int
+	// PlainFloats asks for vectors as numbers, for servers that refuse to send them in base64.
+	PlainFloats bool
+	// Rerank is the rerank API the server speaks; empty for none.
+	Rerank RerankFormat
 }
 
 // Provider speaks to one server. Safe for concurrent use.

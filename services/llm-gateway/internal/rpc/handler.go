@@ -14,11 +14,13 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
 // Serving is what calls are answered with. It does not change; a configuration that does makes another one.
 type Serving struct {
 	Answers *answer.Service
+	Vectors *vector.Models
 	// Revision is the configuration's.
 	Revision string
 	// Heartbeat is how long a stream may be silent.
@@ -91,17 +93,28 @@ func (h *Handler) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) 
 	}, nil
 }
 
-// ListModels lists the routes, each with its first target.
+// ListModels lists the chat models, each with its first target, the embedding and the rerank models.
 func (h *Handler) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.ListModelsResponse, error) {
-	routes := h.serving.Load().Answers.Routes()
+	serving := h.serving.Load()
+	routes := serving.Answers.Routes()
 	out := &llmv1.ListModelsResponse{DefaultModel: routes.Default()}
 	for _, name := range routes.Names() {
 		_, first, err := routes.Resolve(name)
 		if err != nil {
 			return nil, err
 		}
-		out.Models = append(out.Models, &llmv1.Model{Name: name, Provider: first.Name, ProviderModel: first.Model})
+		out.Models = append(out.Models, &llmv1.Model{Name: name, Provider: first.Name, ProviderModel: first.Model, Kind: llmv1.ModelKind_MODEL_KIND_CHAT})
 	}
+	add := func(models []vector.Listed, kind llmv1.ModelKind) {
+		for _, m := range models {
+			out.Models = append(out.Models, &llmv1.Model{Name: m.Name, Provider: m.Provider, ProviderModel: m.Model, Kind: kind})
+		}
+	}
+	var models []vector.Listed
+	models, out.DefaultEmbeddingModel = serving.Vectors.Embeddings()
+	add(models, llmv1.ModelKind_MODEL_KIND_EMBEDDING)
+	models, out.DefaultRerankModel = serving.Vectors.Rerankers()
+	add(models, llmv1.ModelKind_MODEL_KIND_RERANK)
 	return out, nil
 }
 
@@ -115,12 +128,49 @@ func (h *Handler) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv
 	return out, nil
 }
 
-// Embed is not there yet.
-func (h *Handler) Embed(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "the gateway has no embedding models yet; search works by keywords")
+// Embed makes vectors of texts.
+func (h *Handler) Embed(ctx context.Context, r *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+	size := 0
+	for _, t := range r.GetTexts() {
+		size += len(t)
+	}
+	if size > maxTexts {
+		return nil, tooMuch(size)
+	}
+	purposes := map[llmv1.EmbedPurpose]vector.Purpose{
+		llmv1.EmbedPurpose_EMBED_PURPOSE_QUERY: vector.Query, llmv1.EmbedPurpose_EMBED_PURPOSE_PASSAGE: vector.Passage,
+	}
+	got, err := h.serving.Load().Vectors.Embed(ctx, r.GetModel(), purposes[r.GetPurpose()], r.GetTexts())
+	if err != nil {
+		return nil, err
+	}
+	out := &llmv1.EmbedResponse{Model: got.Model, ModelRevision: got.Revision, Usage: usageOf(got.Usage)}
+	for _, v := range got.Vectors {
+		out.Vectors = append(out.Vectors, &llmv1.Vector{Values: v})
+	}
+	return out, nil
 }
 
-// Rerank is not there yet.
-func (h *Handler) Rerank(context.Context, *llmv1.RerankRequest) (*llmv1.RerankResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "the gateway has no rerank models yet; search ranks by keywords")
+// Rerank scores texts against a query.
+func (h *Handler) Rerank(ctx context.Context, r *llmv1.RerankRequest) (*llmv1.RerankResponse, error) {
+	size := 0
+	for _, t := range r.GetTexts() {
+		size += len(t)
+	}
+	if size > maxTexts {
+		return nil, tooMuch(size)
+	}
+	got, err := h.serving.Load().Vectors.Rerank(ctx, r.GetModel(), r.GetQuery(), r.GetTexts())
+	if err != nil {
+		return nil, err
+	}
+	return &llmv1.RerankResponse{Scores: got.Scores, Model: got.Model, Usage: usageOf(got.Usage)}, nil
+}
+
+// maxTexts bounds the texts of one request, in bytes.
+const maxTexts = 1 << 20
+
+func tooMuch(size int) error {
+	return fault.New(fault.Invalid, fault.InvalidRequest, "the texts of one request may have %d bytes, not %d", maxTexts, size).
+		WithField("texts", "send fewer at once")
 }
