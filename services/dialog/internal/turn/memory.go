@@ -19,8 +19,8 @@ const (
 
 // messages turns earlier turns into the conversation that a model is given, oldest first, of at most tokens as the llm-gateway
 // counts them: the newest turns, up to whole of them, word for word, and of older ones the question and the first
-// sentence of the answer that its sources support. Word for word takes at most two thirds while there are older ones; of
-// those, the ones that the question speaks of come first, then the newest. Markers are dropped: their numbers meant other
+// sentence of the answer that its sources support. Word for word takes at most two thirds while there are older ones, but for a
+// last turn that is longer; of the older ones, the ones that the question speaks of come first, then the newest. Markers are dropped: their numbers meant other
 // sources.
 //
 // Nothing is kept of it: it is made anew of the turns that are there, so it holds nothing of a turn that was deleted or
@@ -34,8 +34,11 @@ func messages(history []Turn, whole, tokens int, question string) []Message {
 	}
 	first, left := wholeFrom(told, whole, tokens)
 	if first > 0 { // not all fit: leave room for what the others said
-		first, left = wholeFrom(told, whole, tokens*2/3)
-		left += tokens - tokens*2/3
+		if first, left = wholeFrom(told, whole, tokens*2/3); first < len(told) {
+			left += tokens - tokens*2/3
+		} else { // the last one is what follow-ups are about
+			first, left = wholeFrom(told, min(whole, 1), tokens)
+		}
 	}
 	var out []Message
 	kept := condensed(told[:first], left, maxMessages-2*(len(told)-first), question)
