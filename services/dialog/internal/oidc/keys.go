@@ -117,9 +117,10 @@ func (p *provider) keysFor(ctx context.Context, id, alg string, online bool) ([]
 	if online && !asked {
 		wait, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
-		if err := p.refreshFor(wait); err == nil {
-			found, _, have = p.cached(id, alg)
+		if err := p.refreshFor(wait); err != nil && ctx.Err() == nil {
+			p.log.Debug().Err(err).Msg("identity provider can't be asked for keys")
 		}
+		found, _, have = p.cached(id, alg)
 	}
 	switch {
 	case len(found) > 0:

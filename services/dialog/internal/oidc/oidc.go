@@ -21,10 +21,10 @@ import (
 
 const (
 	// requestTimeout bounds one request to a provider, maxResponse what is read of its answer.
-	requestTimeout = 5 * time.Second
+	requestTimeout = 10 * time.Second
 	maxResponse    = 1 << 20
 	// patience is how long a caller waits for a provider's keys.
-	patience = 2 * time.Second
+	patience = 5 * time.Second
 	// refreshEvery is how old keys get while the provider answers: that long one that it took back still counts.
 	refreshEvery = 5 * time.Minute
 	// maxKeyAge is how long keys count while the provider does not answer.
