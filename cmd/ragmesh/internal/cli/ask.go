@@ -61,7 +61,7 @@ func (a *app) ask() *cobra.Command {
 			if question = strings.TrimSpace(question); question == "" {
 				return usagef("the question is empty")
 			}
-			turn, err := a.turn(ctx, c, flags.request(a.workspace, question))
+			turn, err := a.turn(ctx, c, flags.request(a.workspace, question), nil)
 			if err != nil || a.json {
 				return err
 			}
@@ -74,8 +74,9 @@ func (a *app) ask() *cobra.Command {
 	return c
 }
 
-// turn asks a question and shows the answer as it comes. It returns the whole record once it is complete.
-func (a *app) turn(ctx context.Context, c *client.Client, req *dialogv1.ChatRequest) (*dialogv1.Turn, error) {
+// turn asks a question and shows the answer as it comes. It returns the whole record once it is complete. begun, when it is not
+// nil, is told as soon as the turn has begun.
+func (a *app) turn(ctx context.Context, c *client.Client, req *dialogv1.ChatRequest, begun func(*dialogv1.ChatStarted)) (*dialogv1.Turn, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watch := time.AfterFunc(silence, func() {
@@ -90,6 +91,9 @@ func (a *app) turn(ctx context.Context, c *client.Client, req *dialogv1.ChatRequ
 			if err := a.out.message(event); err != nil {
 				return err
 			}
+		}
+		if started := event.GetStarted(); started != nil && begun != nil {
+			begun(started)
 		}
 		answer.event(event)
 		return nil

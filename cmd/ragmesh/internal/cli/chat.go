@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/peterh/liner"
 	"github.com/spf13/cobra"
@@ -19,9 +21,13 @@ import (
 )
 
 const chatHelp = `Type a question. Follow-up questions may leave out what was said before.
-  /sources  what the last answer could cite
-  /new      start a new session
-  /quit     leave (also Ctrl-D); Ctrl-C stops an answer
+  /regenerate    answer the last question again
+  /edit TEXT     ask TEXT in place of the last question
+  /sources       what the last answer could cite
+  /export FILE   write the conversation to a file: Markdown, or JSON when it ends in .json
+  /new           start a new session
+  /help          show this
+  /quit          leave (also Ctrl-D); Ctrl-C stops an answer, which is saved as far as it came
 `
 
 func (a *app) chat() *cobra.Command {
@@ -54,39 +60,85 @@ type conversation struct {
 	input   input
 	sources []*llmv1.Source
 	failed  bool
+	// last is the turn that came last, and question what it was asked.
+	last, question string
 }
 
 func (v *conversation) run(ctx context.Context) error {
 	if v.input.interactive() {
 		v.app.out.printf("%s", v.app.out.style(dim, chatHelp))
 	}
+	aborted := false
 	for {
 		line, err := v.input.line("> ")
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, liner.ErrPromptAborted) && aborted:
 			return v.end()
-		case errors.Is(err, liner.ErrPromptAborted):
-			continue // Ctrl-C at the prompt drops the line
+		case errors.Is(err, liner.ErrPromptAborted): // Ctrl-C at the prompt drops the line
+			aborted = true
+			v.say("Ctrl-C again, or /quit, leaves.")
+			continue
 		case err != nil:
 			return fmt.Errorf("read question: %w", err)
 		}
-		switch line = strings.TrimSpace(line); {
-		case line == "":
-		case line == "/quit" || line == "/exit":
+		aborted = false
+		if line = strings.TrimSpace(line); line == "/quit" || line == "/exit" {
 			return v.end()
-		case line == "/new":
-			v.flags.session, v.sources = "", nil
-			v.app.out.printf("%s\n", v.app.out.style(dim, "A new session."))
-		case line == "/sources":
-			v.showSources()
-		case strings.HasPrefix(line, "/"):
-			v.app.out.printf("%s", chatHelp)
-		default:
-			if err := v.ask(ctx, line); err != nil {
-				return err
-			}
+		}
+		if err := v.do(ctx, line); err != nil {
+			return err
 		}
 	}
+}
+
+// do does what a line says.
+func (v *conversation) do(ctx context.Context, line string) error {
+	command, rest, _ := strings.Cut(line, " ")
+	rest = strings.TrimSpace(rest)
+	switch {
+	case line == "":
+	case command == "/new":
+		v.flags.session, v.sources, v.last = "", nil, ""
+		v.say("A new session.")
+	case command == "/sources":
+		v.showSources()
+	case command == "/regenerate" && v.last != "":
+		return v.ask(ctx, v.question, v.last)
+	case command == "/edit" && v.last != "" && rest != "":
+		return v.ask(ctx, rest, v.last)
+	case command == "/edit" && v.last != "":
+		v.app.out.printf("Give the question as it should be: /edit TEXT\n")
+	case command == "/regenerate", command == "/edit":
+		v.app.out.printf("No question yet: ask something.\n")
+	case command == "/export":
+		v.export(ctx, rest)
+	case strings.HasPrefix(line, "/"):
+		v.app.out.printf("%s", chatHelp)
+	default:
+		return v.ask(ctx, line, "")
+	}
+	return nil
+}
+
+func (v *conversation) say(text string) { v.app.out.printf("%s\n", v.app.out.style(dim, text)) }
+
+// export writes the conversation to a file. What goes wrong is said; the conversation goes on.
+func (v *conversation) export(ctx context.Context, file string) {
+	switch {
+	case file == "":
+		v.app.out.printf("Give the file's name: /export FILE\n")
+		return
+	case v.flags.session == "":
+		v.app.out.printf("Nothing to export yet: ask something.\n")
+		return
+	}
+	written, err := v.app.exportTo(ctx, v.client, v.flags.session, formatOf(file), file, false)
+	if err != nil {
+		v.app.reportError(err)
+		v.failed = true
+		return
+	}
+	v.say("Written to " + oneLine(written, 0) + ".")
 }
 
 // end makes a script notice when a question failed; a person has seen it.
@@ -97,19 +149,34 @@ func (v *conversation) end() error {
 	return nil
 }
 
-// ask asks one question. Ctrl-C stops its answer, not the conversation.
-func (v *conversation) ask(ctx context.Context, question string) error {
+// ask asks one question, in place of the turn replaces when that is not empty. Ctrl-C stops its answer, not the conversation.
+func (v *conversation) ask(ctx context.Context, question, replaces string) error {
 	asking, stop := v.app.Interruptible(ctx)
 	defer stop()
-	turn, err := v.app.turn(asking, v.client, v.flags.request(v.app.workspace, question))
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	request := v.flags.request(v.app.workspace, question)
+	request.ReplacesTurnId = replaces
+	begun, ended := make(chan *dialogv1.ChatStarted, 8), make(chan struct{})
+	var stopper sync.WaitGroup
+	stopper.Go(func() { v.stopOn(asking, ended, begun, cancel) })
+	turn, err := v.app.turn(work, v.client, request, func(s *dialogv1.ChatStarted) {
+		v.flags.session, v.last, v.question = s.GetSessionId(), s.GetTurnId(), question
+		select {
+		case begun <- s:
+		default: // it began again so often that nobody waits for it
+		}
+	})
+	close(ended)
+	stopper.Wait()
 	if turn != nil {
-		v.flags.session, v.sources = turn.GetSessionId(), turn.GetSources()
+		v.flags.session, v.last, v.question, v.sources = turn.GetSessionId(), turn.GetTurnId(), question, turn.GetSources()
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case asking.Err() != nil && v.input.interactive():
-		v.app.out.printf("%s\n", v.app.out.style(dim, "Stopped."))
+		v.say("Stopped. /regenerate answers again.")
 	case asking.Err() != nil:
 		return asking.Err()
 	case err != nil:
@@ -119,6 +186,38 @@ func (v *conversation) ask(ctx context.Context, question string) error {
 		v.show(turn)
 	}
 	return nil
+}
+
+// stopFor is how long the server may take to write a turn that is stopped.
+const stopFor = 10 * time.Second
+
+// stopOn has the server stop the turn once asking ends before the turn does. When it can't be told, the call is cut: that stops the
+// turn too, but nobody hears of its end.
+func (v *conversation) stopOn(asking context.Context, ended <-chan struct{}, begun <-chan *dialogv1.ChatStarted, cut func()) {
+	select {
+	case <-ended:
+		return
+	case <-asking.Done():
+	}
+	var turn string
+	for len(begun) > 0 { // the one that counts is the last
+		turn = (<-begun).GetTurnId()
+	}
+	if turn == "" {
+		cut()
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(asking), stopFor)
+	defer cancel()
+	if _, err := v.client.Dialog.StopTurn(ctx, &dialogv1.StopTurnRequest{Workspace: v.app.workspace, TurnId: turn}); err != nil {
+		cut()
+		return
+	}
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		cut()
+	}
 }
 
 func (v *conversation) show(turn *dialogv1.Turn) {

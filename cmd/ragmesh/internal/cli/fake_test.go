@@ -85,6 +85,10 @@ type edge struct {
 	documents []*retrieverv1.Document
 	uploads   map[string]*retrieverv1.CreateUploadRequest
 	parts     map[string]string
+	judged    []*dialogv1.SendFeedbackRequest
+	// stop is told of turns to stop, chat answers instead of the edge; nil for neither.
+	stop func(turn string)
+	chat func(context.Context, *dialogv1.ChatRequest, *connect.ServerStream[dialogv1.ChatResponse]) error
 }
 
 // serve returns the edge's address.
@@ -152,10 +156,13 @@ func turn(question string) *dialogv1.Turn {
 	return t
 }
 
-func (e *edge) Chat(_ context.Context, req *dialogv1.ChatRequest, stream *connect.ServerStream[dialogv1.ChatResponse]) error {
+func (e *edge) Chat(ctx context.Context, req *dialogv1.ChatRequest, stream *connect.ServerStream[dialogv1.ChatResponse]) error {
 	e.mu.Lock()
 	e.asked = append(e.asked, req)
 	e.mu.Unlock()
+	if e.chat != nil {
+		return e.chat(ctx, req, stream)
+	}
 	send := func(events ...*dialogv1.ChatResponse) error {
 		for i, event := range events {
 			event.Seq = uint64(i + 1)
