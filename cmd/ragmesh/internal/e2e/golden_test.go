@@ -150,6 +150,9 @@ func TestGoldenQuestionsOnKubernetesDocs(t *testing.T) {
 			s := start(t)
 			must(t, s, "ingest", "--base", dir, filepath.Join(dir, "en"), filepath.Join(dir, "zh-cn"))
 			checkGolden(t, s, filepath.Join("testdata", "docs-k8s-golden.jsonl"), 18, 8)
+			if name == "all in one" {
+				checkFollowUps(t, s)
+			}
 		})
 	}
 }
