@@ -90,6 +90,25 @@ func (o *Objects) Delete(ctx context.Context, name string) error {
 	return nil
 }
 
+// Erase is Delete that also has the bytes overwritten on the servers' disks.
+func (o *Objects) Erase(ctx context.Context, name string) error {
+	store, err := o.open(ctx)
+	if err != nil {
+		return o.wrap(ctx, err, "erase", name)
+	}
+	info, err := store.GetInfo(ctx, name)
+	if err != nil {
+		if err := o.wrap(ctx, err, "erase", name); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return nil
+	}
+	if _, err := o.bus.EraseAll(ctx, ObjectStream(o.store), "$O."+o.store+".C."+info.NUID); err != nil {
+		return err
+	}
+	return o.Delete(ctx, name)
+}
+
 // Exists says whether an object is there.
 func (o *Objects) Exists(ctx context.Context, name string) (bool, error) {
 	store, err := o.open(ctx)

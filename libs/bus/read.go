@@ -238,6 +238,27 @@ func (b *Bus) Erase(ctx context.Context, stream, subjectFilter string) (uint64, 
 	return erased + purged, err
 }
 
+// EraseAll is [Bus.Erase] for streams that keep several messages per subject.
+func (b *Bus) EraseAll(ctx context.Context, stream, subjectFilter string) (uint64, error) {
+	var erased uint64
+	for {
+		messages, err := b.LastN(ctx, stream, subjectFilter, eraseBatch, 0)
+		if err != nil || len(messages) == 0 {
+			return erased, err
+		}
+		s, err := b.stream(ctx, stream)
+		if err != nil {
+			return erased, wrap(ctx, err, "erase "+subjectFilter)
+		}
+		for _, m := range messages {
+			if err := b.eraseMessage(ctx, s, m.Sequence); err != nil {
+				return erased, wrap(ctx, err, "erase "+m.Subject)
+			}
+			erased++
+		}
+	}
+}
+
 // Replace stores a message like [Bus.Publish] and then erases the one that was the last on its subject before.
 func (b *Bus) Replace(ctx context.Context, stream, subject, msgID string, payload []byte) error {
 	before, err := b.Last(ctx, stream, subject)

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -484,4 +486,58 @@ func TestSearchErrors(t *testing.T) {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}
+}
+
+// TestDeleteWorkspace leaves nothing: no document, no upload, no bytes; and what comes later begins anew.
+func TestDeleteWorkspace(t *testing.T) {
+	t.Parallel()
+	f := start(t)
+	admin := as(t.Context(), identity.Admin, "user:root")
+	d := f.ingest("a.md", "The walrus canary4711 sleeps.")
+	f.mustPut(admin, "secret.md", "Another walrus canary4711.", "user:alice")
+	half := []byte("An upload with canary4711 that nobody commits.")
+	sum := sha256.Sum256(half)
+	upload, err := f.client.CreateUpload(f.ctx(), &retrieverv1.CreateUploadRequest{Workspace: workspace, SourceUri: "half.md", SizeBytes: uint64(len(half)), Sha256: hex.EncodeToString(sum[:])})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.client.PutPart(f.ctx(), &retrieverv1.PutPartRequest{Workspace: workspace, UploadId: upload.GetUploadId(), PartNumber: 1, Data: half}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.client.DeleteWorkspace(f.ctx(), &retrieverv1.DeleteWorkspaceRequest{Workspace: workspace}); fault.KindOf(err) != fault.NotFound {
+		t.Errorf("by an editor: %v", err)
+	}
+	for want := uint32(2); ; want = 0 {
+		gone, err := f.client.DeleteWorkspace(admin, &retrieverv1.DeleteWorkspaceRequest{Workspace: workspace})
+		if err != nil || gone.GetRemovedDocuments() != want {
+			t.Fatalf("delete: %v, %v, want %d documents", gone, err, want)
+		}
+		if want == 0 { // it may be repeated
+			break
+		}
+	}
+	f.expect("walrus")
+	list, err := f.client.ListDocuments(admin, &retrieverv1.ListDocumentsRequest{Workspace: workspace})
+	if err != nil || list.GetTotal() != 0 {
+		t.Errorf("documents %v, %v", list, err)
+	}
+	if _, err := f.client.CommitUpload(f.ctx(), &retrieverv1.CommitUploadRequest{Workspace: workspace, UploadId: upload.GetUploadId()}); fault.ReasonOf(err) != fault.UploadNotFound {
+		t.Errorf("commit afterwards: %v", err)
+	}
+	originals, err := f.bus.Objects(t.Context(), bus.Originals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		fmt.Sprintf("%s/%s/%s/1", workspace, d.GetDocumentId(), d.GetVersion()), fmt.Sprintf("%s/%s/%x/1", workspace, upload.GetDocumentId(), sum),
+	} {
+		if there, err := originals.Exists(t.Context(), name); err != nil || there {
+			t.Errorf("original %s: %v, %v", name, there, err)
+		}
+	}
+	if files, err := os.ReadDir(filepath.Join(f.dir, "index")); err != nil || len(files) != 0 {
+		t.Errorf("the index: %v, %v", files, err)
+	}
+	f.ingest("a.md", "The walrus sleeps again.")
+	f.expect("walrus", "The walrus sleeps again.")
 }

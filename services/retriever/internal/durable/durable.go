@@ -79,7 +79,7 @@ func (r Records) Put(ctx context.Context, d document.Document, at catalog.Revisi
 
 // Delete removes a record.
 func (r Records) Delete(ctx context.Context, workspace, id string) error {
-	return r.kv.Delete(ctx, key(workspace, id))
+	return r.kv.Erase(ctx, key(workspace, id))
 }
 
 // Watch tells every record and every change. A record that can't be read is told as deleted: search must not serve what
@@ -145,7 +145,7 @@ func (u Uploads) Get(ctx context.Context, workspace, id string) (ingest.Upload, 
 
 // Delete removes an upload.
 func (u Uploads) Delete(ctx context.Context, workspace, id string) error {
-	return u.kv.Delete(ctx, key(workspace, id))
+	return u.kv.Erase(ctx, key(workspace, id))
 }
 
 // List returns all uploads. One that can't be read is left to expire.
@@ -217,7 +217,7 @@ func (o Originals) Delete(ctx context.Context, name string) error {
 			return err
 		}
 		if !held {
-			return o.objects.Delete(ctx, name)
+			return o.objects.Erase(ctx, name)
 		}
 		select {
 		case <-ctx.Done():

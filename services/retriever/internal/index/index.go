@@ -88,6 +88,9 @@ func Open(c Config) (*Store, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
+	if err := removeDropped(c.Dir); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
 	return &Store{config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks, maxChunkAge), shards: map[string]*shard{}}, nil
 }
 

@@ -85,6 +85,7 @@ var _ Catalog = (*catalog.Catalog)(nil)
 type Store interface {
 	Put(ctx context.Context, workspace string, v store.Version) error
 	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+	Drop(ctx context.Context, workspace string) error
 	Lacks(ctx context.Context, workspace, revision string, versions []store.Key) ([]store.Key, error)
 }
 

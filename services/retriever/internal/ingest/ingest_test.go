@@ -574,6 +574,14 @@ func (i index) Prune(_ context.Context, _, documentID, keep string) (int, error)
 	return n, nil
 }
 
+func (i index) Drop(context.Context, string) error {
+	if err := i.step("drop"); err != nil {
+		return err
+	}
+	clear(i.index)
+	return nil
+}
+
 func (i index) Lacks(_ context.Context, _, _ string, versions []store.Key) ([]store.Key, error) {
 	if err := i.step("lacks"); err != nil {
 		return nil, err

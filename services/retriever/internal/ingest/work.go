@@ -363,21 +363,10 @@ func (in *Ingester) Delete(ctx context.Context, by document.Reader, workspace, i
 	if _, err := in.deps.Catalog.Get(workspace, id, by); err != nil {
 		return 0, err
 	}
-	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
-		if d.ID == "" {
-			return errSuperseded
-		}
-		d.Deleting, d.UpdatedAt = true, in.deps.Clock().UTC()
-		return nil
-	})
-	switch {
-	case errors.Is(err, errSuperseded):
-		return 0, nil
-	case err != nil:
+	d, err := in.condemn(ctx, workspace, id)
+	if err != nil || d.ID == "" {
 		return 0, err
 	}
-	in.missing.deleted(workspace, id)
-	in.desk.stop(workspace, id, errDeleted)
 	bounded, cancel := context.WithTimeout(ctx, maxErase)
 	defer cancel()
 	chunks, err := in.erase(bounded, d)

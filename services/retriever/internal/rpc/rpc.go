@@ -35,6 +35,7 @@ type Ingester interface {
 	Retry(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
 	Cancel(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
 	Delete(ctx context.Context, by document.Reader, workspace, id string) (chunks int, err error)
+	DeleteWorkspace(ctx context.Context, workspace string) (documents int, err error)
 }
 
 // Catalog knows the documents.
@@ -210,13 +211,16 @@ func (h *Handler) RetryIngestion(ctx context.Context, r *retrieverv1.RetryIngest
 	return &retrieverv1.RetryIngestionResponse{Document: message.Document(d)}, nil
 }
 
-// DeleteWorkspace is not there yet.
-func (h *Handler) DeleteWorkspace(context.Context, *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
-	return nil, unimplemented("a workspace cannot be deleted as a whole yet; delete its documents")
-}
-
-func unimplemented(message string) error {
-	return fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "%s", message)
+// DeleteWorkspace removes every document of a workspace.
+func (h *Handler) DeleteWorkspace(ctx context.Context, r *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
+	if p, _ := identity.FromContext(ctx); p.Role < identity.Admin { // it takes along what others keep for themselves
+		return nil, catalog.NotFound()
+	}
+	documents, err := h.Ingester.DeleteWorkspace(ctx, r.GetWorkspace())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.DeleteWorkspaceResponse{RemovedDocuments: uint32(documents)}, nil
 }
 
 // Watch streams a workspace's changes.

@@ -110,6 +110,8 @@ type Store interface {
 	Put(ctx context.Context, workspace string, v Version) error
 	// Prune removes all versions of a document but one and returns how many chunks that were; an empty keep removes all.
 	Prune(ctx context.Context, workspace, documentID, keep string) (chunks int, err error)
+	// Drop removes everything of a workspace with its bytes. One that is not there is no error.
+	Drop(ctx context.Context, workspace string) error
 	// Lacks returns those of the versions that are not there as they were put with a revision, in the store's present form.
 	Lacks(ctx context.Context, workspace, revision string, versions []Key) ([]Key, error)
 	// Text returns a version's canonical text, or ErrNotFound.

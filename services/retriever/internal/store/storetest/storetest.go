@@ -39,6 +39,7 @@ func Run(t *testing.T, h Harness) {
 		"PutIsIdempotent":          putIsIdempotent,
 		"PruneRemovesTheBytes":     pruneRemoves,
 		"WorkspacesAreApart":       workspacesAreApart,
+		"DropRemovesAll":           dropRemovesAll,
 		"KnowsWhatItLacks":         knowsWhatItLacks,
 		"SurvivesReopening":        survivesReopening,
 		"ConcurrentPutsAndQueries": concurrent,
@@ -311,6 +312,31 @@ func workspacesAreApart(t *testing.T, h Harness) {
 			t.Errorf("workspace %s sees %+v, %v", other, got, err)
 		}
 	}
+}
+
+func dropRemovesAll(t *testing.T, h Harness) {
+	f := open(t, h)
+	kept, gone := version("a", "1", "A walrus that stays."), version("a", "1", "A walrus that goes.")
+	f.put(gone)
+	if err := f.store.Put(t.Context(), "other", kept); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it may be repeated
+		if err := f.store.Drop(t.Context(), workspace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.expect("walrus", store.Filter{})
+	if _, err := f.store.Text(t.Context(), workspace, gone.DocumentID, "1"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("text after the drop: %v", err)
+	}
+	if text, err := f.store.Text(t.Context(), "other", kept.DocumentID, "1"); err != nil || text != kept.Text {
+		t.Errorf("another workspace's text: %q, %v", text, err)
+	}
+	f.put(version("b", "1", "A walrus that comes later.")) // the workspace begins anew
+	f.expect("walrus", store.Filter{}, "A walrus that comes later.")
+	f.store = h.Reopen(t, f.store)
+	f.expect("walrus", store.Filter{}, "A walrus that comes later.")
 }
 
 func survivesReopening(t *testing.T, h Harness) {
