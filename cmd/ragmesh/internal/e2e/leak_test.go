@@ -65,7 +65,7 @@ func duties() map[string]duty {
 	return all
 }
 
-var ranks = []string{"", "viewer", "editor", "admin"} //nolint:gochecknoglobals // a constant
+var ranks = []string{"", "viewer", "editor", "admin"}
 
 // may says whether a person may call a procedure about a place at all. Whether what they ask for is theirs is another matter.
 func (p person) may(d duty, at place) bool {
@@ -89,7 +89,7 @@ func (p person) may(d duty, at place) bool {
 }
 
 // refusals are what somebody hears who may not.
-var refusals = []string{"unauthenticated", "permission_denied", "not_found", "resource_exhausted"} //nolint:gochecknoglobals // a constant
+var refusals = []string{"unauthenticated", "permission_denied", "not_found", "resource_exhausted"}
 
 // TestLeakMatrix calls every procedure and every HTTP route as everybody, about what is theirs, what is another's, and what is
 // not there, and looks in everything that comes back for words that they must not see.

@@ -73,7 +73,7 @@ func call(t *testing.T, server, token, procedure string, request map[string]any)
 	stream := procedures()[procedure].IsStreamingServer()
 	if stream {
 		header.Set("Content-Type", "application/connect+json")
-		body = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...) //nolint:gosec // a small one
+		body = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(body))), body...)
 	}
 	status, answer := exchange(t, server, token, http.MethodPost, procedure, header, body)
 	r := reply{all: string(answer)}
