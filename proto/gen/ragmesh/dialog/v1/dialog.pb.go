@@ -266,7 +266,8 @@ type ChatRequest struct {
 	// Only passages that meet this.
 	Filter *v1.Filter `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`
 	// A turn of the session that this one takes the place of: it and all after it leave the conversation. With its question
-	// again that regenerates the answer, with another one it edits the question. Empty means the question comes last.
+	// again that regenerates the answer, with another one it edits the question. It may have been replaced itself: the
+	// conversation then goes on from there. Empty means the question comes last.
 	ReplacesTurnId string `protobuf:"bytes,9,opt,name=replaces_turn_id,json=replacesTurnId,proto3" json:"replaces_turn_id,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -1854,7 +1855,8 @@ type SendFeedbackRequest struct {
 	Verdict Verdict `protobuf:"varint,3,opt,name=verdict,proto3,enum=ragmesh.dialog.v1.Verdict" json:"verdict,omitempty"`
 	// Why, in the person's words; at most 4 KiB.
 	Comment string `protobuf:"bytes,4,opt,name=comment,proto3" json:"comment,omitempty"`
-	// Why, as tags such as "wrong", "outdated", "incomplete"; at most 8.
+	// Why, as tags of 1 to 32 letters, digits, "-" and "_", such as "wrong", "incomplete", "outdated", "irrelevant", "unclear",
+	// "sources"; at most 8. What is sent again for a turn takes the place of what was sent before.
 	Tags          []string `protobuf:"bytes,5,rep,name=tags,proto3" json:"tags,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

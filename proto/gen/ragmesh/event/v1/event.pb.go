@@ -73,7 +73,8 @@ func (x *TurnRecorded) GetTurn() *v1.Turn {
 	return nil
 }
 
-// FeedbackGiven is sent on RAGMESH_EVENTS, subject ragmesh.event.v1.feedback.<workspace>.
+// FeedbackGiven is sent on RAGMESH_EVENTS, subject ragmesh.event.v1.feedback.<workspace>.<session>.<turn>.<hash of the user>. Only
+// what a user said last of a turn is kept.
 type FeedbackGiven struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Workspace of the turn.
