@@ -47,7 +47,7 @@ type Gate interface {
 	// Places returns the workspaces somebody reaches, and their role there.
 	Places(ctx context.Context, who access.Grant) ([]Place, error)
 	// Note tells the audit trail what somebody did, or why they could not.
-	Note(r *http.Request, actor, action string, err error)
+	Note(r *http.Request, actor, action, issuer string, err error)
 }
 
 // Place is a workspace and what somebody may do there.
@@ -128,7 +128,7 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) {
 	h.deps.Cookies.set(w, attemptName, "", 0) // an attempt has one end, good or bad
 	who, err := h.finish(r, a, known)
 	if err != nil {
-		h.deps.Gate.Note(r, "", "login", err)
+		h.deps.Gate.Note(r, "", "login", "", err)
 		h.fail(r.Context(), w, err)
 		return
 	}
@@ -143,7 +143,7 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) {
 		h.fail(r.Context(), w, err)
 		return
 	}
-	h.deps.Gate.Note(r, who.Subject(), "login", nil)
+	h.deps.Gate.Note(r, who.Subject(), "login", who.Issuer, nil)
 	h.deps.Cookies.set(w, loginName, id, h.deps.Lifetime)
 	h.redirect(w, r, localPath(a.Return))
 }
@@ -205,7 +205,7 @@ func (h *Handler) logout(w http.ResponseWriter, r *http.Request) {
 			h.fail(ctx, w, err)
 			return
 		}
-		h.deps.Gate.Note(r, who.Subject, "logout", nil)
+		h.deps.Gate.Note(r, who.Subject, "logout", who.Person.Issuer, nil)
 	}
 	h.deps.Cookies.set(w, loginName, "", 0)
 	quiet(w)

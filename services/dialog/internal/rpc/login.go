@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
 	kit "github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
@@ -63,10 +62,10 @@ func (g loginGate) Places(ctx context.Context, who access.Grant) ([]login.Place,
 }
 
 // Note implements [login.Gate].
-func (g loginGate) Note(r *http.Request, actor, action string, err error) {
+func (g loginGate) Note(r *http.Request, actor, action, issuer string, err error) {
 	if err != nil {
 		g.denied(r.Context(), r.Header, access.Grant{Subject: actor}, action, "", err)
 		return
 	}
-	g.trail.Note(audit.Event{Actor: actor, Action: action, Target: r.URL.Query().Get("issuer"), Allowed: fault.KindOf(err) == 0, Address: g.client(r.Context(), r.Header)})
+	g.trail.Note(audit.Event{Actor: actor, Action: action, Target: issuer, Allowed: true, Address: g.client(r.Context(), r.Header)})
 }
