@@ -24,6 +24,7 @@ var (
 	zhClause    = regexp.MustCompile(`[，,。；;？?！!、：:]|并且|而且|如果|然后|之后|时候|以后`)
 	zhFunction  = regexp.MustCompile(`[的了着地得是在和与或及而也就都又还被把从向于对为以由给让到我你您他她它们这那此该其之所些很请会能可要有去来上下中里内外吗呢吧啊呀么哪几多少什怎样如何谁何时候为啥不没，。？！、；：,.?! "“”（）()]`)
 	zhPlace     = regexp.MustCompile(` ?(上|里|中|下|内|里面|上面|环境下|环境中)$`)
+	zhThrough   = regexp.MustCompile(`^(?:从|在|对|给|向|把|将|用|通过|为) ?(.{2,16}?) ?(?:中|里|上|下|内|之中|当中|执行|进行)`)
 	zhCoverb    = regexp.MustCompile(`^(到|在|从|给|对|用|向|按|通过|针对)`)
 	zhOwner     = regexp.MustCompile(`的|[，,]`)
 	zhPart      = regexp.MustCompile(`^(多久|多长时间|几天|几次|什么条件|哪些情况|什么情况|在?哪些?版本|从?哪个版本)(之?后|之?前|之?内|下|开始|起)?(呢|呀)?$`)
@@ -239,6 +240,9 @@ func chineseTopic(question string) string {
 			q = strings.TrimPrefix(q, lead)
 			break
 		}
+	}
+	if m := zhThrough.FindStringSubmatch(q); m != nil { // 从卷快照中恢复: the thing is what stands behind the preposition
+		q = m[1]
 	}
 	parts := []string{q}
 	if loc := zhQuestion.FindStringIndex(q); loc != nil && loc[0] > 0 {

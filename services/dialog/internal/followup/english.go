@@ -304,6 +304,14 @@ func withSlot(question, x, referent string) string {
 			return place(q, list[i], x) + "?"
 		}
 	}
+	if as == common && topic != "" { // "how do CronJobs handle time zones": what is acted on
+		if _, after, ok := strings.Cut(q, topic+" "); ok {
+			verb, object, ok := strings.Cut(after, " ")
+			if n := len(strings.Fields(object)); ok && !function(verb) && !preposition(verb) && n <= 3 && len(contentWords(object)) == n {
+				return strings.TrimSuffix(q, object) + x + "?"
+			}
+		}
+	}
 	if as == named && topic != "" {
 		if at := strings.Index(q, topic); at >= 0 {
 			return place(q, span{at, at + len(topic)}, x) + "?"

@@ -127,6 +127,11 @@ func englishChoice(q string, prev Exchange, topic string) (string, bool) {
 			return "", false
 		}
 	}
+	if before, ok := strings.CutSuffix(q, " one"); ok && topic != "" && !antecedent(before) {
+		if last := strings.ToLower(head(before)); !function(last) && !preposition(last) && sentence(before) && len(contentWords(before)) <= 2 && last != head(strings.ToLower(topic)) {
+			return before + " " + indefinite(singularOf(topic)), true
+		}
+	}
 	if m := reOne.FindStringSubmatchIndex(q); m != nil && topic != "" && !isName(topic) && !antecedent(q[:m[0]]) && !strings.EqualFold(q[m[2]:m[3]], "which") {
 		noun := head(topic)
 		if strings.HasSuffix(strings.ToLower(q[m[4]:m[5]]), "s") && !plural(noun) {

@@ -98,11 +98,19 @@ func lastTopical(history []Exchange) (Exchange, bool) {
 	for i := len(history) - 1; i >= 0 && i >= len(history)-4; i-- {
 		e := history[i]
 		e.Question = lastSentence(strings.Join(strings.Fields(e.Question), " "))
-		if topicOf(e) != "" {
+		if !leaning(e.Question) && topicOf(e) != "" {
 			return e, true
 		}
 	}
 	return Exchange{}, false
+}
+
+// leaning reports whether an earlier question still is one that needs another: it was not understood then, and is about
+// nothing by itself.
+func leaning(q string) bool {
+	q = trimQuestion(q)
+	return reWhichOf.MatchString(q) && len(names(q)) == 0 && !strings.Contains(q, ",") && strings.HasPrefix(strings.ToLower(q), "which one") ||
+		utf8.RuneCountInString(q) <= 12 && hasHan(q) && zhLeaning.MatchString(q)
 }
 
 // lastSentence returns s, or its last sentence that fits when s is long.

@@ -65,6 +65,10 @@ func TestRewrite(t *testing.T) {
 		{"the thing of a setting", ask("What do I do when my card is stolen?"), "How do I block it?", "How do I block my card?"},
 		{"the new one", ask("I lost my card, what should I do?"), "How long does the new one take?", "How long does the new card take?"},
 		{"which one", ask("How is a debit card different from a credit card?"), "Which one is cheaper?", "Which one is cheaper, a debit card or a credit card?"},
+		{"which one of those there are", ask("Which account types are there?"), "which one is cheapest?", "Which of the account types is cheapest?"},
+		{"one of them", ask("How do CronJobs handle time zones?"), "Can I suspend one?", "Can I suspend a CronJob?"},
+		{"what was not understood is passed over", ask("What is the gold card?", "which one is cheapest?"), "How do I cancel it?", "How do I cancel the gold card?"},
+		{"what is acted on", ask("How do CronJobs handle time zones?"), "and daylight saving?", "How do CronJobs handle daylight saving?"},
 		{"they are two", ask("What are taints and tolerations?"), "How do they interact?", "How do taints and tolerations interact?"},
 		{"they are many of one", ask("What is a taint?"), "How do they work?", "How do taints work?"},
 		{"compared to", ask("What does kubectl drain do?"), "How is that different from cordon?", "What is the difference between kubectl drain and cordon?"},
@@ -137,6 +141,8 @@ func TestRewrite(t *testing.T) {
 
 		// Chinese: no topic of its own
 		{"补办要多久", ask("信用卡丢了怎么办？"), "补办要多久？", "信用卡丢了补办要多久？"},
+		{"最多重试几次", ask("任务怎么并行执行？"), "最多可以重试几次？", "任务最多可以重试几次？"},
+		{"what stands behind 从", ask("如何从卷快照中恢复数据？"), "它收费吗？", "卷快照收费吗？"},
 		{"最多能建几个", ask("什么是命名空间？"), "最多能建几个？", "命名空间最多能建几个？"},
 		{"怎么申请", ask("白金信用卡有哪些权益？"), "怎么申请？", "白金信用卡怎么申请？"},
 		{"需要什么材料", ask("怎么开立储蓄账户？"), "需要什么材料？", "储蓄账户需要什么材料？"},

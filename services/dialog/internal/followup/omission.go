@@ -10,6 +10,8 @@ import (
 // which that can be told from the form alone.
 var (
 	zhAct     = regexp.MustCompile(`^(?:请问)?(?:我|我们)?(?:要|想)?(?:怎么样|怎么|怎样|如何|能不能|能否|可不可以|可以|是否可以|什么时候)(?:才能|能|可以|去|来)?(.{2,40})$`)
+	zhLeaning = regexp.MustCompile(`^(哪一?(个|种|类)(最|更|比较)|(它|这个|那个|其)|(怎么|如何)(撤销|取消|解除|恢复)$|最(多|少|快|长|短|早|晚))`)
+	zhMost    = regexp.MustCompile(`^(最多|最少|至少|最快|最慢|最长|最短|最早|最晚|默认|一般|通常)`)
 	zhUndo    = regexp.MustCompile(`^(?:之后|然后|以后|那)?(怎么|如何|怎样|能不能|能否|可以|可不可以|能)(撤销|撤回|撤消|还原|反悔|取消|恢复|解除|回退|停止|中止)(吗)?$`)
 	zhSuch    = regexp.MustCompile(`(这样|那样|这么)做?`)
 	zhBefore  = regexp.MustCompile(`^(在?这?之前|在?这?之后|事前|事后|此前|此后|在此之前|在此之后)`)
@@ -137,8 +139,14 @@ func zhOpen(q string) bool {
 	}
 	rest := q
 	begun := false
-	if loc := zhModal.FindStringIndex(rest); loc != nil {
-		rest, begun = rest[loc[1]:], true
+	most := 1
+	if zhMost.MatchString(rest) { // the amount of what?
+		most = 2
+	}
+	for range 3 {
+		if loc := zhModal.FindStringIndex(rest); loc != nil {
+			rest, begun = rest[loc[1]:], true
+		}
 	}
 	for _, how := range []string{"怎么", "如何", "怎样", "为什么", "为何"} {
 		if after, ok := strings.CutPrefix(rest, how); ok {
@@ -150,7 +158,7 @@ func zhOpen(q string) bool {
 		rest, begun = rest[loc[1]:], true
 	}
 	left := zhFunction.ReplaceAllString(zhQuestion.ReplaceAllString(zhAttribute.ReplaceAllString(rest, ""), ""), "")
-	return begun && utf8.RuneCountInString(left) <= 1
+	return begun && utf8.RuneCountInString(left) <= most
 }
 
 // zhSubjectOf is subjectOf for questions such as 哪个组件负责调度？

@@ -97,6 +97,18 @@ func agreeing(q, referent string, prev Exchange) string {
 // reThing are the forms of "they" that speak of a kind rather than of several of one.
 var reThing = regexp.MustCompile(`(?i)\b(they|them|these|those)\b`)
 
+// singularOf returns one of what a phrase names.
+func singularOf(s string) string {
+	switch {
+	case strings.HasSuffix(s, "ies"):
+		return strings.TrimSuffix(s, "ies") + "y"
+	case plural(s) || len(s) > 3 && identifier(s) && strings.HasSuffix(s, "s") && !strings.HasSuffix(s, "ss"):
+		return strings.TrimSuffix(s, "s")
+	default:
+		return s
+	}
+}
+
 func pluralOf(s string) string {
 	switch {
 	case s == "" || plural(s):

@@ -17,7 +17,9 @@ var (
 	rePreposition = regexp.MustCompile(`(?i)^(within|in|on|at|by|for|from|until|after|before|to|with|under|up to|during|since)\s+(how|what|which|whom|whose)\b`)
 	reWhNoun      = regexp.MustCompile(`(?i)^(how (many|much)|what|which) ([a-z-]+ ){1,2}(is|are|was|were|does|do|did|can|could|will|would|should|must|may|has|have|had)\b `)
 	// reActs is a thing that does something to another one: the verb before the second article ends the thing.
-	reActs   = regexp.MustCompile(`(?i)^(?:the|a|an) (.+?) (\S+) (?:the|a|an|my|our|your) .+$`)
+	reActs = regexp.MustCompile(`(?i)^(?:the|a|an) (.+?) (\S+) (?:the|a|an|my|our|your) .+$`)
+	// reThere asks what there is of a thing: "which QoS classes are there?".
+	reThere  = regexp.MustCompile(`(?i)^(?:which|what|how many) ((?:[a-z0-9-]+ ){0,3}[a-z0-9-]+s) (?:are|is|were) there\b`)
 	reTakes  = regexp.MustCompile(`(?i)\bit (take|cost)|^is it `)
 	rePerson = regexp.MustCompile(`(?i)^(i|we|you|one|people|someone|a user|users|customers?|to)\b ?`)
 	reCut    = regexp.MustCompile(`(?i)\s(in|on|with|from|when|if|using|by|to|after|before|during|at|and|or|that|which|who|under|via|into|through|without|while|because|between|is|are|was|were|does|do|can|will|should|has|have|had|be|get|been|per|as)\s.*$`)
@@ -44,6 +46,9 @@ func englishTopic(question string) string {
 			}
 			q = q[:i]
 		}
+	}
+	if m := reThere.FindStringSubmatch(q); m != nil {
+		return m[1]
 	}
 	if m := reSetting.FindStringSubmatch(q); m != nil { // "what happens when a node fails?", "I lost my card, what now?"
 		setting := m[1] + m[2]
