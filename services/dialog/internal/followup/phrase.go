@@ -44,7 +44,7 @@ func phrases(q string) []span {
 	var out []span
 	for i := 0; i < len(list); i++ {
 		w := list[i].of(q)
-		first := i
+		var first int
 		switch {
 		case determiner(w):
 			first = i + 1

@@ -11,7 +11,6 @@ var (
 	reWhoDoes   = regexp.MustCompile(`(?i)^(who|what) ([a-z]+(?:s|ed)) (.{3,80})$`)
 	reKindOf    = regexp.MustCompile(`(?i)^(?:kind|type|sort|class) of `)
 	reThey      = regexp.MustCompile(`(?i)\b(they|them|their|both|these|those)\b`)
-	reIt        = regexp.MustCompile(`(?i)\b(it|its)\b`)
 	reSetting   = regexp.MustCompile(`(?i)^(?:what (?:happens|should (?:i|we) do|do (?:i|we) do|can (?:i|we) do|to do|now)|how do (?:i|we) know)\b.{0,20}?\b(?:when|if|once|after) (.+)$|^((?:i|we|my|our|the|somebody|someone) .+?)[,.;] (?:and )?(?:what|how|is|can|do) .+$`)
 )
 

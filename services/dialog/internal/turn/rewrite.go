@@ -108,8 +108,8 @@ func (r *run) remodel(ctx context.Context, out *rewritten, earlier []followup.Ex
 	}
 	zero := 0.0
 	got, err := within(ctx, &r.a.calls, cfg.Budget.Rewrite, func(ctx context.Context) (*said, error) {
-		real, err := r.a.models.Real(ctx, cfg.FollowUp.Model)
-		if err != nil || !real {
+		there, err := r.a.models.Real(ctx, cfg.FollowUp.Model)
+		if err != nil || !there {
 			return nil, err
 		}
 		g := Generate{

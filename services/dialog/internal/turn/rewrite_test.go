@@ -39,7 +39,7 @@ func says(text string) func(context.Context, turn.Generate) (turn.Stream, error)
 }
 
 // rewrites asks a follow-up and returns the standalone question, the stage that made it and the degradations.
-func rewrites(t *testing.T, p *peers, real models, by, question string) (string, map[string]any, turn.Turn) {
+func rewrites(t *testing.T, p *peers, known models, by, question string) (string, map[string]any, turn.Turn) {
 	t.Helper()
 	cfg := turn.Defaults()
 	cfg.FollowUp.By = by
@@ -49,7 +49,7 @@ func rewrites(t *testing.T, p *peers, real models, by, question string) (string,
 		cfg.Budget.Rewrite = 20 * time.Millisecond
 	}
 	a, err := turn.New(cfg, turn.Deps{
-		Retriever: p, Tools: p, Model: p, Models: real, Store: p, Planner: p, Now: time.Now, Revision: "rev", NewID: func() string { return "id" },
+		Retriever: p, Tools: p, Model: p, Models: known, Store: p, Planner: p, Now: time.Now, Revision: "rev", NewID: func() string { return "id" },
 		Tracer: noop.NewTracerProvider().Tracer(""), Log: func(context.Context) zerolog.Logger { return zerolog.Nop() },
 	})
 	if err != nil {
