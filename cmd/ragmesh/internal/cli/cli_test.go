@@ -64,6 +64,7 @@ func TestOutput(t *testing.T) {
 		"docs-show-text":  {args: []string{"docs", "show", "docs/fees.md", "--text"}},
 		"docs-rm":         {args: []string{"docs", "rm", "docs/fees.md", "docs/missing.md"}, code: 1},
 		"keys-create":     {args: []string{"keys", "create", "--name", "mine", "--role", "admin"}},
+		"keys-rotate":     {args: []string{"keys", "rotate", "k1", "--overlap", "48h"}},
 		"keys-list":       {args: []string{"keys", "list"}},
 		"keys-revoke":     {args: []string{"keys", "revoke", "k1"}},
 		"keys-revoke-no":  {args: []string{"keys", "revoke", "k9"}, code: 1},

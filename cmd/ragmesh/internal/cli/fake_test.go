@@ -207,6 +207,13 @@ func key(name string, role dialogv1.AccessRole) *dialogv1.Key {
 	return &dialogv1.Key{KeyId: "k1", Name: name, Role: role, CreatedAt: timestamppb.New(noon)}
 }
 
+func (e *edge) RotateKey(_ context.Context, req *dialogv1.RotateKeyRequest) (*dialogv1.RotateKeyResponse, error) {
+	old, made := key("mine", dialogv1.AccessRole_ACCESS_ROLE_ADMIN), key("mine", dialogv1.AccessRole_ACCESS_ROLE_ADMIN)
+	made.KeyId, old.ReplacedBy = "k3", "k3"
+	old.ExpiresAt = timestamppb.New(old.GetCreatedAt().AsTime().Add(req.GetOverlap().AsDuration()))
+	return &dialogv1.RotateKeyResponse{Key: made, Secret: "rmk_secret", Replaced: old}, nil
+}
+
 func (e *edge) ListKeys(context.Context, *dialogv1.ListKeysRequest) (*dialogv1.ListKeysResponse, error) {
 	revoked := key("机器人", dialogv1.AccessRole_ACCESS_ROLE_VIEWER)
 	revoked.KeyId, revoked.Workspaces, revoked.RevokedAt = "k2", []string{"bank", "shop"}, timestamppb.New(noon)

@@ -19,8 +19,8 @@ import (
 )
 
 func (a *app) keys() *cobra.Command {
-	c := &cobra.Command{Use: "keys", Short: "Make service keys, and create, list and revoke API keys"}
-	c.AddCommand(a.keysInit(), a.keysManifest(), a.keysInstall(), a.keysCreate(), a.keysList(), a.keysRevoke())
+	c := &cobra.Command{Use: "keys", Short: "Make service keys, and create, list, rotate and revoke API keys"}
+	c.AddCommand(a.keysInit(), a.keysManifest(), a.keysInstall(), a.keysCreate(), a.keysList(), a.keysRotate(), a.keysRevoke())
 	return c
 }
 
@@ -58,20 +58,23 @@ func (a *app) keysInit() *cobra.Command {
 }
 
 func (a *app) keysCreate() *cobra.Command {
-	var name, role string
-	var workspaces []string
+	var name, role, account string
+	var workspaces, scopes []string
 	var lifetime time.Duration
 	c := &cobra.Command{
-		Use:     "create --name NAME --role ROLE",
-		Short:   "Create an API key and print its secret, once",
-		Example: "  ragmesh keys create --name \"support bot\" --role viewer --for bank --lifetime 720h",
-		Args:    cobra.NoArgs,
+		Use:   "create --name NAME --role ROLE",
+		Short: "Create an API key and print its secret, once",
+		Example: "  ragmesh keys create --name \"support bot\" --role viewer --for bank --scope ask --lifetime 720h\n" +
+			"  ragmesh keys create --name \"nightly import\" --service-account importer --for bank",
+		Args: cobra.NoArgs,
 		RunE: a.online(func(ctx context.Context, c *client.Client, _ []string) error {
 			parsed, ok := dialogv1.AccessRole_value["ACCESS_ROLE_"+strings.ToUpper(role)]
 			if !ok || parsed == 0 {
 				return usagef("%q is not a role; it is one of viewer, editor, admin", role)
 			}
-			req := &dialogv1.CreateKeyRequest{Name: name, Role: dialogv1.AccessRole(parsed), Workspaces: workspaces}
+			req := &dialogv1.CreateKeyRequest{
+				Name: name, Role: dialogv1.AccessRole(parsed), Workspaces: workspaces, Scopes: scopes, ServiceAccount: strings.TrimPrefix(account, "service:"),
+			}
 			if lifetime > 0 {
 				req.Lifetime = durationpb.New(lifetime)
 			}
@@ -90,6 +93,8 @@ func (a *app) keysCreate() *cobra.Command {
 	c.Flags().StringVar(&name, "name", "", "what the key is for")
 	c.Flags().StringVar(&role, "role", "viewer", "what it may do: viewer, editor or admin")
 	c.Flags().StringSliceVar(&workspaces, "for", nil, "workspaces it may use; may be repeated (default: all)")
+	c.Flags().StringSliceVar(&scopes, "scope", nil, "what of the role it may use: ask, read, write, eval, manage; may be repeated (default: all)")
+	c.Flags().StringVar(&account, "service-account", "", "service account of the one workspace given with --for, as which it acts; its role is then the account's")
 	c.Flags().DurationVar(&lifetime, "lifetime", 0, "how long it is good, e.g. 720h (default: for ever)")
 	must(c.MarkFlagRequired("name"))
 	return c
@@ -121,16 +126,12 @@ func (a *app) keysList() *cobra.Command {
 			}
 			rows := make([][]string, 0, len(resp.GetKeys()))
 			for _, k := range resp.GetKeys() {
-				workspaces := strings.Join(k.GetWorkspaces(), ",")
-				if workspaces == "" {
-					workspaces = "all"
-				}
 				rows = append(rows, []string{
-					k.GetKeyId(), oneLine(k.GetName(), 40), strings.ToLower(strings.TrimPrefix(k.GetRole().String(), "ACCESS_ROLE_")), workspaces,
-					day(k.GetCreatedAt(), "?"), day(k.GetExpiresAt(), "never"), day(k.GetRevokedAt(), ""),
+					k.GetKeyId(), oneLine(k.GetName(), 40), roleOf(k), allOr(k.GetWorkspaces()), allOr(k.GetScopes()),
+					day(k.GetCreatedAt(), "?"), day(k.GetExpiresAt(), "never"), day(k.GetRevokedAt(), ""), k.GetReplacedBy(),
 				})
 			}
-			a.out.table([]string{"KEY", "NAME", "ROLE", "WORKSPACES", "CREATED", "EXPIRES", "REVOKED"}, rows)
+			a.out.table([]string{"KEY", "NAME", "ROLE", "WORKSPACES", "SCOPES", "CREATED", "EXPIRES", "REVOKED", "REPLACED BY"}, rows)
 			return nil
 		}),
 	}
@@ -141,6 +142,55 @@ func day(t *timestamppb.Timestamp, missing string) string {
 		return missing
 	}
 	return t.AsTime().Format(time.DateOnly)
+}
+
+func allOr(list []string) string {
+	if len(list) == 0 {
+		return "all"
+	}
+	return strings.Join(list, ",")
+}
+
+// roleOf says what a key may do: a role of its own, or that of its service account.
+func roleOf(k *dialogv1.Key) string {
+	role := strings.ToLower(strings.TrimPrefix(k.GetRole().String(), "ACCESS_ROLE_"))
+	if k.GetRole() == dialogv1.AccessRole_ACCESS_ROLE_UNSPECIFIED {
+		role = "none"
+	}
+	if k.GetServiceAccount() != "" {
+		role += " as service:" + oneLine(k.GetServiceAccount(), 40)
+	}
+	return role
+}
+
+func (a *app) keysRotate() *cobra.Command {
+	var overlap time.Duration
+	c := &cobra.Command{
+		Use:   "rotate KEY",
+		Short: "Make a key that may do the same as another one, and print its secret, once",
+		Long: "Make a key that may do the same as another one, named by its id, and print its secret, once. The old key goes on for a while, so that\n" +
+			"whoever uses it has time to change over. The new one lives as long as the old one was to.",
+		Example: "  ragmesh keys rotate ojdxe2uxkqxvi --overlap 48h",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
+			if overlap < 0 {
+				return usagef("--overlap must be 0 or more")
+			}
+			resp, err := c.Keys.RotateKey(ctx, &dialogv1.RotateKeyRequest{KeyId: args[0], Overlap: durationpb.New(overlap)})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.out.message(resp)
+			}
+			a.err.printf("Key %s replaces %s, which ends at %s. This is shown once; what the server keeps is a hash.\n",
+				resp.GetKey().GetKeyId(), resp.GetReplaced().GetKeyId(), resp.GetReplaced().GetExpiresAt().AsTime().Format(time.RFC3339))
+			a.out.printf("%s\n", resp.GetSecret())
+			return nil
+		}),
+	}
+	c.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old key goes on; 0 ends it at once")
+	return c
 }
 
 func (a *app) keysRevoke() *cobra.Command {
