@@ -31,6 +31,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/peer"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/removal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/retain"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/rpc"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
@@ -64,6 +65,7 @@ type Service struct {
 	providers  *oidc.Providers
 	workspaces *access.Workspaces
 	members    *access.Members
+	remover    *removal.Remover
 	guard      *access.Guard
 	trail      *audit.Trail
 	keeper     *retain.Keeper
@@ -81,6 +83,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if s.store, err = store.Open(ctx, store.Deps{
 		Bus: deps.Bus, Codec: record.Codec{}, Dir: filepath.Join(deps.DataDir, "spool"), Now: deps.Clock,
 		SaveFor: cfg.Turn.Budget.Save, TurnFor: turnFor(cfg), Registry: t.Registry, Log: t.Log,
+		Keeps: func(workspace string, began time.Time) bool { return s.workspaces.Keeps(workspace, began) },
 	}); err != nil {
 		return nil, err
 	}
@@ -107,9 +110,12 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}); err != nil {
 		return nil, err
 	}
+	s.remover = removal.New(removal.Deps{
+		Ledger: access.Ledger{Workspaces: s.workspaces}, Steps: s.removalOf(deps.Retriever), Holder: newID(), Settle: settle, Now: deps.Clock, Log: t.Log,
+	})
 	s.handlers = rpc.Handlers{
 		Dialog:     rpc.NewDialog(s.answerer, peer.NewRetriever(deps.Retriever), s.store, s.trail, deps.Clock),
-		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.trail),
+		Workspaces: rpc.NewWorkspaces(s.guard, s.workspaces, s.members, s.keys, s.remover, s.trail),
 		Keys:       rpc.NewKeys(s.guard, s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
 		MCP:        rpc.NewMCP(s.answerer, s.edge, peer.NewRetriever(deps.Retriever), deps.Retriever, telemetry.Version),
@@ -227,6 +233,7 @@ func (s *Service) Run(ctx context.Context) error {
 	group.Go(func() error { return s.members.Watch(groupCtx) })
 	group.Go(func() error { return s.trail.Run(groupCtx) })
 	group.Go(func() error { return s.keeper.Run(groupCtx) })
+	group.Go(func() error { return s.remover.Run(groupCtx) })
 	group.Go(func() error { return s.store.Drain(groupCtx, pulse.Beat) })
 	err := group.Wait()
 	// The server has drained before ctx ended; what is left are the last writes of turns whose callers it cut off.

@@ -227,7 +227,11 @@ type fakeRetriever struct {
 	search func(context.Context, *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error)
 	asked  []*retrieverv1.SearchRequest
 	ended  atomic.Int32
-	check  func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error)
+
+	deleted []string // workspaces
+	refuses error    // what deleting one answers
+
+	check func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error)
 }
 
 func (f *fakeRetriever) CheckDocuments(ctx context.Context, r *retrieverv1.CheckDocumentsRequest) (*retrieverv1.CheckDocumentsResponse, error) {
@@ -239,6 +243,13 @@ func (f *fakeRetriever) CheckDocuments(ctx context.Context, r *retrieverv1.Check
 	}
 	readable, err := check(ctx, r)
 	return &retrieverv1.CheckDocumentsResponse{ReadableDocumentIds: readable}, err
+}
+
+func (f *fakeRetriever) DeleteWorkspace(_ context.Context, r *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deleted = append(f.deleted, r.GetWorkspace())
+	return &retrieverv1.DeleteWorkspaceResponse{}, f.refuses
 }
 
 // checks has documents checked by fn from now on; nil lets all be read.

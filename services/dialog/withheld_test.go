@@ -46,7 +46,9 @@ func (f *fakeEval) Replay(context.Context, *evalv1.ReplayRequest) (*evalv1.Repla
 	return &evalv1.ReplayResponse{Original: proto.CloneOf(f.turn), Replayed: proto.CloneOf(f.turn)}, nil
 }
 
-func nothingReadable(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error) { return nil, nil }
+func nothingReadable(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error) {
+	return nil, nil
+}
 
 func nobodyAnswers(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error) {
 	return nil, unavailable()

@@ -231,7 +231,7 @@ func TestCondemnedWorkspace(t *testing.T) {
 	if !h.workspaces.Keeps("team", clock()) {
 		t.Error("a turn is not kept")
 	}
-	if _, err := h.workspaces.Condemn(ctx, "team"); err != nil {
+	if _, err := h.workspaces.Condemn(ctx, "team", "user:root"); err != nil {
 		t.Fatal(err)
 	}
 	if fault.KindOf(context.Cause(inside)) != fault.NotFound {
@@ -266,7 +266,7 @@ func TestCondemnedWorkspace(t *testing.T) {
 		t.Error("what began in the old workspace is kept in the new one, or what begins in the new one is not")
 	}
 
-	if _, err := h.workspaces.Condemn(ctx, DefaultWorkspace); err != nil {
+	if _, err := h.workspaces.Condemn(ctx, DefaultWorkspace, "user:root"); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.workspaces.Check(ctx, DefaultWorkspace); fault.KindOf(err) != fault.Unavailable {

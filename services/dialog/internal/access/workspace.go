@@ -28,6 +28,10 @@ type Workspace struct {
 	SessionRetention time.Duration `json:"session_retention,omitempty"`
 	// DeletingAt is when the workspace was told to go; zero while it is there. From then on nobody reaches it.
 	DeletingAt time.Time `json:"deleting_at,omitzero"`
+	DeletedBy  string    `json:"deleted_by,omitempty"`
+	// RemovedBy is the process that removes what is in it, until RemovedUntil.
+	RemovedBy    string    `json:"removed_by,omitempty"`
+	RemovedUntil time.Time `json:"removed_until,omitzero"`
 	// EmptiedAt is when the default workspace, which stays, was emptied last.
 	EmptiedAt time.Time `json:"emptied_at,omitzero"`
 }
@@ -320,10 +324,10 @@ func (w *Workspaces) Update(ctx context.Context, id string, u Update) (Workspace
 }
 
 // Condemn marks a workspace as being deleted: from now on nobody reaches it, and calls about it end. It may be repeated.
-func (w *Workspaces) Condemn(ctx context.Context, id string) (Workspace, error) {
+func (w *Workspaces) Condemn(ctx context.Context, id, by string) (Workspace, error) {
 	return w.change(ctx, id, func(ws *Workspace) error {
 		if !ws.Deleting() {
-			ws.DeletingAt = w.now().UTC()
+			ws.DeletingAt, ws.DeletedBy = w.now().UTC(), by
 		}
 		return nil
 	})
@@ -333,8 +337,7 @@ func (w *Workspaces) Condemn(ctx context.Context, id string) (Workspace, error) 
 func (w *Workspaces) Bury(ctx context.Context, id string) error {
 	if id == DefaultWorkspace {
 		_, err := w.change(ctx, id, func(ws *Workspace) error {
-			ws.DeletingAt, ws.EmptiedAt, ws.SessionRetention = time.Time{}, w.now().UTC(), 0
-			ws.DisplayName = defaultName
+			*ws = Workspace{ID: id, DisplayName: defaultName, EmptiedAt: w.now().UTC()}
 			return nil
 		})
 		return err

@@ -2,6 +2,8 @@ package rpc
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -13,6 +15,7 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1/dialogv1connect"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/removal"
 )
 
 // Workspaces serves WorkspaceService.
@@ -21,14 +24,15 @@ type Workspaces struct {
 	workspaces *access.Workspaces
 	members    *access.Members
 	keys       *access.Keyring
+	remover    *removal.Remover
 	trail      *audit.Trail
 }
 
 var _ dialogv1connect.WorkspaceServiceHandler = (*Workspaces)(nil)
 
 // NewWorkspaces returns the handler.
-func NewWorkspaces(g *access.Guard, w *access.Workspaces, m *access.Members, k *access.Keyring, trail *audit.Trail) *Workspaces {
-	return &Workspaces{guard: g, workspaces: w, members: m, keys: k, trail: trail}
+func NewWorkspaces(g *access.Guard, w *access.Workspaces, m *access.Members, k *access.Keyring, r *removal.Remover, trail *audit.Trail) *Workspaces {
+	return &Workspaces{guard: g, workspaces: w, members: m, keys: k, remover: r, trail: trail}
 }
 
 // CreateWorkspace implements the contract.
@@ -82,9 +86,20 @@ func (w *Workspaces) UpdateWorkspace(ctx context.Context, m *dialogv1.UpdateWork
 	return &dialogv1.UpdateWorkspaceResponse{Workspace: workspace(ws)}, nil
 }
 
-// DeleteWorkspace implements the contract.
-func (w *Workspaces) DeleteWorkspace(context.Context, *dialogv1.DeleteWorkspaceRequest) (*dialogv1.DeleteWorkspaceResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "workspaces can't be deleted yet; delete their documents and sessions")
+// removeFor is how long a caller waits for what is in the workspace to go. Most are empty by then; others are emptied behind
+// its back.
+const removeFor = 20 * time.Second
+
+// DeleteWorkspace implements the contract. Once the workspace is marked it is gone for everyone, and nothing stops its removal.
+func (w *Workspaces) DeleteWorkspace(ctx context.Context, m *dialogv1.DeleteWorkspaceRequest) (*dialogv1.DeleteWorkspaceResponse, error) {
+	ws, err := w.workspaces.Condemn(ctx, m.GetWorkspace(), user(ctx))
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, removeFor)
+	defer cancel()
+	_ = w.remover.Remove(ctx, ws.Condemned()) // logged there, and gone on with
+	return &dialogv1.DeleteWorkspaceResponse{}, nil
 }
 
 // ListMembers implements the contract.
@@ -121,6 +136,19 @@ func (w *Workspaces) RemoveMember(ctx context.Context, m *dialogv1.RemoveMemberR
 		return nil, err
 	}
 	w.note(ctx, m.GetWorkspace(), "member.remove", member.Name)
+	account, ok := strings.CutPrefix(member.Name, access.ServicePrefix)
+	if !ok {
+		return &dialogv1.RemoveMemberResponse{}, nil
+	}
+	revoked, err := w.keys.RevokeWhere(ctx, func(k access.Key) bool {
+		return k.ServiceAccount == account && slices.Equal(k.Workspaces, []string{m.GetWorkspace()})
+	})
+	for _, k := range revoked {
+		w.note(ctx, m.GetWorkspace(), "key.revoke", k.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
 	return &dialogv1.RemoveMemberResponse{}, nil
 }
 

@@ -263,6 +263,10 @@ func (s *Store) move(ctx context.Context, name string) error {
 		}
 		return s.spool.drop(name)
 	}
+	if !s.keeps(t.Workspace, t.StartedAt) {
+		s.log.Info().Str("turn", t.ID).Msg("spooled turn is dropped: its workspace was deleted")
+		return s.spool.drop(name)
+	}
 	if err := s.publish(ctx, t, payload); err != nil {
 		return err
 	}

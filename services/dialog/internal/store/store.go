@@ -40,6 +40,9 @@ type Deps struct {
 	// SaveFor is how long the turns stream gets to take a turn; then it goes to the spool. The session's view gets as long
 	// again. 0 means half a second.
 	SaveFor time.Duration
+	// Keeps says whether a turn that began in a workspace at a time may be written there: not into one that is deleted meanwhile.
+	// nil means that it always may.
+	Keeps func(workspace string, began time.Time) bool
 	// TurnFor is the longest a turn may run: a request id whose turn has not ended by then is free again.
 	TurnFor  time.Duration
 	Registry prometheus.Registerer
@@ -54,6 +57,7 @@ type Store struct {
 	requests *bus.KV
 	spool    *spool
 	now      func() time.Time
+	keeps    func(workspace string, began time.Time) bool
 	turnFor  atomic.Int64 // a time.Duration, as is saveFor
 	saveFor  atomic.Int64
 	log      zerolog.Logger
@@ -82,7 +86,10 @@ func Open(ctx context.Context, deps Deps) (*Store, error) {
 	}
 	s := &Store{
 		bus: deps.Bus, codec: deps.Codec, sessions: sessions, requests: requests,
-		now: deps.Now, log: deps.Log, silent: map[string]time.Time{},
+		now: deps.Now, keeps: deps.Keeps, log: deps.Log, silent: map[string]time.Time{},
+	}
+	if s.keeps == nil {
+		s.keeps = func(string, time.Time) bool { return true }
 	}
 	s.Bound(deps.SaveFor, deps.TurnFor)
 	if s.spool, err = openSpool(deps.Dir, deps.Registry); err != nil {
@@ -129,6 +136,9 @@ func (s *Store) Save(ctx context.Context, t turn.Turn) (turn.Stored, error) {
 	}
 	if len(payload) > turn.MaxRecord {
 		return turn.NotStored, fmt.Errorf("save turn: the record has %d bytes, at most %d are allowed", len(payload), turn.MaxRecord)
+	}
+	if !s.keeps(t.Workspace, t.StartedAt) {
+		return turn.NotStored, errGone
 	}
 	if s.taken(ctx, t) {
 		return turn.NotStored, errTaken
