@@ -94,7 +94,8 @@ func (k *KV) write(ctx context.Context, op, key string, do func(context.Context,
 	return revision, nil
 }
 
-// Delete removes a key and its value's bytes. A key that is not there is no error.
+// Delete removes a key. Its value can't be had any more, but its bytes stay on the servers' disks until the file they are in is
+// written anew. A key that is not there is no error.
 func (k *KV) Delete(ctx context.Context, key string) error {
 	bound, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -109,21 +110,17 @@ func (k *KV) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// Erase is Delete that also has the value's bytes overwritten on the servers' disks.
+// Erase is Delete that also has the value's bytes overwritten on the servers' disks, in buckets that allow it. Those that nats.go
+// makes, ours among them, don't: there it is Delete.
 func (k *KV) Erase(ctx context.Context, key string) error {
-	e, err := k.Get(ctx, key)
-	if errors.Is(err, ErrNotFound) {
-		return k.Delete(ctx, key)
-	}
-	if err != nil {
-		return err
-	}
-	s, err := k.bus.stream(ctx, "KV_"+k.bucket)
-	if err == nil {
-		err = k.bus.eraseMessage(ctx, s, e.Revision)
-	}
+	s, err := k.bus.stream(ctx, KeyValueStream(k.bucket))
 	if err != nil {
 		return k.wrap(ctx, err, "erase", key)
+	}
+	if e, err := k.Get(ctx, key); err == nil && !s.CachedInfo().Config.DenyDelete {
+		if err := k.bus.eraseMessage(ctx, s, e.Revision); err != nil {
+			return k.wrap(ctx, err, "erase", key)
+		}
 	}
 	return k.Delete(ctx, key) // who watches the bucket hears of this one
 }

@@ -285,8 +285,10 @@ func (b *Bus) eraseMessage(ctx context.Context, s jetstream.Stream, sequence uin
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	err := s.SecureDeleteMsg(ctx, sequence)
-	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) || errors.Is(translate(err), ErrNotFound) { // somebody else was faster
-		return nil
+	if err != nil { // perhaps somebody else was faster
+		if _, gone := s.GetMsg(ctx, sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
+			return nil
+		}
 	}
 	return err
 }

@@ -48,8 +48,10 @@ func (s *Store) Delete(ctx context.Context, r Reader, workspace, session string,
 	if _, err := s.bus.Erase(ctx, bus.Events, bus.FeedbackSubject(workspace, session, "*", "*")); err != nil {
 		return 0, err
 	}
-	if err := s.sessions.Erase(ctx, sessionKey(workspace, session)); err != nil {
-		return 0, err
+	for _, key := range []string{titleKey(workspace, session), sessionKey(workspace, session)} {
+		if err := s.sessions.Delete(ctx, key); err != nil {
+			return 0, err
+		}
 	}
 	// A turn that was saved meanwhile found the session's view, and thought nothing of it. Later ones find none, and the grave.
 	late, err := s.bus.Erase(ctx, bus.Turns, turns)

@@ -19,9 +19,13 @@ import (
 
 // Session is a conversation.
 type Session struct {
-	ID        string    `json:"-"`
-	Workspace string    `json:"-"`
-	Title     string    `json:"title"`
+	ID        string `json:"-"`
+	Workspace string `json:"-"`
+	// Title is not kept with what changes with every turn: of a deleted session its words would stay on disk, as
+	// what is deleted from a bucket does. It is made from the question of the turn First; one that somebody gave has a key of its own. (Earlier builds kept
+	// it here.)
+	Title     string    `json:"title,omitempty"`
+	First     string    `json:"first,omitempty"`
 	User      string    `json:"user"`
 	CreatedAt time.Time `json:"created_at"`
 	UpdatedAt time.Time `json:"updated_at"`
@@ -113,7 +117,7 @@ func (s *Store) noteSession(ctx context.Context, t turn.Turn, within time.Durati
 		case last:
 			e.Turns += all - e.All
 		case !known && turns == 1:
-			*e = Session{Title: title.Of(t.Question), User: t.User, CreatedAt: t.StartedAt, Turns: 1}
+			*e = Session{First: t.ID, User: t.User, CreatedAt: t.StartedAt, Turns: 1}
 		default:
 			if err := s.review(ctx, t, e, known); err != nil {
 				return err
@@ -152,9 +156,7 @@ func (s *Store) review(ctx context.Context, t turn.Turn, e *Session, known bool)
 	if !known {
 		*e = Session{User: first.User, CreatedAt: first.StartedAt}
 	}
-	if !e.Renamed {
-		e.Title = title.Of(first.Question)
-	}
+	e.First, e.Title = first.ID, ""
 	e.Turns = n
 	return nil
 }
@@ -243,7 +245,12 @@ func (s *Store) Session(ctx context.Context, r Reader, workspace, session string
 	if err == nil && !r.sees(e.User) {
 		return Session{}, noSession(session)
 	}
-	return e, err
+	if err != nil {
+		return Session{}, err
+	}
+	list := []Session{e}
+	err = s.entitle(ctx, list)
+	return list[0], err
 }
 
 // view returns what is known of a session without its turns.
@@ -317,16 +324,6 @@ func (s *Store) Sessions(ctx context.Context, r Reader, workspace string, after 
 		mark := Session{ID: after.ID, UpdatedAt: after.Updated}
 		all = slices.DeleteFunc(all, func(e Session) bool { return latest(e, mark) <= 0 })
 	}
-	return all[:min(n, len(all))], len(all) > n, nil
-}
-
-// Rename gives a session of r's a title, which it keeps.
-func (s *Store) Rename(ctx context.Context, r Reader, workspace, session, name string) (Session, error) {
-	return s.change(ctx, workspace, session, func(e *Session, known bool) error {
-		if !known || !r.sees(e.User) {
-			return noSession(session)
-		}
-		e.Title, e.Renamed = name, true
-		return nil
-	})
+	page := all[:min(n, len(all))]
+	return page, len(all) > n, s.entitle(ctx, page)
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -492,4 +494,67 @@ func TestSaveWithoutTime(t *testing.T) {
 	if err != nil || stored != turn.StoredSpooled || errors.Is(err, context.Canceled) {
 		t.Errorf("%v %v", stored, err)
 	}
+}
+
+// What was said in a deleted session is on no disk any more: not in a stream, not in a bucket, not in the spool.
+func TestDeleteLeavesNothingOnDisk(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	server, err := natsserver.Start(t.Context(), natsserver.Options{Dir: filepath.Join(dir, "nats"), NoSync: true, MaxStore: 4 << 30, Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := bustest.Join(t, server)
+	s := open(t, b, filepath.Join(dir, "spool"))
+	ctx := t.Context()
+	const canary = "zanzibarquokka"
+	var turns []turn.Turn
+	for i := range 5 {
+		tu := sample("s", fmt.Sprintf("01JD%022d", i), "what is "+canary)
+		tu.Answer, tu.RequestID = canary, fmt.Sprint("r", i)
+		turns = append(turns, tu)
+		save(t, s, tu)
+		save(t, s, sample("other", fmt.Sprintf("01JE%022d", i), "kept"))
+		for _, said := range []string{"first " + canary, "then " + canary} {
+			if err := s.SaveFeedback(ctx, tu, "u", []byte(said)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if list, _, err := s.Sessions(ctx, mine(), "w", store.Mark{}, 9); err != nil || len(list) != 2 || !slices.ContainsFunc(list, func(e store.Session) bool { return e.Title == "What is "+canary }) {
+		t.Errorf("sessions %+v %v", list, err)
+	}
+	if !held(t, dir, canary, false) {
+		t.Fatal("it was never there")
+	}
+	if n, err := s.Delete(ctx, mine(), "w", "s", func(context.Context) error { return nil }); err != nil || n != uint64(len(turns)) {
+		t.Fatalf("deleted %d, %v", n, err)
+	}
+	if past, err := s.History(ctx, "w", "other", "", 9); err != nil || len(past.Turns) != 5 {
+		t.Errorf("the other session: %+v %v", past, err)
+	}
+	b.Close()
+	server.Shutdown()
+	held(t, dir, canary, true)
+}
+
+// held says whether a file in dir holds a word, and reports it when it must not be.
+func held(t *testing.T, dir, word string, wrong bool) bool {
+	t.Helper()
+	found := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		n := strings.Count(string(data), word)
+		if found += n; n > 0 && wrong {
+			t.Errorf("%s holds it %d times", strings.TrimPrefix(path, dir), n)
+		}
+		return err
+	})
+	if err != nil && wrong { // files come and go while the server runs
+		t.Error(err)
+	}
+	return found > 0
 }
