@@ -18,8 +18,8 @@ import (
 const documentPage = 500
 
 func (a *app) docs() *cobra.Command {
-	c := &cobra.Command{Use: "docs", Short: "List, show and remove documents"}
-	c.AddCommand(a.docsList(), a.docsShow(), a.docsRemove())
+	c := &cobra.Command{Use: "docs", Short: "List, show and remove documents, and say who may read them"}
+	c.AddCommand(a.docsList(), a.docsShow(), a.docsAccess(), a.docsRemove())
 	return c
 }
 
@@ -210,6 +210,9 @@ func (a *app) showDocument(d *retrieverv1.Document) {
 	row("version", d.GetVersion())
 	if d.GetLiveVersion() != d.GetVersion() {
 		row("live", d.GetLiveVersion())
+	}
+	if d.GetAccess() != nil {
+		row("readers", readersOf(d))
 	}
 	row("created", d.GetCreatedAt().AsTime().Format(time.RFC3339))
 	row("updated", d.GetUpdatedAt().AsTime().Format(time.RFC3339))

@@ -16,6 +16,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/benchmark"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/dataset"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 )
@@ -146,7 +147,7 @@ func (e *retrievalEval) index(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	results, err := e.app.takeIn(ctx, e.client.Retriever, e.workspace, items, false)
+	results, err := e.app.takeIn(ctx, e.client.Retriever, e.workspace, items, ingest.Options{})
 	if err != nil {
 		return err
 	}

@@ -256,7 +256,48 @@ func (r retriever) DeleteWorkspace(context.Context, *retrieverv1.DeleteWorkspace
 }
 
 func (e *edge) DeleteWorkspace(context.Context, *dialogv1.DeleteWorkspaceRequest) (*dialogv1.DeleteWorkspaceResponse, error) {
-	return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "not here")
+	return &dialogv1.DeleteWorkspaceResponse{}, nil
+}
+
+func (e *edge) ListWorkspaces(context.Context, *dialogv1.ListWorkspacesRequest) (*dialogv1.ListWorkspacesResponse, error) {
+	return &dialogv1.ListWorkspacesResponse{Workspaces: []*dialogv1.Workspace{
+		{Workspace: "bank", DisplayName: "银行", CreatedAt: timestamppb.New(noon), SessionRetention: durationpb.New(720 * time.Hour)}, {Workspace: "default", DisplayName: "Default"},
+	}}, nil
+}
+
+func (e *edge) UpdateWorkspace(_ context.Context, req *dialogv1.UpdateWorkspaceRequest) (*dialogv1.UpdateWorkspaceResponse, error) {
+	ws := &dialogv1.Workspace{Workspace: req.GetWorkspace(), DisplayName: "The bank", SessionRetention: req.GetSessionRetention()}
+	if req.DisplayName != nil {
+		ws.DisplayName = req.GetDisplayName()
+	}
+	return &dialogv1.UpdateWorkspaceResponse{Workspace: ws}, nil
+}
+
+func (e *edge) ListMembers(context.Context, *dialogv1.ListMembersRequest) (*dialogv1.ListMembersResponse, error) {
+	return &dialogv1.ListMembersResponse{Members: []*dialogv1.Member{
+		{Member: "group:support", Role: dialogv1.AccessRole_ACCESS_ROLE_EDITOR, AddedAt: timestamppb.New(noon), AddedBy: "user:ann"},
+		{Member: "service:importer", Role: dialogv1.AccessRole_ACCESS_ROLE_VIEWER, AddedAt: timestamppb.New(noon), AddedBy: "bootstrap"},
+	}}, nil
+}
+
+func (e *edge) SetMember(_ context.Context, req *dialogv1.SetMemberRequest) (*dialogv1.SetMemberResponse, error) {
+	return &dialogv1.SetMemberResponse{Member: &dialogv1.Member{Member: req.GetMember(), Role: req.GetRole()}}, nil
+}
+
+func (e *edge) RemoveMember(_ context.Context, req *dialogv1.RemoveMemberRequest) (*dialogv1.RemoveMemberResponse, error) {
+	if req.GetMember() != "group:support" {
+		return nil, fault.New(fault.NotFound, fault.MemberNotFound, "%s is not a member of this workspace", req.GetMember())
+	}
+	return &dialogv1.RemoveMemberResponse{}, nil
+}
+
+func (e *edge) SetDocumentAccess(_ context.Context, req *retrieverv1.SetDocumentAccessRequest) (*retrieverv1.SetDocumentAccessResponse, error) {
+	for _, d := range e.documents {
+		if d.GetDocumentId() == req.GetDocumentId() {
+			return &retrieverv1.SetDocumentAccessResponse{Document: &retrieverv1.Document{DocumentId: d.GetDocumentId(), SourceUri: d.GetSourceUri(), Access: req.GetAccess()}}, nil
+		}
+	}
+	return nil, fault.New(fault.NotFound, fault.DocumentNotFound, "there is no such document")
 }
 
 func (e *edge) Search(_ context.Context, req *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {

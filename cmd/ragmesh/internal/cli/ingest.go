@@ -17,6 +17,7 @@ import (
 func (a *app) ingest() *cobra.Command {
 	var noWait bool
 	var base string
+	var readers []string
 	c := &cobra.Command{
 		Use:   "ingest PATH...",
 		Short: "Take documents in: files, and folders with everything below",
@@ -25,6 +26,9 @@ func (a *app) ingest() *cobra.Command {
 A document is known by its source URI, which is its path as given, with forward slashes: "docs/fees.md" for
 "ragmesh ingest docs". The same command run again replaces what changed and leaves the rest. With --base DIR
 the URI is the path below that folder instead, wherever the command runs.
+
+Everybody in the workspace may read the documents, unless --reader names who; see also "ragmesh docs access". Documents
+that are there keep their readers where --reader does not name others.
 
 Waits until every document is searchable or has failed; exit code 1 when one failed. Ctrl-C stops the upload
 and the waiting, not what the server has accepted.`,
@@ -43,7 +47,7 @@ and the waiting, not what the server has accepted.`,
 				items[i] = f.Item()
 			}
 			begin := time.Now()
-			results, err := a.takeIn(ctx, c.Retriever, a.workspace, items, noWait)
+			results, err := a.takeIn(ctx, c.Retriever, a.workspace, items, ingest.Options{NoWait: noWait, Readers: readers})
 			if err != nil {
 				return err
 			}
@@ -52,16 +56,16 @@ and the waiting, not what the server has accepted.`,
 	}
 	c.Flags().BoolVar(&noWait, "no-wait", false, "end when the server has the documents safely, before they are searchable")
 	c.Flags().StringVar(&base, "base", "", "folder that source URIs are relative to (default: paths as given)")
+	addReaders(c, &readers)
 	return c
 }
 
 // takeIn takes items in, with a progress bar when somebody looks on.
-func (a *app) takeIn(ctx context.Context, r ingest.Retriever, workspace string, items []ingest.Item, noWait bool) ([]ingest.Result, error) {
+func (a *app) takeIn(ctx context.Context, r ingest.Retriever, workspace string, items []ingest.Item, o ingest.Options) ([]ingest.Result, error) {
 	progress := a.progress(len(items), "documents")
 	defer progress.end()
-	return ingest.New(r, ingest.Options{
-		Workspace: workspace, NoWait: noWait, Report: func(ingest.Result) { progress.step() },
-	}).Run(ctx, items)
+	o.Workspace, o.Report = workspace, func(ingest.Result) { progress.step() }
+	return ingest.New(r, o).Run(ctx, items)
 }
 
 // progress is a bar on the error stream, so that the output stays clean; without a terminal it is nothing.

@@ -88,6 +88,7 @@ func (r Result) Failed() bool {
 type Ingester struct {
 	retriever Retriever
 	workspace string
+	access    *retrieverv1.AccessList
 	report    func(Result)
 	wait      bool
 	sleep     func(context.Context, time.Duration) error
@@ -102,6 +103,8 @@ type Options struct {
 	Workspace string
 	// NoWait ends an item when the server has it safely, not when it is searchable.
 	NoWait bool
+	// Readers are who may read the documents; none leaves that as it is.
+	Readers []string
 	// Report is called once for every item when it has ended; by one goroutine at a time. Nil for none.
 	Report func(Result)
 }
@@ -111,7 +114,11 @@ func New(r Retriever, o Options) *Ingester {
 	if o.Report == nil {
 		o.Report = func(Result) {}
 	}
-	return &Ingester{retriever: r, workspace: o.Workspace, report: o.Report, wait: !o.NoWait, sleep: sleep, now: time.Now}
+	var access *retrieverv1.AccessList
+	if len(o.Readers) > 0 {
+		access = &retrieverv1.AccessList{Readers: o.Readers}
+	}
+	return &Ingester{retriever: r, workspace: o.Workspace, access: access, report: o.Report, wait: !o.NoWait, sleep: sleep, now: time.Now}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -304,6 +311,7 @@ func (in *Ingester) send(ctx context.Context, item Item) (*retrieverv1.CommitUpl
 	err = in.retry(ctx, func() (err error) {
 		up, err = in.retriever.CreateUpload(ctx, &retrieverv1.CreateUploadRequest{
 			Workspace: in.workspace, SourceUri: item.URI, Title: item.Title, ContentType: item.ContentType, SizeBytes: uint64(size), Sha256: sum,
+			Access: in.access,
 		})
 		return err
 	})
