@@ -17,7 +17,7 @@ import (
 
 func (a *app) bench() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure speed"}
-	c.AddCommand(a.benchTurn(), a.benchLoad(), a.benchMock())
+	c.AddCommand(a.benchTurn(), a.benchFair(), a.benchLoad(), a.benchMock())
 	return c
 }
 
@@ -115,7 +115,7 @@ func (a *app) runBenchTurn(ctx context.Context, f benchFlags) (err error) {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	f.Environ = a.Environ
-	f.Say = func(format string, args ...any) { a.err.printf("%s\n", a.err.style(dim, fmt.Sprintf(format, args...))) }
+	f.Say = a.saying()
 	report, err := turnbench.Run(ctx, f.Options)
 	if errors.Is(err, context.Canceled) {
 		return errors.New("stopped before the end; nothing was measured")
@@ -128,6 +128,13 @@ func (a *app) runBenchTurn(ctx context.Context, f benchFlags) (err error) {
 	}
 	a.showBench(report)
 	return nil
+}
+
+// saying tells whoever waits for a measurement what goes on.
+func (a *app) saying() func(format string, args ...any) {
+	return func(format string, args ...any) {
+		a.err.printf("%s\n", a.err.style(dim, fmt.Sprintf(format, args...)))
+	}
 }
 
 func (f *benchFlags) corpus() (turnbench.Corpus, error) {

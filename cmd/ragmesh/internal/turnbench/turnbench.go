@@ -65,11 +65,11 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if o.Say == nil {
 		o.Say = func(string, ...any) {}
 	}
-	dir, err := os.MkdirTemp("", "ragmesh-bench-")
+	dir, remove, err := scratch()
 	if err != nil {
-		return nil, fmt.Errorf("make a folder: %w", err)
+		return nil, err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() { err = errors.Join(err, remove()) }()
 	mock := mockllm.New(o.Seed)
 	base, stop, err := serve(ctx, mock)
 	if err != nil {
@@ -97,6 +97,14 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	b.report.Mock = mock.Counts()
 	return b.report, nil
+}
+
+// scratch makes a folder for the time of a measurement.
+func scratch() (dir string, remove func() error, err error) {
+	if dir, err = os.MkdirTemp("", "ragmesh-bench-"); err != nil {
+		return "", nil, fmt.Errorf("make a folder: %w", err)
+	}
+	return dir, func() error { return os.RemoveAll(dir) }, nil
 }
 
 // serve serves the mock on a free port of loopback.

@@ -1,6 +1,7 @@
 package turnbench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type worker struct {
 	http      *http.Client // to the mock
 	mock      string       // its base address, with /v1
 	questions []string
+	workspace string // empty for the default one
 	prompt    string // as long as a turn's, for calling the mock directly
 }
 
@@ -49,7 +51,7 @@ func (w *worker) turn(model string) func(context.Context, uint64) outcome {
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
 		begin := time.Now()
-		stream, err := w.edge.Dialog.Chat(ctx, &dialogv1.ChatRequest{Workspace: workspace, Question: w.question(n), Model: model})
+		stream, err := w.edge.Dialog.Chat(ctx, &dialogv1.ChatRequest{Workspace: cmp.Or(w.workspace, workspace), Question: w.question(n), Model: model})
 		if err != nil {
 			o.err = err
 			return o
