@@ -68,7 +68,9 @@ func (a *Answerer) enter() (leave func(), err error) {
 // Limit has questions that come from now on, and those that wait, bounded by limits.
 func (a *Answerer) Limit(limits fair.Config) {
 	a.limits.Store(&limits)
-	a.line.Use(a.terms.Load().cfg.Limit, limits)
+	cfg := a.terms.Load().cfg
+	a.line.Use(cfg.Limit, limits)
+	a.pace.use(cfg.Computing, limits)
 }
 
 // Load says how many turns run and how many may.

@@ -60,6 +60,7 @@ type Answerer struct {
 	limits    atomic.Pointer[fair.Config]
 	questions *fair.Questions
 	line      *fair.Line
+	pace      *pace
 
 	calls sync.WaitGroup // turns, and every goroutine that asks a peer
 	again repeat.Allowance
@@ -89,6 +90,7 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 		turns:     map[string]*under{},
 		questions: fair.NewQuestions(), line: fair.NewLine(cfg.Limit, deps.Limits, m.line()),
 	}
+	a.pace = newPace(crowded)
 	a.limits.Store(&deps.Limits)
 	a.Use(cfg, deps.Planner, deps.Revision)
 	return a, nil
@@ -106,6 +108,7 @@ type terms struct {
 func (a *Answerer) Use(cfg Config, planner Planner, revision string) {
 	a.terms.Store(&terms{cfg: cfg, planner: planner, revision: revision})
 	a.line.Use(cfg.Limit, *a.limits.Load())
+	a.pace.use(cfg.Computing, *a.limits.Load())
 }
 
 // Revision returns the revision that turns beginning now carry.
@@ -133,7 +136,9 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 		attribute.String("gen_ai.operation.name", "invoke_agent"), attribute.String("ragmesh.workspace", q.Workspace)))
 	defer span.End()
 
-	r := &run{a: a, terms: a.terms.Load(), q: q, emit: emit, started: arrived}
+	r := &run{a: a, terms: a.terms.Load(), q: q, emit: emit, started: arrived, rest: func() {}}
+	r.compute(ctx, searchFor)
+	defer func() { r.rest() }()
 	r.turn = Turn{
 		ID: a.newID(), Session: q.Session, Workspace: q.Workspace, RequestID: q.RequestID, User: q.User, Replaces: q.Replaces,
 		Question: q.Text, Standalone: q.Text, Language: languageOf(q.Text, ""), StartedAt: r.started,

@@ -19,6 +19,7 @@ type Config struct {
 	Tokens    int      `yaml:"history_tokens" doc:"Most tokens of earlier turns given to the model, word for word or condensed. Count, 0 to 16000."`
 	Threshold float64  `yaml:"evidence_threshold" doc:"Least probability that the sources hold the answer to go on with, 0 to 1; below it the assistant abstains. 0 means the one measured on the reference sets."`
 	Limit     int      `yaml:"max_running" doc:"Turns that run at once in this process; more wait for their places, see limits.waiting. Count, 1 to 100000."`
+	Computing int      `yaml:"max_computing" doc:"Turns that compute at once, rather than wait for something, while there is more to do than processors; it bounds nothing else. Count, 1 to 10000; 0 for twice the processors."`
 }
 
 // FollowUp says how follow-ups are made standalone.
@@ -90,6 +91,7 @@ func (c Config) Validate() error {
 	}
 	count("history_tokens", c.Tokens, 0, 16_000)
 	count("max_running", c.Limit, 1, 100_000)
+	count("max_computing", c.Computing, 0, 10_000)
 	if c.Threshold < 0 || c.Threshold > 1 {
 		wrong = append(wrong, config.Invalid("evidence_threshold", "must be 0 to 1, not %g", c.Threshold))
 	}

@@ -30,6 +30,7 @@ type run struct {
 	q       Question
 	emit    *emitter
 	started time.Time
+	rest    func() // ends the time for which the turn counts as computing
 
 	mu   sync.Mutex
 	turn Turn
