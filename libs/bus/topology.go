@@ -22,6 +22,8 @@ const (
 	SpanStream = "RAGMESH_SPANS"
 	// Jobs is the work queue of ingestion, on ragmesh.job.v1.<what>.<workspace>.
 	Jobs = "RAGMESH_JOBS"
+	// Vectors keeps what embedding models made of documents, on ragmesh.vector.v1.<workspace>.<document>.<space>.<part>.
+	Vectors = "RAGMESH_VECTORS"
 
 	// Workspaces maps a workspace to its description.
 	Workspaces = "RAGMESH_WORKSPACES"
@@ -63,6 +65,11 @@ func FeedbackSubject(workspace, session, turn, user string) string {
 
 // SpanSubject is where a service's spans are published.
 func SpanSubject(service string) string { return subject("ragmesh.span.v1", service) }
+
+// VectorSubject is where a part of a document's vectors is published. Each of the last three may be "*".
+func VectorSubject(workspace, document, space, part string) string {
+	return subject("ragmesh.vector.v1", workspace, document, space, part)
+}
 
 // JobSubject is where a job for a workspace is published; what is ingest.
 func JobSubject(what, workspace string) string { return subject("ragmesh.job.v1", what, workspace) }
@@ -126,6 +133,12 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 			Name: Jobs, Subjects: []string{"ragmesh.job.v1.>"}, Retention: jetstream.WorkQueuePolicy, Storage: jetstream.FileStorage,
 			MaxMsgs: 200_000, MaxBytes: 64 * mib, MaxMsgSize: 16 * kib, Discard: jetstream.DiscardNew,
 			Duplicates: 2 * time.Minute, AllowDirect: true, Replicas: replicas,
+		},
+		{
+			// A cache: what is in it was paid for, and can be made again. The newest only, a month or 256 MiB, the oldest go first.
+			Name: Vectors, Subjects: []string{"ragmesh.vector.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, MaxAge: 30 * day, MaxBytes: 256 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld,
+			AllowDirect: true, Replicas: 1,
 		},
 	}
 }

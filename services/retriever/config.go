@@ -2,6 +2,7 @@ package retriever
 
 import (
 	"io"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -18,6 +19,21 @@ type Config struct {
 	Ingest Ingest `yaml:"ingest"`
 	Index  Index  `yaml:"index"`
 	Search Search `yaml:"search"`
+
+	Embedding Embedding `yaml:"embedding"`
+	Peers     Peers     `yaml:"peers" revision:"-"`
+}
+
+// Embedding says which model makes the documents' vectors. Another one makes them anew.
+type Embedding struct {
+	Model   string `yaml:"model"   doc:"Embedding model of llm-gateway, from its embeddings. Empty for none: then search is by keywords only. Another model, or another revision of it, is never compared with vectors that are there: they are made again, and hybrid strategies search by keywords until there are some."`
+	Texts   int    `yaml:"texts"   doc:"Passages in one call to llm-gateway. Count, 1 to 256."`
+	Workers int    `yaml:"workers" doc:"Calls to llm-gateway at once, for passages. Count, 1 to 64."`
+}
+
+// Peers says where the other services are. In the all-in-one they are in the same process.
+type Peers struct {
+	LLM string `yaml:"llm_gateway" doc:"Address of llm-gateway, http://host:port."`
 }
 
 // Upload bounds what is taken in.
@@ -54,6 +70,9 @@ func Defaults() Config {
 		Ingest: Ingest{Workers: 64, Memory: 256 << 20, MaxStage: 10 * time.Minute},
 		Index:  Index{MaxOpen: 64},
 		Search: Search{Strategy: builtIn},
+
+		Embedding: Embedding{Texts: 64, Workers: 2},
+		Peers:     Peers{LLM: "http://127.0.0.1:8083"},
 	}
 }
 
@@ -72,7 +91,16 @@ func StrategySchema() map[string]any { return config.JSONSchema(search.Defaults(
 
 // Validate says what in a configuration is not as it must be.
 func (c Config) Validate() error {
+	peer, err := url.Parse(c.Peers.LLM)
 	switch {
+	case err != nil || peer.Host == "" || peer.User != nil || peer.Scheme != "http" && peer.Scheme != "https":
+		return config.Invalid("peers.llm_gateway", `must be http://host:port or https://host, not %q`, c.Peers.LLM)
+	case len(c.Embedding.Model) > 128:
+		return config.Invalid("embedding.model", "must be the name of an embedding model of llm-gateway, of at most 128 bytes")
+	case c.Embedding.Texts < 1 || c.Embedding.Texts > 256:
+		return config.Invalid("embedding.texts", "must be between 1 and 256")
+	case c.Embedding.Workers < 1 || c.Embedding.Workers > 64:
+		return config.Invalid("embedding.workers", "must be between 1 and 64")
 	case c.Upload.MaxBytes < 1<<10 || c.Upload.MaxBytes > 1<<30:
 		return config.Invalid("upload.max_bytes", "must be between 1KiB and 1GiB")
 	case c.Upload.TTL < time.Minute || c.Upload.TTL > 20*time.Hour:

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,8 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/durable"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/embed"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/gateway"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
@@ -44,6 +47,8 @@ type Deps struct {
 	// Revision is the configuration's.
 	Revision string
 	Clock    func() time.Time
+	// LLM is the llm-gateway, for vectors and rankings.
+	LLM librpc.Conn
 }
 
 // Service is the retriever. The process around it calls Register, then Run, and Reload when the configuration has changed.
@@ -54,6 +59,7 @@ type Service struct {
 	catalog   *catalog.Catalog
 	ingester  *ingest.Ingester
 	index     *index.Store
+	embedder  *embed.Embedder // nil without an embedding model
 	live      *health.Liveness
 }
 
@@ -71,29 +77,46 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	}
 	documents := catalog.New(records)
 	var ingester *ingest.Ingester // set before anybody uses the index
+	var embedder *embed.Embedder
 	chunks, err := index.Open(index.Config{Dir: filepath.Join(deps.DataDir, "index"), MaxOpen: cfg.Index.MaxOpen, Renewed: func(workspace string, err error) {
 		m.Warn(ctx, "the index of workspace "+workspace+" was damaged, it is moved aside and built anew", err)
 		ingester.Recheck()
+		if embedder != nil {
+			embedder.Rescan()
+		}
 	}})
 	if err != nil {
 		return nil, err
 	}
+	vectors := durable.NewVectors(deps.Bus)
+	gateway := gateway.New(deps.LLM)
+	searching := search.Deps{Store: chunks, Manifest: documents, Observer: m, Reranker: gateway}
+	var observer ingest.Observer = m
+	if cfg.Embedding.Model != "" {
+		embedder = embed.New(embed.Config{Model: cfg.Embedding.Model, Texts: cfg.Embedding.Texts, Workers: cfg.Embedding.Workers}, embed.Deps{
+			Gateway: gateway, Store: chunks, Catalog: documents, Cache: vectors, Observer: m, Clock: deps.Clock,
+		})
+		searching.Embedder, observer = embedder, following{m, embedder}
+		if err := m.VectorsOf(embedder.Status); err != nil {
+			return nil, errors.Join(err, chunks.Close())
+		}
+	}
 	ingester = ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
-			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage,
+			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage, Embeds: embedder != nil,
 		},
 		ingest.Deps{
-			Catalog: documents, Store: chunks, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
-			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: m, Clock: deps.Clock,
+			Catalog: documents, Store: embed.Dropping{Pruner: chunks, Cache: vectors}, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
+			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: observer, Clock: deps.Clock,
 		})
 	if err := m.CensusOf(documents.Census, ingester.Missing, deps.Clock); err != nil {
 		return nil, errors.Join(err, chunks.Close())
 	}
 	s := &Service{
 		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
-		searching: search.Deps{Store: chunks, Manifest: documents, Observer: m}, configDir: deps.ConfigDir,
-		catalog: documents, ingester: ingester, index: chunks, live: deps.Live,
+		searching: searching, configDir: deps.ConfigDir,
+		catalog: documents, ingester: ingester, index: chunks, embedder: embedder, live: deps.Live,
 	}
 	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, errors.Join(err, chunks.Close())
@@ -133,6 +156,9 @@ func (s *Service) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.catalog.Run(ctx) })
 	group.Go(func() error { return s.ingester.Run(ctx, pulse) })
+	if s.embedder != nil {
+		group.Go(func() error { return s.embedder.Run(ctx) })
+	}
 	return errors.Join(group.Wait(), s.index.Close())
 }
 
@@ -151,5 +177,30 @@ func (s *Service) Ready(context.Context) []health.Component {
 	} else if !s.ingester.Checked() {
 		index.Ready, index.Detail = false, "not compared with the documents' records yet"
 	}
-	return []health.Component{row, index}
+	if s.embedder == nil {
+		return []health.Component{row, index}
+	}
+	vectors := health.Component{Name: "vectors", Ready: true}
+	behind, problem := s.embedder.Status()
+	if behind > 0 {
+		vectors.Ready, vectors.Detail = false, fmt.Sprintf("%d documents have no vectors yet; they are found by keywords meanwhile", behind)
+	}
+	if problem != "" {
+		vectors.Ready, vectors.Detail = false, strings.TrimPrefix(vectors.Detail+"; "+problem, "; ")
+	}
+	return []health.Component{row, index, vectors}
+}
+
+// following is told of jobs like the meter, and tells the embedder which documents are new.
+type following struct {
+	*meter.Meter
+	embedder *embed.Embedder
+}
+
+// Ended implements ingest.Observer.
+func (f following) Ended(ctx context.Context, j ingest.Job, outcome string, took time.Duration, err error) {
+	f.Meter.Ended(ctx, j, outcome, took, err)
+	if outcome == ingest.OutcomeReady {
+		f.embedder.Added(j.Workspace, j.DocumentID)
+	}
 }

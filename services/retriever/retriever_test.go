@@ -19,6 +19,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/bus/bustest"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/libs/rpc/rpctest"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
@@ -47,9 +48,13 @@ func start(tb testing.TB) *fixture {
 
 func restart(tb testing.TB, b *bus.Bus, dir string) *fixture {
 	tb.Helper()
-	configDir := tb.TempDir()
-	service, err := retriever.New(tb.Context(), retriever.Defaults(), retriever.Deps{
-		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, ConfigDir: configDir, Revision: "r1", Clock: time.Now,
+	return run(tb, b, dir, tb.TempDir(), retriever.Defaults(), rpc.Conn{})
+}
+
+func run(tb testing.TB, b *bus.Bus, dir, configDir string, cfg retriever.Config, llm rpc.Conn) *fixture {
+	tb.Helper()
+	service, err := retriever.New(tb.Context(), cfg, retriever.Deps{
+		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, ConfigDir: configDir, Revision: "r1", Clock: time.Now, LLM: llm,
 	})
 	if err != nil {
 		tb.Fatal(err)

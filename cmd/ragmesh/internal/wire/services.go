@@ -50,7 +50,7 @@ func buildTools(ctx context.Context, env *process.Env, cfg config.Loaded[tools.C
 func buildRetriever(ctx context.Context, env *process.Env, cfg config.Loaded[retriever.Config]) (process.Service, error) {
 	return retriever.New(ctx, cfg.Value, retriever.Deps{
 		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, DataDir: env.DataDir, ConfigDir: env.ConfigDir,
-		Revision: cfg.Revision, Clock: time.Now,
+		Revision: cfg.Revision, Clock: time.Now, LLM: env.Dial("", identity.Gateway),
 	})
 }
 

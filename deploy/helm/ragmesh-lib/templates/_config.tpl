@@ -28,12 +28,15 @@ docs/config.md; the process refuses any other.
     {{- $_ := set $config "data_wait" "90s" }}
   {{- end }}
 {{- end }}
-{{- if eq .Chart.Name "dialog" }}
+{{- /* Of the services that others call, those that call others themselves. */}}
+{{- if has .Chart.Name (list "dialog" "retriever") }}
   {{- $peers := dict }}
-  {{- range $service := index (include "ragmesh.callgraph" . | fromYaml) "dialog" }}
+  {{- range $service := index (include "ragmesh.callgraph" . | fromYaml) .Chart.Name }}
     {{- $_ := set $peers ($service | replace "-" "_") (printf "http://%s:8080" (include "ragmesh.peerName" (dict "root" $root "service" $service))) }}
   {{- end }}
   {{- $_ := set $config "peers" $peers }}
+{{- end }}
+{{- if eq .Chart.Name "dialog" }}
   {{- /* Volumes over the network, and three copies, are slower to sync than a laptop's disk. Past this, turns wait in the spool,
          which goes with the pod. */}}
   {{- $_ := set $config "turn" (dict "budget" (dict "save" "2s")) }}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/identity"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/services/retriever"
 )
@@ -23,6 +24,6 @@ func main() {
 func build(ctx context.Context, env *process.Env, cfg config.Loaded[retriever.Config]) (process.Service, error) {
 	return retriever.New(ctx, cfg.Value, retriever.Deps{
 		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, DataDir: env.DataDir, ConfigDir: env.ConfigDir,
-		Revision: cfg.Revision, Clock: time.Now,
+		Revision: cfg.Revision, Clock: time.Now, LLM: env.Dial(cfg.Value.Peers.LLM, identity.Gateway),
 	})
 }

@@ -82,6 +82,8 @@ type Live struct {
 	Language  string `json:"language,omitempty"`
 
 	ContentType string `json:"content_type,omitempty"`
+	// Embedding is the model its vectors are of; empty while it has none.
+	Embedding string `json:"embedding,omitempty"`
 }
 
 // Document is one document of a workspace. The record of all documents is the manifest: search serves a chunk only while

@@ -101,6 +101,7 @@ type Config struct {
 	MaxMemory   int64         // bytes of originals worked on at once
 	UploadTTL   time.Duration // how long an upload may take
 	MaxStage    time.Duration // a job longer than this in one stage is wedged
+	Embeds      bool          // vectors follow: a document that is ready is at that stage until it has them
 }
 
 // Deps is what ingestion works with.

@@ -33,12 +33,16 @@ const (
 // errSuperseded ends a job that a newer version, or a deletion, has made needless.
 var errSuperseded = errors.New("superseded")
 
-// OutcomeFailed is the outcome of a job whose document could not be taken in, for good.
-const OutcomeFailed = "failed"
+// OutcomeFailed is the outcome of a job whose document could not be taken in, for good; OutcomeReady of one whose document is
+// in the store, and live.
+const (
+	OutcomeFailed = "failed"
+	OutcomeReady  = "ready"
+)
 
 // Outcomes of a job.
 const (
-	outcomeReady      = "ready"
+	outcomeReady      = OutcomeReady
 	outcomeFailed     = OutcomeFailed
 	outcomeRetry      = "retry"
 	outcomeSuperseded = "superseded"
@@ -142,6 +146,9 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 		}
 		d.Replaced = nil
 		d.Live, d.State, d.Stage, d.Failure = live, document.Ready, document.Index, nil
+		if in.config.Embeds {
+			d.Stage = document.Embed
+		}
 		d.Newest.ContentType = contentType
 		d.Attempts, d.UpdatedAt = max(d.Attempts, attempt), in.deps.Clock().UTC()
 		return nil

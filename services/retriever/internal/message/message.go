@@ -28,6 +28,8 @@ func Document(d document.Document) *retrieverv1.Document {
 		CreatedAt:   timestamppb.New(d.CreatedAt),
 		UpdatedAt:   timestamppb.New(d.UpdatedAt),
 		Attempts:    uint32(d.Attempts),
+
+		EmbeddingModel: d.Live.Embedding,
 	}
 	if d.Access != nil {
 		out.Access = &retrieverv1.AccessList{Readers: d.Access.Readers}

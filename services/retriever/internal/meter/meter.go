@@ -12,6 +12,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/embed"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
 )
@@ -25,11 +26,14 @@ type Meter struct {
 	searches   *prometheus.HistogramVec
 	candidates prometheus.Histogram
 	degraded   *prometheus.CounterVec
+	vectors    *prometheus.CounterVec
+	embedding  prometheus.Histogram
 }
 
 var (
 	_ ingest.Observer = (*Meter)(nil)
 	_ search.Observer = (*Meter)(nil)
+	_ embed.Observer  = (*Meter)(nil)
 )
 
 // New registers the metrics.
@@ -58,6 +62,16 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 		degraded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: t.Metric("search_degraded_total"), Help: "Searches that left something out, by reason.",
 		}, []string{"reason"}),
+		vectors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("vectors_total"), Help: "Vectors of passages that documents got, by origin: made by the embedding model, or cached.",
+		}, []string{"origin"}),
+		embedding: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: t.Metric("embed_duration_seconds"), Help: "Time until a group of documents had its vectors, for each of them.",
+			Buckets: []float64{.01, .05, .1, .5, 1, 5, 30, 120, 600},
+		}),
+	}
+	for _, origin := range []string{made, cached} {
+		m.vectors.WithLabelValues(origin)
 	}
 	// A series that begins with its first event hides that event from rates.
 	for _, outcome := range []string{found, empty, degraded, failed} {
@@ -67,7 +81,7 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 		m.jobs.WithLabelValues(outcome)
 	}
 	m.degraded.WithLabelValues("timeout")
-	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded} {
+	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded, m.vectors, m.embedding} {
 		if err := t.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -102,6 +116,33 @@ func (m *Meter) Warn(ctx context.Context, what string, err error) {
 // Stage measures a stage of a job.
 func (m *Meter) Stage(stage document.Stage, took time.Duration) {
 	m.stages.WithLabelValues(string(stage)).Observe(took.Seconds())
+}
+
+// Where a vector came from.
+const (
+	made   = "made"
+	cached = "cached"
+)
+
+// Embedded counts a document's vectors.
+func (m *Meter) Embedded(fresh, known int, took time.Duration) {
+	m.vectors.WithLabelValues(made).Add(float64(fresh))
+	m.vectors.WithLabelValues(cached).Add(float64(known))
+	m.embedding.Observe(took.Seconds())
+}
+
+// VectorsOf shows how many documents have no vectors yet.
+func (m *Meter) VectorsOf(status func() (behind int, problem string)) error {
+	t := m.telemetry
+	if err := t.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: t.Metric("vectors_missing_documents"), Help: "Documents that are live and have no vectors of the embedding model in use yet.",
+	}, func() float64 {
+		behind, _ := status()
+		return float64(behind)
+	})); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
 }
 
 // How a search ended.

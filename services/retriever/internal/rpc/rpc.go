@@ -100,7 +100,7 @@ func (h *Handler) Search(ctx context.Context, r *retrieverv1.SearchRequest) (*re
 	}
 	out := &retrieverv1.SearchResponse{
 		Strategy: result.Strategy, IndexSequence: result.Sequence, ConfigRevision: serving.Revision,
-		Candidates: uint32(result.Candidates),
+		Candidates: uint32(result.Candidates), EmbeddingModel: result.Embedding, RerankModel: result.Reranker,
 	}
 	for _, p := range result.Passages {
 		out.Passages = append(out.Passages, passage(p))

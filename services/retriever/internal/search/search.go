@@ -50,6 +50,8 @@ type Searcher struct {
 	store    Store
 	manifest Manifest
 	observer Observer
+	embedder Embedder
+	reranker Reranker
 }
 
 // Deps is what search works with.
@@ -57,6 +59,8 @@ type Deps struct {
 	Store    Store
 	Manifest Manifest
 	Observer Observer
+	Embedder Embedder // nil without an embedding model
+	Reranker Reranker // nil without a gateway
 }
 
 // New returns a searcher. The default strategy must be among the strategies.
@@ -65,7 +69,7 @@ func New(c Config, d Deps) (*Searcher, error) {
 		names := slices.Sorted(maps.Keys(c.Strategies))
 		return nil, fmt.Errorf("there is no retrieval strategy %q, which is to be the default; there are %s", c.Default, strings.Join(names, ", "))
 	}
-	return &Searcher{config: c, store: d.Store, manifest: d.Manifest, observer: d.Observer}, nil
+	return &Searcher{config: c, store: d.Store, manifest: d.Manifest, observer: d.Observer, embedder: d.Embedder, reranker: d.Reranker}, nil
 }
 
 // Request asks for passages.
@@ -82,7 +86,9 @@ type Request struct {
 type Passage struct {
 	store.Candidate
 	Score float64
-	Parts map[string]float64 // how the score came about; they add up to it
+	// Parts say how the score came about and add up to it; "cosine" stands beside them, the similarity to the query as it was
+	// measured.
+	Parts map[string]float64
 }
 
 // Degradation says what a search left out and why.
@@ -97,6 +103,8 @@ type Result struct {
 	Strategy     string
 	Candidates   int    // scored
 	Sequence     uint64 // of the newest live version
+	Embedding    string // model the query was compared with; empty when only keywords were searched
+	Reranker     string // model that put the first in order; empty when none did
 }
 
 // Search returns the best passages. It answers before ctx's deadline with what it has by then.
@@ -114,21 +122,17 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 		return Result{}, fault.New(fault.NotFound, fault.StrategyNotFound, "there is no retrieval strategy %q", name)
 	}
 	out := Result{Strategy: name}
-	switch strategy.Type {
-	case Keyword:
-	case Vector:
-		return Result{}, fault.New(fault.Unimplemented, fault.ReasonUnimplemented,
-			"strategy %q searches by vectors alone, which is not there yet; use a keyword strategy", name)
-	default:
-		out.Degradations = append(out.Degradations, Degradation{
-			Stage: "retriever", Reason: "keyword_only", Message: "No embedding model is in use yet, so only keywords were searched.",
-		})
-	}
 	bounded, cancel := withBudget(ctx)
 	defer cancel()
 
-	query := rank.NewQuery(r.Query)
-	found, sequence, err := s.candidates(bounded, r, store.Query{Rank: query, Filter: r.Filter, Limit: strategy.Candidates})
+	ask := store.Query{Rank: rank.NewQuery(r.Query), Filter: r.Filter, Limit: strategy.Candidates}
+	if strategy.Type != Keyword {
+		s.approach(bounded, r, strategy, &ask, &out)
+	}
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	found, sequence, err := s.candidates(bounded, r, ask)
 	out.Sequence = sequence
 	if err != nil {
 		if ctx.Err() == nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
@@ -137,7 +141,18 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 		}
 		return Result{}, fmt.Errorf("search candidates: %w", err)
 	}
-	scorer := rank.NewScorer(query, found.Stats)
+	s.checkVectors(r.Workspace, ask, found, &out)
+	if ask.Nearest > 0 && out.Embedding == "" {
+		// There are none to compare with: by keywords then, whatever the strategy.
+		ask.Vector, ask.Nearest = nil, 0
+		if ask.Limit == 0 {
+			ask.Limit = strategy.Candidates
+			if found, out.Sequence, err = s.candidates(bounded, r, ask); err != nil {
+				return Result{}, fmt.Errorf("search candidates: %w", err)
+			}
+		}
+	}
+	scorer := rank.NewScorer(ask.Rank, found.Stats)
 	passages := make([]Passage, 0, len(found.Found))
 	for _, c := range found.Found {
 		if bounded.Err() != nil {
@@ -147,7 +162,7 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 		}
 		score := scorer.Score(c.Terms)
 		p := Passage{Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs}}
-		if c.Ordinal == 0 && query.Covers(c.Title) {
+		if c.Ordinal == 0 && ask.Rank.Covers(c.Title) {
 			p.Parts["lead"] = leadWeight * p.Score
 			p.Score += p.Parts["lead"]
 		}
@@ -161,11 +176,24 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	if err := ctx.Err(); err != nil {
 		return Result{}, err
 	}
+	if ask.Nearest > 0 {
+		passages = strategy.fuse(passages)
+	}
+	order(passages)
+	top := cmp.Or(r.TopK, strategy.TopK)
+	passages = s.rerank(bounded, r, strategy, top, scorer, passages, &out)
+	if err := ctx.Err(); err != nil {
+		return Result{}, err
+	}
+	out.Passages = joinNeighbours(passages, top, strategy.PerDocument)
+	return out, nil
+}
+
+// order puts the best passages first.
+func order(passages []Passage) {
 	slices.SortStableFunc(passages, func(a, b Passage) int {
 		return cmp.Or(-cmp.Compare(a.Score, b.Score), cmp.Compare(a.SourceURI, b.SourceURI), cmp.Compare(a.Ordinal, b.Ordinal))
 	})
-	out.Passages = joinNeighbours(passages, cmp.Or(r.TopK, strategy.TopK))
-	return out, nil
 }
 
 // leadWeight is what the opening of a document gains, as a share of its score, when the query names all that the document is
@@ -235,9 +263,10 @@ func withBudget(ctx context.Context) (context.Context, context.CancelFunc) {
 const maxPassage = 3000
 
 // joinNeighbours returns the first top passages, each with the overlapping chunks before and after it that come later in the
-// list, so that one place is not told twice.
-func joinNeighbours(passages []Passage, top int) []Passage {
+// list, so that one place is not told twice; at most each of one document, where each is not 0.
+func joinNeighbours(passages []Passage, top, each int) []Passage {
 	out := make([]Passage, 0, min(top, len(passages)))
+	of := map[string]int{}
 next:
 	for _, p := range passages {
 		for i := range out {
@@ -245,8 +274,9 @@ next:
 				continue next
 			}
 		}
-		if len(out) < top {
+		if len(out) < top && (each == 0 || of[p.DocumentID] < each) {
 			out = append(out, p)
+			of[p.DocumentID]++
 		}
 	}
 	return out

@@ -107,7 +107,7 @@ func TestStrategies(t *testing.T) {
 		"keyword": {},
 		"hybrid":  {degraded: "keyword_only"},
 		"older":   {degraded: "keyword_only"},
-		"vector":  {reason: fault.ReasonUnimplemented},
+		"vector":  {degraded: "keyword_only"},
 		"nobody":  {reason: fault.StrategyNotFound},
 	}
 	for name, tc := range tests {
