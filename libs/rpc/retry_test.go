@@ -33,15 +33,16 @@ func TestRetries(t *testing.T) {
 		timeout time.Duration
 		retries int
 		calls   int64
+		orLess  bool // on a busy machine
 		ok      bool
 	}{
 		"first call works":               {fails: 0, err: unavailable, calls: 1, ok: true},
 		"unavailable once":               {fails: 1, err: unavailable, calls: 2, ok: true},
 		"unavailable twice":              {fails: 2, err: unavailable, calls: 3, ok: true},
 		"unavailable for long":           {fails: 99, err: unavailable, calls: 6},
-		"unavailable, no time for all":   {fails: 99, err: unavailable, timeout: 300 * time.Millisecond, calls: 3},
+		"unavailable, no time for all":   {fails: 99, err: unavailable, timeout: 1200 * time.Millisecond, calls: 5, orLess: true},
 		"retries switched off":           {fails: 9, err: unavailable, retries: -1, calls: 1},
-		"no time left":                   {fails: 9, err: unavailable, timeout: 90 * time.Millisecond, calls: 1},
+		"no time left":                   {fails: 9, err: func() error { return fault.As(unavailable()).WithRetryAfter(900 * time.Millisecond) }, timeout: time.Second, calls: 1},
 		"another failure":                {fails: 9, err: func() error { return errors.New("bug") }, calls: 1},
 		"overloaded":                     {fails: 9, err: func() error { return fault.New(fault.Exhausted, fault.Overloaded, "full") }, calls: 1},
 		"the service says when, soon":    {fails: 1, err: func() error { return fault.As(unavailable()).WithRetryAfter(20 * time.Millisecond) }, calls: 2, ok: true},
@@ -68,7 +69,7 @@ func TestRetries(t *testing.T) {
 			if err != nil && fault.KindOf(err) != fault.KindOf(test.err()) {
 				t.Errorf("the caller sees %s (%v), the service said %s", fault.KindOf(err), err, fault.KindOf(test.err()))
 			}
-			if n := calls.Load(); n != test.calls {
+			if n := calls.Load(); n != test.calls && !(test.orLess && n > 1 && n < test.calls) {
 				t.Errorf("%d calls, want %d", n, test.calls)
 			}
 		})
