@@ -67,6 +67,32 @@ func (b *Builder) Add(kind Kind, level int, s string, places ...Place) error {
 	return b.canon.addAt(kind, level, s, places)
 }
 
+// Table appends a table, row by row; at tells where each stands. The first row may be the headings, see [Table].
+func (b *Builder) Table(grid [][]string, at []Place) error {
+	t := rows{c: &b.canon, spent: newBudget(Limits{Rows: len(grid)})}
+	if len(grid) > 1 && looksLikeHead(grid[0]) {
+		t.head(grid[0])
+		grid, at = grid[1:], at[1:]
+	}
+	var places []Place
+	for i, row := range grid {
+		before := t.block.Len()
+		if err := t.add(row); err != nil {
+			return err
+		}
+		if t.lines == 0 && i+1 < len(grid) { // a full block has been written
+			places = nil
+			continue
+		}
+		if after := t.block.Len(); after > before {
+			place := at[i]
+			place.Start, place.End = before, after
+			places = append(places, place)
+		}
+	}
+	return b.canon.addAt(Table, 0, t.block.String(), places)
+}
+
 // Document returns what was written.
 func (b *Builder) Document(title string) Document { return b.canon.document(title) }
 

@@ -10,9 +10,11 @@ package parse
 import (
 	"bytes"
 	"context"
+	"errors"
 	"path"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -282,4 +284,31 @@ func tooLarge(format string, a ...any) error {
 
 func unsupported(format string, a ...any) error {
 	return fault.New(fault.Invalid, fault.UnsupportedFormat, format, a...)
+}
+
+// Check reports what about a document is not as a document must be. It is for documents that come from elsewhere.
+func (d Document) Check(l Limits) error {
+	if int64(len(d.Text)) > l.Text || !utf8.ValidString(d.Text) || !utf8.ValidString(d.Title) {
+		return errors.New("the text is too long or not UTF-8")
+	}
+	end := 0
+	for _, b := range d.Blocks {
+		if b.Start < end || b.End <= b.Start || b.End > len(d.Text) || b.Level < 0 || b.Level > 6 || !characters(d.Text, b.Start, b.End) {
+			return errors.New("a block is out of order or bounds")
+		}
+		end = b.End
+	}
+	start := 0
+	for _, p := range d.Places {
+		if p.Start < start || p.End < p.Start || p.End > len(d.Text) || p.Page < 1 {
+			return errors.New("a place is out of order or bounds")
+		}
+		start = p.Start
+	}
+	return nil
+}
+
+// characters reports whether a range of a text begins and ends between characters.
+func characters(s string, start, end int) bool {
+	return utf8.RuneStart(s[start]) && (end == len(s) || utf8.RuneStart(s[end]))
 }
