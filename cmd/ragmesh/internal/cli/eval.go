@@ -147,7 +147,7 @@ func (e *retrievalEval) index(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	results, err := e.app.takeIn(ctx, e.client.Retriever, e.workspace, items, ingest.Options{})
+	results, err := e.app.takeIn(ctx, e.client.Retriever, e.workspace, items, ingest.Options{Vectors: true})
 	if err != nil {
 		return err
 	}

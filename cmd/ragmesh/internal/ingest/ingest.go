@@ -91,6 +91,7 @@ type Ingester struct {
 	access    *retrieverv1.AccessList
 	report    func(Result)
 	wait      bool
+	vectors   bool
 	sleep     func(context.Context, time.Duration) error
 	now       func() time.Time
 	// reached says that the server has answered: from then on its absence is an outage to sit out, before it is a mistake
@@ -103,6 +104,8 @@ type Options struct {
 	Workspace string
 	// NoWait ends an item when the server has it safely, not when it is searchable.
 	NoWait bool
+	// Vectors ends an item when it has its vectors too, where the server makes any.
+	Vectors bool
 	// Readers are who may read the documents; none leaves that as it is.
 	Readers []string
 	// Report is called once for every item when it has ended; by one goroutine at a time. Nil for none.
@@ -118,7 +121,7 @@ func New(r Retriever, o Options) *Ingester {
 	if len(o.Readers) > 0 {
 		access = &retrieverv1.AccessList{Readers: o.Readers}
 	}
-	return &Ingester{retriever: r, workspace: o.Workspace, access: access, report: o.Report, wait: !o.NoWait, sleep: sleep, now: time.Now}
+	return &Ingester{retriever: r, workspace: o.Workspace, access: access, report: o.Report, wait: !o.NoWait, vectors: o.Vectors, sleep: sleep, now: time.Now}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -156,7 +159,7 @@ func (in *Ingester) Run(ctx context.Context, items []Item) ([]Result, error) {
 					return err
 				}
 				results[i] = r
-				if !in.wait || r.Err != nil || ended(r.Document) {
+				if !in.wait || r.Err != nil || in.ended(r.Document) {
 					end(i)
 				} else {
 					uploaded <- i
@@ -172,8 +175,14 @@ func (in *Ingester) Run(ctx context.Context, items []Item) ([]Result, error) {
 	return results, group.Wait()
 }
 
-func ended(d *retrieverv1.Document) bool {
-	return d.GetState() == retrieverv1.DocumentState_DOCUMENT_STATE_READY || d.GetState() == retrieverv1.DocumentState_DOCUMENT_STATE_FAILED
+func (in *Ingester) ended(d *retrieverv1.Document) bool {
+	switch d.GetState() {
+	case retrieverv1.DocumentState_DOCUMENT_STATE_READY:
+		return !in.vectors || d.GetStage() != retrieverv1.Stage_STAGE_EMBED
+	case retrieverv1.DocumentState_DOCUMENT_STATE_FAILED:
+		return true
+	}
+	return false
 }
 
 // await asks for the state of what was uploaded, a window at a time and in turn, so that documents that take long hold up
@@ -197,7 +206,7 @@ func (in *Ingester) await(ctx context.Context, uploaded <-chan int, results []Re
 				results[i].Err = fault.New(fault.NotFound, fault.DocumentNotFound, "it was deleted while it was taken in")
 			case err != nil:
 				return err
-			case !ended(d):
+			case !in.ended(d):
 				open = append(open, i)
 				continue
 			default:

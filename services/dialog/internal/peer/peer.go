@@ -53,7 +53,7 @@ func (r *Retriever) Search(ctx context.Context, s turn.Search) (turn.Found, erro
 		return turn.Found{}, err
 	}
 	found := turn.Found{
-		Strategy: answer.GetStrategy(), Revision: answer.GetConfigRevision(), Candidates: int(answer.GetCandidates()),
+		Strategy: answer.GetStrategy(), Revision: answer.GetConfigRevision(), Candidates: int(answer.GetCandidates()), Sequence: answer.GetIndexSequence(),
 		Degradations: record.FromDegradations(answer.GetDegradations()), Passages: make([]turn.Passage, 0, len(answer.GetPassages())),
 	}
 	for _, p := range answer.GetPassages() {

@@ -50,7 +50,7 @@ func (Codec) Decode(data []byte) (turn.Turn, error) {
 func Turn(t turn.Turn) *dialogv1.Turn {
 	out := &dialogv1.Turn{
 		TurnId: t.ID, SessionId: t.Session, Workspace: t.Workspace, RequestId: t.RequestID, User: t.User,
-		ReplacesTurnId: t.Replaces, Withheld: t.Withheld, EarlierDocumentIds: t.Earlier,
+		ReplacesTurnId: t.Replaces, Withheld: t.Withheld, IndexSequence: t.Index, EarlierDocumentIds: t.Earlier,
 		Question: t.Question, StandaloneQuestion: t.Standalone, Plan: Plan(t.Plan),
 		Evidence: &dialogv1.Evidence{Score: t.Evidence.Score, Threshold: t.Evidence.Threshold, Sufficient: t.Evidence.Sufficient, Missing: t.Evidence.Missing},
 		Answer:   t.Answer, Outcome: dialogv1.Outcome(t.Outcome), Degradations: Degradations(t.Degradations),
@@ -86,7 +86,7 @@ func Turn(t turn.Turn) *dialogv1.Turn {
 func FromTurn(m *dialogv1.Turn) turn.Turn {
 	t := turn.Turn{
 		ID: m.GetTurnId(), Session: m.GetSessionId(), Workspace: m.GetWorkspace(), RequestID: m.GetRequestId(), User: m.GetUser(),
-		Replaces: m.GetReplacesTurnId(), Withheld: m.GetWithheld(), Earlier: m.GetEarlierDocumentIds(),
+		Replaces: m.GetReplacesTurnId(), Withheld: m.GetWithheld(), Index: m.GetIndexSequence(), Earlier: m.GetEarlierDocumentIds(),
 		Question: m.GetQuestion(), Standalone: m.GetStandaloneQuestion(), Plan: fromPlan(m.GetPlan()),
 		Evidence: turn.Evidence{Score: m.GetEvidence().GetScore(), Threshold: m.GetEvidence().GetThreshold(), Sufficient: m.GetEvidence().GetSufficient(), Missing: m.GetEvidence().GetMissing()},
 		Answer:   m.GetAnswer(), Outcome: known(m.GetOutcome()), Degradations: FromDegradations(m.GetDegradations()),

@@ -19,7 +19,7 @@ import (
 func full() turn.Turn {
 	at := time.Date(2026, 11, 20, 12, 0, 0, 5000, time.UTC)
 	return turn.Turn{
-		ID: "t", Session: "s", Workspace: "w", RequestID: "r", User: "u", Replaces: "t0", Withheld: true, Earlier: []string{"d0"}, Question: "q", Standalone: "sq", Language: "zh",
+		ID: "t", Session: "s", Workspace: "w", RequestID: "r", User: "u", Replaces: "t0", Withheld: true, Index: 7, Earlier: []string{"d0"}, Question: "q", Standalone: "sq", Language: "zh",
 		Plan: plan.Plan{Intents: []string{"i"}, Retrieve: true, Calls: []plan.Call{{ID: "call-1", Tool: "calculator", Arguments: `{"expression":"1+1"}`}}, PromptID: "p", Strategy: "st"},
 		Sources: []turn.Source{
 			{Number: 1, ID: "call-1", Tool: &turn.ToolResult{CallID: "call-1", Tool: "calculator", Arguments: `{"expression":"1+1"}`, Text: "2", Data: `{"value":2}`, Duration: time.Second, Error: &turn.ToolError{Reason: "R", Message: "m", Retryable: true}, Truncated: true}},

@@ -67,6 +67,7 @@ func (r *run) search(ctx context.Context) (passages []Passage, refused *fault.Er
 		r.degrade(d)
 	}
 	r.revision(retriever, found.Revision)
+	r.searched(found.Sequence)
 	status := StatusOK
 	if len(found.Degradations) > 0 {
 		status = StatusDegraded

@@ -27,6 +27,7 @@ type Found struct {
 	Strategy     string
 	Revision     string
 	Candidates   int
+	Sequence     uint64 // of the newest change the searched index contains
 }
 
 // Tools lists and calls tools. Both must end when their contexts do.

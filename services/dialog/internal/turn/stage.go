@@ -114,6 +114,13 @@ func (r *run) revision(service, hash string) {
 	r.turn.Revisions[service] = clip(hash, maxName)
 }
 
+// searched records which state of the index was searched.
+func (r *run) searched(sequence uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn.Index = max(r.turn.Index, sequence)
+}
+
 // reasonOf names what an error means for the stage it stopped, for programs.
 func reasonOf(err error) string {
 	switch fault.KindOf(err) {

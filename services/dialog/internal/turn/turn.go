@@ -64,6 +64,8 @@ type Turn struct {
 	Replaces string
 	// Withheld says that texts were left out because their reader may not read where they come from.
 	Withheld bool
+	// Index is the sequence of the newest change that the searched index contained; 0 when nothing was searched.
+	Index uint64
 	// Earlier are the documents that the earlier turns come from which this one was answered with.
 	Earlier []string
 
