@@ -25,8 +25,8 @@ const (
 	skew = 5 * time.Second
 	// maxCached bounds a signer's cache, and a verifier's.
 	maxCached = 256
-	// maxToken bounds what a verifier looks at; ours have about 400 bytes.
-	maxToken = 4 << 10
+	// maxToken bounds what a verifier looks at; ours have about 400 bytes, and up to 9 KiB for members of many groups.
+	maxToken = 16 << 10
 )
 
 // claims are a token's content beside the registered ones.

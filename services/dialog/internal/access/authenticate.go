@@ -42,7 +42,7 @@ func (g *Guard) Authenticate(ctx context.Context, c Call) (Grant, error) {
 	case err != nil:
 		return Grant{}, err
 	case token == "" && c.Login == "":
-		return Grant{}, fault.New(fault.Unauthenticated, fault.ReasonUnauthenticated, "this server wants an API key; send it as \"Authorization: Bearer rmk_...\"")
+		return Grant{}, fault.New(fault.Unauthenticated, fault.ReasonUnauthenticated, "this server wants to know who asks: send an API key or a token as \"Authorization: Bearer ...\"")
 	case token == "":
 		if err := g.checkBrowser(c); err != nil {
 			return Grant{}, err

@@ -262,7 +262,8 @@ type entry struct {
 
 func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, err error) {
 	f := fault.As(err)
-	out := refusal{Code: f.Kind.String(), Reason: fault.ReasonName(f.Reason), Message: f.Message}
+	status, code := statusOf(f.Kind)
+	out := refusal{Code: code, Reason: fault.ReasonName(f.Reason), Message: f.Message}
 	if f.Kind == fault.Unauthenticated {
 		for _, name := range h.deps.Providers.LoginNames() {
 			out.Login = append(out.Login, entry{Issuer: name, URL: "/auth/login?issuer=" + url.QueryEscape(name)})
@@ -271,26 +272,27 @@ func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, err error) {
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(max(int(f.RetryAfter.Seconds()), 1)))
 	}
-	answer(w, statusOf(f.Kind), out)
+	answer(w, status, out)
 	h.deps.Report(ctx, err)
 }
 
-func statusOf(k fault.Kind) int {
+// statusOf returns a kind's status, and its code as Connect has it in JSON.
+func statusOf(k fault.Kind) (status int, code string) {
 	switch k {
 	case fault.Invalid:
-		return http.StatusBadRequest
+		return http.StatusBadRequest, "invalid_argument"
 	case fault.Unauthenticated:
-		return http.StatusUnauthorized
+		return http.StatusUnauthorized, "unauthenticated"
 	case fault.Denied:
-		return http.StatusForbidden
+		return http.StatusForbidden, "permission_denied"
 	case fault.NotFound:
-		return http.StatusNotFound
+		return http.StatusNotFound, "not_found"
 	case fault.Exhausted:
-		return http.StatusTooManyRequests
+		return http.StatusTooManyRequests, "resource_exhausted"
 	case fault.Unavailable, fault.Timeout:
-		return http.StatusServiceUnavailable
+		return http.StatusServiceUnavailable, "unavailable"
 	default:
-		return http.StatusInternalServerError
+		return http.StatusInternalServerError, "internal"
 	}
 }
 
