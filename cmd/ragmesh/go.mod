@@ -157,3 +157,5 @@ replace (
 	github.com/ragmesh/ragmesh/services/retriever => ../../services/retriever
 	github.com/ragmesh/ragmesh/services/tools => ../../services/tools
 )
+
+replace github.com/weaviate/weaviate => github.com/weaviate/weaviate v1.27.0

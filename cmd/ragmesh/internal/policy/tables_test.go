@@ -36,10 +36,11 @@ var technologies = []technology{
 		imports: []string{"connectrpc.com/", "google.golang.org/grpc"},
 		why:     "handlers and clients translate, so that the domain can be read and tested without a transport",
 		homes: map[string]string{
-			"cmd/ragmesh/internal/client":   "the command line's side of the edge",
-			"libs/rpc":                      "the server and client kit",
-			"services/*/internal/rpc":       "the handlers",
-			"services/dialog/internal/peer": "the edge's clients of the other services",
+			"cmd/ragmesh/internal/client":          "the command line's side of the edge",
+			"libs/rpc":                             "the server and client kit",
+			"services/*/internal/rpc":              "the handlers",
+			"services/dialog/internal/peer":        "the edge's clients of the other services",
+			"services/retriever/internal/weaviate": "Weaviate's own protocol",
 		},
 	},
 	{
@@ -87,7 +88,9 @@ var technologies = []technology{
 		name:    "Weaviate",
 		imports: []string{"github.com/weaviate/"},
 		why:     "retrieval must mean the same on every store",
-		homes:   map[string]string{},
+		homes: map[string]string{
+			"services/retriever/internal/weaviate": "the store in a Weaviate server",
+		},
 	},
 }
 
