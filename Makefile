@@ -23,7 +23,7 @@ MODULES = $(shell go work edit -json | sed -n 's/.*"DiskPath": "\(.*\)".*/\1/p')
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: bin/ragmesh ## Build and start everything in one process; ARGS="--data DIR" and the like are passed on
@@ -77,6 +77,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
 .PHONY: bench
 bench: bin/ragmesh ## Measure what a turn costs (see bench/README.md); ARGS="--json" and the like are passed on
 	@bin/ragmesh bench turn $(ARGS)
+
+.PHONY: bench-retrieval
+bench-retrieval: ## Measure how well and how fast passages are found, on every store; RAGMESH_DATASETS, RAGMESH_EMBEDDINGS_URL, ARGS="-sizes 10000"
+	@go run ./services/retriever/internal/benchmark $(ARGS)
 
 .PHONY: lint policy lint-go lint-proto
 lint: policy lint-go lint-proto ## Lint Go and the proto files, and check the workspace's own rules
