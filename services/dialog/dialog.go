@@ -119,7 +119,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		Keys:       rpc.NewKeys(s.guard, s.keys, s.workspaces, s.trail, deps.Clock),
 		Operations: rpc.NewOperations(takeBackup(deps), s.store.Spooled, s.trail),
 		MCP:        rpc.NewMCP(s.answerer, s.edge, peer.NewRetriever(deps.Retriever), deps.Retriever, telemetry.Version),
-		OpenAI:     rpc.NewOpenAI(s.answerer, s.edge, s.workspaces, deps.LLM, deps.Clock),
+		OpenAI:     rpc.NewOpenAI(s.answerer, s.edge, deps.LLM, deps.Clock),
 		Login:      rpc.NewLogin(login.Deps{Providers: s.providers, Logins: s.logins, Lifetime: cfg.Auth.Login.Lifetime, Clock: deps.Clock}, s.edge),
 		Peers:      rpc.Peers{Retriever: deps.Retriever, Tools: deps.Tools, LLM: deps.LLM, Eval: deps.Eval},
 	}
@@ -184,12 +184,11 @@ func (s *Service) admission(ctx context.Context, cfg Config, deps Deps) error {
 		verifier = deps.Verifier
 	}
 	guard, err := access.NewGuard(cfg.Auth, access.Known{
-		Verifier: verifier, Tokens: s.providers, Keys: s.keys, Logins: s.logins, Workspaces: s.workspaces, Clock: deps.Clock,
+		Verifier: verifier, Tokens: s.providers, Keys: s.keys, Logins: s.logins, Workspaces: s.workspaces, Members: s.members, Clock: deps.Clock,
 	})
 	if err != nil {
 		return err
 	}
-	guard.Enrol(s.members)
 	s.guard = guard
 	s.edge = rpc.NewEdge(guard, s.trail, cfg.Limits, cfg.Web, login.NewCookies(cfg.Auth.Login.PublicURL))
 	return nil

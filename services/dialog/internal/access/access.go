@@ -68,7 +68,6 @@ func (g Grant) everywhere() identity.Role { return g.role(AllWorkspaces) }
 
 // Guard lets calls through or refuses them. It is safe for concurrent use.
 type Guard struct {
-	members    *Members
 	cfg        Config
 	bootstrap  digest
 	verifier   Verifier
@@ -79,6 +78,7 @@ type Guard struct {
 	keys       *Keyring
 	logins     *Logins
 	workspaces *Workspaces
+	members    *Members
 }
 
 // Known is where a Guard looks up who calls.
@@ -88,6 +88,7 @@ type Known struct {
 	Keys       *Keyring
 	Logins     *Logins
 	Workspaces *Workspaces
+	Members    *Members // nil where nobody is one
 	Clock      func() time.Time
 }
 
@@ -95,7 +96,7 @@ type Known struct {
 func NewGuard(cfg Config, known Known) (*Guard, error) {
 	g := &Guard{
 		cfg: cfg, verifier: known.Verifier, tokens: known.Tokens, people: people{cfg.Issuers()}, keys: known.Keys, logins: known.Logins,
-		workspaces: known.Workspaces, guesses: newGuesses(cfg.Failures, known.Clock),
+		workspaces: known.Workspaces, members: known.Members, guesses: newGuesses(cfg.Failures, known.Clock),
 	}
 	for _, p := range cfg.TrustedProxies {
 		network, err := netip.ParsePrefix(p)

@@ -66,9 +66,6 @@ func (g *Guard) Authorize(ctx context.Context, who Grant, procedure, workspace s
 	return p, nil
 }
 
-// Enrol makes a Guard ask members for their roles.
-func (g *Guard) Enrol(m *Members) { g.members = m }
-
 // Enter returns a context for a call that was let in, which ends when the workspace it is about is deleted.
 func (g *Guard) Enter(ctx context.Context, workspace string) (context.Context, error) {
 	return g.workspaces.Enter(ctx, workspace)

@@ -16,7 +16,7 @@ import (
 )
 
 // NewOpenAI returns the handler of OpenAI's API, let in by the edge's rules for Chat and ListWorkspaces.
-func NewOpenAI(answerer *turn.Answerer, edge *Edge, _ *access.Workspaces, llm kit.Conn, now func() time.Time) *openai.Handler {
+func NewOpenAI(answerer *turn.Answerer, edge *Edge, llm kit.Conn, now func() time.Time) *openai.Handler {
 	client := llmv1connect.NewLLMServiceClient(llm.HTTP, llm.URL, llm.Options...)
 	return openai.New(openai.Deps{
 		Asker: asker{answerer}, Gate: gate{edge}, Now: now, Report: kit.NoteFault,

@@ -15,6 +15,7 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1/toolsv1connect"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/audit"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/login"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/mcp"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/openai"
@@ -51,7 +52,7 @@ func (h Handlers) Register(mux *kit.Mux) {
 		}
 	}
 	p := h.Peers
-	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...)}, o...))
+	add(retrieverv1connect.NewRetrieverServiceHandler(retrieverPass{retrieverv1connect.NewRetrieverServiceClient(p.Retriever.HTTP, p.Retriever.URL, p.Retriever.Options...), h.Dialog.trail}, o...))
 	add(evalv1connect.NewEvalServiceHandler(evalPass{evalv1connect.NewEvalServiceClient(p.Eval.HTTP, p.Eval.URL, p.Eval.Options...), h.Dialog.library}, o...))
 	add(toolsv1connect.NewToolsServiceHandler(toolsPass{client: toolsv1connect.NewToolsServiceClient(p.Tools.HTTP, p.Tools.URL, p.Tools.Options...)}, o...))
 	add(llmv1connect.NewLLMServiceHandler(llmPass{client: llmv1connect.NewLLMServiceClient(p.LLM.HTTP, p.LLM.URL, p.LLM.Options...)}, o...))
@@ -60,9 +61,28 @@ func (h Handlers) Register(mux *kit.Mux) {
 // retrieverPass passes everything through. The unary procedures are the client's own methods.
 type retrieverPass struct {
 	retrieverv1connect.RetrieverServiceClient
+	trail *audit.Trail
 }
 
 var _ retrieverv1connect.RetrieverServiceHandler = retrieverPass{}
+
+// SetDocumentAccess implements the contract. Who may read what is worth knowing later.
+func (p retrieverPass) SetDocumentAccess(ctx context.Context, m *retrieverv1.SetDocumentAccessRequest) (*retrieverv1.SetDocumentAccessResponse, error) {
+	out, err := p.RetrieverServiceClient.SetDocumentAccess(ctx, m)
+	if err == nil {
+		p.trail.Note(audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "document.access", Target: m.GetDocumentId(), Allowed: true})
+	}
+	return out, err
+}
+
+// DeleteWorkspace implements the contract.
+func (p retrieverPass) DeleteWorkspace(ctx context.Context, m *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
+	out, err := p.RetrieverServiceClient.DeleteWorkspace(ctx, m)
+	if err == nil {
+		p.trail.Note(audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "documents.delete", Target: m.GetWorkspace(), Allowed: true})
+	}
+	return out, err
+}
 
 // Watch implements the contract: it copies the stream until either side ends it.
 func (p retrieverPass) Watch(ctx context.Context, m *retrieverv1.WatchRequest, out *connect.ServerStream[retrieverv1.WatchResponse]) error {

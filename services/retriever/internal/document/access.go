@@ -31,9 +31,3 @@ type Reader interface {
 
 // ReadableBy says whether a document exists for a reader.
 func (d Document) ReadableBy(r Reader) bool { return d.Access == nil || r.Reads(d.Access.Readers) }
-
-// Everything is the reader that the service itself is, when it looks after documents.
-type Everything struct{}
-
-// Reads implements [Reader].
-func (Everything) Reads([]string) bool { return true }
