@@ -25,6 +25,7 @@ var (
 	zhFunction  = regexp.MustCompile(`[的了着地得是在和与或及而也就都又还被把从向于对为以由给让到我你您他她它们这那此该其之所些很请会能可要有去来上下中里内外吗呢吧啊呀么哪几多少什怎样如何谁何时候为啥不没，。？！、；：,.?! "“”（）()]`)
 	zhPlace     = regexp.MustCompile(` ?(上|里|中|下|内|里面|上面|环境下|环境中)$`)
 	zhThrough   = regexp.MustCompile(`^(?:从|在|对|给|向|把|将|用|通过|为) ?(.{2,16}?) ?(?:中|里|上|下|内|之中|当中|执行|进行)`)
+	zhHow       = regexp.MustCompile(`^(怎么|如何|怎样|哪里|在哪里?)(才?能|可以)?\pL{0,2}`)
 	zhCoverb    = regexp.MustCompile(`^(到|在|从|给|对|用|向|按|通过|针对)`)
 	zhOwner     = regexp.MustCompile(`的|[，,]`)
 	zhPart      = regexp.MustCompile(`^(多久|多长时间|几天|几次|什么条件|哪些情况|什么情况|在?哪些?版本|从?哪个版本)(之?后|之?前|之?内|下|开始|起)?(呢|呀)?$`)
@@ -115,7 +116,7 @@ func zhReplace(q, topic string) (string, bool) {
 			loc = []int{m[2], m[3]}
 		}
 	}
-	if loc == nil || strings.Contains(q, topic) || zhAntecedent(q[:loc[0]]) {
+	if loc == nil || strings.Contains(q, topic) || zhAntecedent(q[:loc[0]]) || zhOwnThing(q, loc[0], loc[1]) {
 		return "", false
 	}
 	word, rest := q[loc[0]:loc[1]], q[loc[1]:]
@@ -126,6 +127,32 @@ func zhReplace(q, topic string) (string, bool) {
 		with = strings.TrimSuffix(topic, "的")
 	}
 	return q[:loc[0]] + join(q[:loc[0]], with) + with + join(with, rest) + rest, true
+}
+
+// zhOwnThing reports whether a pronoun means a thing that its own sentence names before it: 王某丢了他的卡怎么办, 这张卡 beside
+// 名字 in 小王这个名字. Where a thing is acted on (怎么申请它) nothing is named before.
+func zhOwnThing(q string, start, end int) bool {
+	named := zhNamed(q[:start])
+	switch word := q[start:end]; {
+	case word == "其":
+		return named > 0
+	case strings.ContainsAny(word, "他她"), strings.HasPrefix(q[end:], "的"):
+		return named >= 2
+	case word == "这个" || word == "那个" || word == "这种" || word == "那种":
+		next, _ := utf8.DecodeRuneInString(q[end:])
+		return named >= 2 && next >= utf8.RuneSelf && !zhFunction.MatchString(string(next))
+	default:
+		return false
+	}
+}
+
+// zhNamed returns how many characters of s may name a thing: those that ask, act or only connect don't.
+func zhNamed(s string) int {
+	if loc := zhHow.FindStringIndex(s); loc != nil { // 怎么联系他: a verb stands first
+		s = s[loc[1]:]
+	}
+	s = zhVerb.ReplaceAllString(zhFrame.ReplaceAllString(zhQuestion.ReplaceAllString(zhFrame.ReplaceAllString(s, ""), ""), ""), "")
+	return utf8.RuneCountInString(strings.TrimSpace(zhFunction.ReplaceAllString(zhAttribute.ReplaceAllString(s, ""), "")))
 }
 
 // zhAntecedent reports whether a thing is named before the pronoun, in an earlier clause of the same question.

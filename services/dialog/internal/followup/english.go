@@ -159,7 +159,7 @@ func englishPronoun(q, topic, referent string, prev Exchange) (string, bool) {
 		return hit{m[2*group], m[2*group+1]}, true
 	}
 	replace := func(h hit, with string) (string, bool) {
-		if antecedent(q[:h.start]) {
+		if antecedent(q[:h.start]) || ownThing(q, h.start, h.end) {
 			return "", false
 		}
 		return q[:h.start] + with + q[h.end:], true
@@ -184,10 +184,10 @@ func englishPronoun(q, topic, referent string, prev Exchange) (string, bool) {
 		}
 		return replace(h, possessive(referent))
 	}
-	if h, ok := find(rePersonal, 0); ok {
+	if h, ok := find(rePersonal, 0); ok && !determines(q, h.start, h.end) {
 		return replace(h, referent)
 	}
-	if h, ok := find(reThis, 1); ok {
+	if h, ok := find(reThis, 1); ok && !relative(q, h.start, h.end) {
 		return replace(h, referent)
 	}
 	if m := rePredicate.FindStringSubmatchIndex(masked); m != nil {
@@ -213,16 +213,6 @@ func personOf(e Exchange) string {
 		return list[0]
 	}
 	return ""
-}
-
-// antecedent reports whether what stands before a pronoun holds a thing of its own in an earlier clause, which the pronoun
-// then means: "what is a Pod and how does it work".
-func antecedent(before string) bool {
-	loc := reClause.FindAllStringIndex(before, -1)
-	if len(loc) == 0 {
-		return false
-	}
-	return len(contentWords(before[:loc[len(loc)-1][0]])) > 0
 }
 
 // dependent reports whether a phrase still needs the conversation: "its limits", "that one".
@@ -319,8 +309,6 @@ func withSlot(question, x, referent string) string {
 	}
 	return q + ", " + x + "?"
 }
-
-var reProperty = regexp.MustCompile(`(?i)\bthe ([a-z-]+(?: [a-z-]+)?) of \S`)
 
 func preposition(s string) bool {
 	first, _, _ := strings.Cut(s, " ")

@@ -90,6 +90,10 @@ func TestRewrite(t *testing.T) {
 		{"that as conjunction", ask("What is a Pod?"), "Which components check that nodes are healthy?", ""},
 		{"this week", ask("What is a Pod?"), "Is the branch open this week?", ""},
 		{"names the topic itself", ask("What is a Pod?"), "Can a Pod restart by itself?", ""},
+		{"that of a relative clause", ask("What is a Pod?"), "What is the name of the festival that is held in winter?", ""},
+		{"its own condition, without a comma", ask("What is a Pod?"), "When the river leaves the lake which way does it flow?", ""},
+		{"whose it is is said", ask("What is a Pod?"), "What did the bank write in its letter?", ""},
+		{"who it is is said", ask("Who is Jane Smith?"), "What did Joseph Haas say in his email?", ""},
 		{"an own comparison", ask("What is a Pod?"), "Is a Job or a CronJob better for backups?", ""},
 		{"which one of its own", ask("What is a Pod?"), "Which annotation marks the default class?", ""},
 		{"who of its own", ask("What is a Pod?"), "Who approves a loan?", ""},
@@ -150,6 +154,10 @@ func TestRewrite(t *testing.T) {
 
 		// Chinese: untouched
 		{"换话题", ask("什么是白金信用卡？"), "手机丢了怎么挂失银行卡？", ""},
+		{"其 in a name", ask("什么是污点？"), "土耳其的首都是哪里？", ""},
+		{"他 means who was named", ask("什么是污点？"), "王小明把他的卡丢在哪里了？", ""},
+		{"和 in a name", ask("什么是污点？"), "和田玉是什么颜色？", ""},
+		{"这个 beside its noun", ask("什么是污点？"), "隐面龙这个名字是谁起的？", ""},
 		{"贷款不是动词", ask("什么是污点？"), "贷款利率是多少？", ""},
 		{"哪个有名词", ask("什么是污点？"), "哪个组件负责调度？", ""},
 		{"自带先行词", ask("什么是 Pod？"), "如果节点宕机，它会重启吗？", ""},

@@ -15,7 +15,7 @@ var (
 	zhUndo    = regexp.MustCompile(`^(?:之后|然后|以后|那)?(怎么|如何|怎样|能不能|能否|可以|可不可以|能)(撤销|撤回|撤消|还原|反悔|取消|恢复|解除|回退|停止|中止)(吗)?$`)
 	zhSuch    = regexp.MustCompile(`(这样|那样|这么)做?`)
 	zhBefore  = regexp.MustCompile(`^(在?这?之前|在?这?之后|事前|事后|此前|此后|在此之前|在此之后)`)
-	zhCopula  = regexp.MustCompile(`^(和|跟|与|同|比起?|相比于?|相对于)(.{1,30}?)(有什么|有何|有啥|有哪些|是什么|什么|的?区别|的?不同|的?差别|的?关系|相比|比|哪个|谁)`)
+	zhCopula  = regexp.MustCompile(`^(和|跟|与|同|比起?|相比于?|相对于)(.{1,30}?)(有?(什么|何|啥|哪些)?的?(区别|不同|差别|差异|关系|联系)|是(什么|啥)关系|相比|比|哪个|谁)`)
 	zhWhich   = regexp.MustCompile(`^(其中)?(哪一?(个|种|类|款|项|些|张|家)|谁)(.*)$`)
 	zhWhichIs = regexp.MustCompile(`^ ?(是|最|更|比较|会|能|可以|应该|需要|先|后|不|比|适合|好|快|慢|贵|便宜|安全|默认|有|没有)|(更|最).{1,4}$`)
 	zhTheRest = regexp.MustCompile(`(另外?一?|其他|别的|其余)(种|个|类|款|项|些)`)
@@ -95,7 +95,7 @@ func zhChoice(q string, prev Exchange) (string, bool) {
 	if zhCopula.MatchString(q) {
 		return topic + join(topic, q) + q, true
 	}
-	if loc := zhFromIt.FindStringIndex(q); loc != nil && !zhAntecedent(q[:loc[0]]) {
+	if loc := zhFromIt.FindStringIndex(q); loc != nil && !zhAntecedent(q[:loc[0]]) && zhNamed(q[:loc[0]]) < 2 {
 		word, after := q[loc[0]:loc[1]], ""
 		prefix := strings.TrimSuffix(strings.TrimSuffix(word, "此"), "中")
 		switch {

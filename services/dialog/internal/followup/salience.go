@@ -24,7 +24,7 @@ func subjectOf(e Exchange) (string, bool) {
 	said := ""
 	if m := reWhichDoes.FindStringSubmatch(q); m != nil && len(contentWords(m[1])) == len(strings.Fields(m[1])) && !reHelp.MatchString(m[2]+" ") || m != nil && reKindOf.MatchString(m[1]) {
 		said = "the " + m[1] + " that " + m[2] + " " + m[3]
-	} else if m := reWhoDoes.FindStringSubmatch(q); m != nil && !function(strings.ToLower(m[2])) && !strings.EqualFold(m[2], "happens") && !attribute(strings.ToLower(m[2])) {
+	} else if m := reWhoDoes.FindStringSubmatch(q); m != nil && !function(strings.ToLower(m[2])) && !reHelp.MatchString(m[3]) && !strings.EqualFold(m[2], "happens") && !attribute(strings.ToLower(m[2])) {
 		said = "the one that " + m[2] + " " + m[3]
 		if strings.EqualFold(m[1], "who") {
 			said = "the one who " + m[2] + " " + m[3]
@@ -119,4 +119,73 @@ func pluralOf(s string) string {
 	default:
 		return s + "s"
 	}
+}
+
+// ownThing reports whether a possessive, or a person's pronoun, means what its own sentence names before it: "what did the
+// bank say in its letter", "when did Smith say that he left". What is asked for ("which modes are its ...") is not named.
+func ownThing(q string, start, end int) bool {
+	word := strings.ToLower(strings.TrimSpace(q[start:end]))
+	before := reWhNoun.ReplaceAllString(q[:start], "")
+	if before == q[:start] {
+		before = reWhThing.ReplaceAllString(before, "")
+	}
+	switch {
+	case rePossessive.MatchString(word + " x"):
+		return len(names(lowerFirst(before))) > 0 || definite(before)
+	case rePersonPronoun.MatchString(word):
+		return len(names(lowerFirst(before))) > 0
+	default:
+		return false
+	}
+}
+
+var (
+	reWhThing  = regexp.MustCompile(`(?i)^(what|which|whose) [a-z-]+`)
+	reDefNoun  = regexp.MustCompile(`(?i)\b(the|a|an|each|every|this|that) ([a-z0-9-]+)`)
+	reProperty = regexp.MustCompile(`(?i)\bthe ([a-z-]+(?: [a-z-]+)?) of \S`)
+)
+
+// definite reports whether s names a thing behind an article, other than a mere property of one.
+func definite(s string) bool {
+	for _, m := range reDefNoun.FindAllStringSubmatch(s, 4) {
+		if noun := strings.ToLower(m[2]); !attribute(noun) && !function(noun) {
+			return true
+		}
+	}
+	return false
+}
+
+// determines reports whether "these" or "those" stands before the things that it speaks of: "these donations".
+func determines(q string, start, end int) bool {
+	rest := strings.Fields(q[end:])
+	return len(rest) > 0 && reTheseThose.MatchString(q[start:end]) && plural(strings.Trim(rest[0], ".,;:!?"))
+}
+
+// relative reports whether "that" belongs to the noun before it: "a festival that is held in winter".
+func relative(q string, start, end int) bool {
+	before, after := strings.Fields(q[:start]), strings.Fields(q[end:])
+	if !strings.EqualFold(q[start:end], "that") || len(before) == 0 || len(after) == 0 {
+		return false
+	}
+	last := strings.ToLower(before[len(before)-1])
+	return !function(last) && !preposition(last)
+}
+
+var (
+	reWhenAsk    = regexp.MustCompile(`(?i)^when (is|are|was|were|do|does|did|can|could|will|would|should|must|may|has|have|had)\b`)
+	reTheseThose = regexp.MustCompile(`(?i)^(these|those)$`)
+	reCondition  = regexp.MustCompile(`(?i)^(when|if|before|after|while|once|because|since|although|unless|whenever) (the |a |an |my |our )?[a-z]`)
+)
+
+// antecedent reports whether what stands before a pronoun holds a thing of its own in an earlier clause, which the pronoun
+// then means: "what is a Pod and how does it work".
+func antecedent(before string) bool {
+	if reCondition.MatchString(before) && !reWhenAsk.MatchString(before) && len(contentWords(before)) > 1 {
+		return true
+	}
+	loc := reClause.FindAllStringIndex(before, -1)
+	if len(loc) == 0 {
+		return false
+	}
+	return len(contentWords(before[:loc[len(loc)-1][0]])) > 0
 }
