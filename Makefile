@@ -122,14 +122,15 @@ tidy: ## Tidy every module and keep them in step on shared versions
 setup: .bin/proto.stamp .bin/lint.stamp .bin/vuln.stamp ## Build the development tools into .bin/
 
 .PHONY: clients
-clients: .bin/clients/ready ## Hold conversations through the official clients of other languages; needs node, npm and python3
+clients: .bin/clients/ready ## Hold conversations through the official clients of other languages, gRPC, gRPC-Web and curl; needs node, npm and python3
 	go test -count=1 -run 'TestOfficial' -v ./cmd/ragmesh/internal/e2e
 
-.bin/clients/ready: .tools/clients/package-lock.json .tools/clients/requirements.txt
+.bin/clients/ready: .tools/clients/package-lock.json .tools/clients/requirements.txt $(wildcard proto/ragmesh/*/v1/*.proto)
 	@rm -rf .bin/clients && mkdir -p .bin/clients && cp .tools/clients/package*.json .bin/clients/
 	@npm --prefix .bin/clients ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@python3 -m venv .bin/clients/python
 	@.bin/clients/python/bin/pip install --quiet --disable-pip-version-check --requirement .tools/clients/requirements.txt
+	@.bin/clients/python/bin/python -m grpc_tools.protoc -Iproto -Iproto/third_party --include_imports --descriptor_set_out=$(@D)/contract.binpb proto/ragmesh/*/v1/*.proto
 	@touch $@
 
 .bin/%.stamp: .tools/%/go.mod .tools/%/go.sum

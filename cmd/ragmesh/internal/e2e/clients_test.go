@@ -33,16 +33,21 @@ func runClient(t *testing.T, script string) []byte {
 	dir := documents(t)
 	s := e2e.StartAllInOne(t)
 	must(t, s, "ingest", "--base", dir, dir)
+	return runScript(t, clients, script, s.Server)
+}
 
-	interpreter := "node"
-	if strings.HasSuffix(script, ".py") {
-		interpreter = filepath.Join(clients, "python", "bin", "python")
-	}
+// runScript has a client talk to a server.
+func runScript(t *testing.T, clients, script, server string) []byte {
+	t.Helper()
+	interpreter := map[string]string{
+		".mjs": "node", ".py": filepath.Join(clients, "python", "bin", "python"), ".sh": "bash",
+	}[filepath.Ext(script)]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, interpreter, filepath.Join("testdata", "clients", script),
-		s.Server, "What does a replacement card cost?", "And within how many working days does it arrive?")
-	cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients)
+		server, "What does a replacement card cost?", "And within how many working days does it arrive?")
+	contract := filepath.Join(e2e.Root(t), "proto")
+	cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients, "RAGMESH_PROTO="+contract, "RAGMESH_DESCRIPTORS="+filepath.Join(clients, "contract.binpb"))
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -50,6 +55,94 @@ func runClient(t *testing.T, script string) []byte {
 		t.Fatalf("%v\n%s", err, stderr.String())
 	}
 	return out
+}
+
+// seen is what a client saw of a conversation.
+type seen struct {
+	Turns   []seenTurn
+	Refused string // the code of a call for a turn that is not there
+}
+
+type seenTurn struct {
+	Text, Outcome, Session string
+	Chunks                 int // pieces of text that came one by one
+	Citations              []struct{ URI, Quote string }
+}
+
+// TestOfficialRPCClients holds the same conversation, streamed and cited, in each of the protocols of the procedures: gRPC with
+// stubs that gRPC's own compiler generates, gRPC-Web as browsers speak it, and what curl can do.
+func TestOfficialRPCClients(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts whole systems")
+	}
+	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
+	if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
+		t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
+	}
+	dir := documents(t)
+	s := e2e.StartAllInOne(t)
+	must(t, s, "ingest", "--base", dir, dir)
+	for script, read := range map[string]func(*testing.T, []byte) seen{"grpc_client.py": readSeen, "grpcweb.mjs": readSeen, "curl.sh": readEvents} {
+		t.Run(script, func(t *testing.T) {
+			out := runScript(t, clients, script, s.Server)
+			got := read(t, out)
+			if len(got.Turns) != 2 || got.Refused != "not_found" {
+				t.Fatalf("got %+v\n%s", got, out)
+			}
+			for i, want := range []string{"12 euros", "five working days"} {
+				turn := got.Turns[i]
+				if !strings.Contains(turn.Text, want) || turn.Outcome != "OUTCOME_ANSWERED" || turn.Chunks == 0 {
+					t.Errorf("want %q in %+v", want, turn)
+				}
+				if len(turn.Citations) == 0 || turn.Citations[0].URI != "cards.md" || turn.Citations[0].Quote == "" {
+					t.Errorf("citations %+v", turn.Citations)
+				}
+			}
+			if first := got.Turns[0].Session; first == "" || got.Turns[1].Session != first {
+				t.Errorf("the follow-up is in session %q, the question in %q", got.Turns[1].Session, first)
+			}
+		})
+	}
+}
+
+func readSeen(t *testing.T, out []byte) (got seen) {
+	t.Helper()
+	if err := json.Unmarshal(out, &got); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return got
+}
+
+// readEvents reads a stream's messages as curl shows them.
+func readEvents(t *testing.T, out []byte) (got seen) {
+	t.Helper()
+	turn := seenTurn{}
+	for line := range strings.Lines(string(out)) {
+		var e struct {
+			Started   struct{ SessionID string }
+			Delta     struct{ Text string }
+			Citation  struct{ SourceURI, Quote string }
+			Completed struct{ Turn struct{ Outcome string } }
+			Next      bool
+			Code      string
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		turn.Session += e.Started.SessionID
+		turn.Outcome += e.Completed.Turn.Outcome
+		if e.Delta.Text != "" {
+			turn.Text, turn.Chunks = turn.Text+e.Delta.Text, turn.Chunks+1
+		}
+		if c := e.Citation; c.Quote != "" {
+			turn.Citations = append(turn.Citations, struct{ URI, Quote string }{c.SourceURI, c.Quote})
+		}
+		if e.Next {
+			got.Turns, turn = append(got.Turns, turn), seenTurn{}
+		}
+		got.Refused += e.Code
+	}
+	return got
 }
 
 // TestOfficialMCPClient uses the documents through the Model Context Protocol's own client for JavaScript.
