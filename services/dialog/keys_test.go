@@ -198,7 +198,9 @@ func TestGuessesAreRefusedOnEveryRoute(t *testing.T) {
 			t.Errorf("a good key at %s: %+v", path, r)
 		}
 	}
-	m.audits(t, "guessing", func(e *eventv1.Audited) bool { return e.GetReason() == "RATE_LIMITED" && e.GetAddress() == "203.0.113.9" })
+	m.audits(t, "guessing", func(e *eventv1.Audited) bool {
+		return e.GetReason() == "RATE_LIMITED" && e.GetAddress() == "203.0.113.9"
+	})
 }
 
 func TestServiceAccounts(t *testing.T) {

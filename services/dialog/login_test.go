@@ -304,35 +304,51 @@ func TestLoginsThatAreNone(t *testing.T) {
 		},
 		"refused at the provider": func(_ *testing.T, _ *browser, back *url.URL) string { return with(back, "error", "access_denied") },
 		"begun in another browser": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			b.keep(t, attemptCookie, "")
 			return back.String()
 		},
 		"an attempt that is none": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			b.keep(t, attemptCookie, "e30")
 			return back.String()
 		},
 		"another's verifier": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			change(t, b, "verifier", strings.Repeat("v", 43))
 			return back.String()
 		},
-		"another attempt's nonce": func(t *testing.T, b *browser, back *url.URL) string { change(t, b, "nonce", "x"); return back.String() },
-		"no nonce":                func(t *testing.T, b *browser, back *url.URL) string { change(t, b, "nonce", ""); return back.String() },
+		"another attempt's nonce": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
+			change(t, b, "nonce", "x")
+			return back.String()
+		},
+		"no nonce": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
+			change(t, b, "nonce", "")
+			return back.String()
+		},
 		"too late": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			change(t, b, "until", time.Now().Add(-time.Second))
 			return back.String()
 		},
 		"a provider that is not ours": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			change(t, b, "issuer", "evil")
 			return back.String()
 		},
 		"a code for another": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			stolen := newBrowser(t, b.mesh).attempted(t, "")
 			return with(back, "code", stolen.Query().Get("code"))
 		},
 		"another's code and state": func(t *testing.T, b *browser, _ *url.URL) string {
+			t.Helper()
 			return newBrowser(t, b.mesh).attempted(t, "").String()
 		},
 		"a code once more": func(t *testing.T, b *browser, back *url.URL) string {
+			t.Helper()
 			attempt := b.cookie(t, attemptCookie)
 			b.get(t, back.String())
 			b.keep(t, attemptCookie, attempt)

@@ -47,7 +47,7 @@ func (c Cookies) value(header http.Header, name string) string {
 }
 
 func (c Cookies) set(w http.ResponseWriter, name, value string, lifetime time.Duration) {
-	cookie := &http.Cookie{
+	cookie := &http.Cookie{ //nolint:gosec // not Secure only where the server is reached without TLS, on this machine
 		Name: c.name(name), Value: value, Path: "/", MaxAge: int(lifetime.Seconds()), Secure: c.secure, HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, // Strict would hide the attempt from the provider's redirect
 	}
