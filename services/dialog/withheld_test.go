@@ -199,8 +199,12 @@ func TestWithheldHistory(t *testing.T) {
 	if err != nil || len(turns.GetTurns()) != 2 || !turns.GetTurns()[0].GetWithheld() || !turns.GetTurns()[1].GetWithheld() {
 		t.Errorf("turns %v, %v", turns, err)
 	}
-	for name, check := range map[string]func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error){"history_withheld": withoutFirst, "history_unchecked": nobodyAnswers} {
-		m.retriever.checks(check)
+	for _, c := range []struct { // in this order: what is asked without a history may be read afterwards
+		name  string
+		check func(context.Context, *retrieverv1.CheckDocumentsRequest) ([]string, error)
+	}{{"history_withheld", withoutFirst}, {"history_unchecked", nobodyAnswers}} {
+		name := c.name
+		m.retriever.checks(c.check)
 		third := m.ask(t, &dialogv1.ChatRequest{Question: "And when does it reset?", SessionId: session})
 		if history := m.llm.last().GetHistory(); len(history) != 0 || strings.Contains(third.turn.GetStandaloneQuestion(), "transfer") {
 			t.Errorf("%s: history %v, rewritten %q", name, history, third.turn.GetStandaloneQuestion())
