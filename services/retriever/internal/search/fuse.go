@@ -12,11 +12,10 @@ const rrfBase = 60
 // similarity is below the threshold counts for its keywords only.
 func (s Strategy) fuse(passages []Passage) []Passage {
 	kept := passages[:0]
-	top, bottom := 0.0, 1.0
+	top := 0.0
 	for _, p := range passages {
 		if p.Embedded {
 			p.Parts["cosine"] = p.Cosine
-			bottom = min(bottom, p.Cosine)
 		}
 		if p.Score > 0 && s.Type != Vector || s.near(p) {
 			kept = append(kept, p)
@@ -32,7 +31,7 @@ func (s Strategy) fuse(passages []Passage) []Passage {
 	case s.Fusion == RRF:
 		s.byRank(kept)
 	default:
-		s.byWeight(kept, top, bottom)
+		s.byWeight(kept, top)
 	}
 	return kept
 }
@@ -40,9 +39,10 @@ func (s Strategy) fuse(passages []Passage) []Passage {
 // near says whether a passage counts as found by the vector.
 func (s Strategy) near(p Passage) bool { return p.Embedded && p.Cosine >= s.SimilarityThreshold }
 
-// byWeight adds the share of the best keyword score that a passage has, and how far its similarity lies between the least of
-// all candidates and 1, in the proportion of the weights.
-func (s Strategy) byWeight(passages []Passage, top, bottom float64) {
+// byWeight adds the share of the best keyword score that a passage has, and its similarity, in the proportion of the weights.
+// The similarity is taken as it is: a model to which all candidates are about as similar, since it can't tell them apart,
+// then changes little.
+func (s Strategy) byWeight(passages []Passage, top float64) {
 	for i := range passages {
 		p := &passages[i]
 		scale := 0.0
@@ -55,8 +55,8 @@ func (s Strategy) byWeight(passages []Passage, top, bottom float64) {
 			}
 		}
 		p.Score *= scale
-		if s.near(*p) && bottom < 1 {
-			p.Parts["vector"] = (1 - s.KeywordWeight) * (p.Cosine - bottom) / (1 - bottom)
+		if s.near(*p) {
+			p.Parts["vector"] = (1 - s.KeywordWeight) * p.Cosine
 			p.Score += p.Parts["vector"]
 		}
 	}

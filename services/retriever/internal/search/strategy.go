@@ -41,15 +41,15 @@ type Strategy struct {
 	Type                Type    `yaml:"retriever_type"       doc:"How passages are found: keyword, vector, hybrid or vector_plus_keyword (the same as hybrid). All but keyword need embedding.model of retriever.yaml; without it, or while the model doesn't answer, they search by keywords and say so."`
 	TopK                int     `yaml:"top_k"                doc:"Passages returned when a request doesn't say. Count, 1 to 100."`
 	Candidates          int     `yaml:"candidates"           doc:"Candidates scored exactly, of keywords and vectors each. Count, top_k to 1000."`
-	Fusion              Fusion  `yaml:"fusion"               oneof:"weighted,rrf" doc:"How hybrid makes one order of two: weighted adds the scores, each as a share of the best, in the proportion of keyword_weight; rrf adds the reciprocals of the ranks (60 + rank) in that proportion. No effect on others."`
+	Fusion              Fusion  `yaml:"fusion"               oneof:"weighted,rrf" doc:"How hybrid makes one order of two: weighted adds the keyword score, as a share of the best, and the cosine similarity in the proportion of keyword_weight; rrf adds the reciprocals of the ranks (60 + rank) in that proportion. No effect on others."`
 	KeywordWeight       float64 `yaml:"keyword_weight"       doc:"Share of keywords in a hybrid score; the rest is the vectors'. 0 to 1; no effect on others."`
 	SimilarityThreshold float64 `yaml:"similarity_threshold" doc:"Least cosine similarity of a vector hit: what is less similar counts for its keywords only. 0 to 1, where models differ in what they call similar; no effect on keyword."`
 	Rerank              Rerank  `yaml:"rerank"               oneof:"none,lexical,model" doc:"What looks at the first passages once more: nothing; lexical, by their best two sentences; model, by a rerank model of llm-gateway, if there is time for it."`
 	RerankCandidates    int     `yaml:"rerank_candidates"    doc:"Passages that are ranked once more; at least those returned. Count, 1 to 200."`
 	RerankModel         string  `yaml:"rerank_model"         doc:"Rerank model; empty for llm-gateway's default."`
 	PerDocument         int     `yaml:"per_document"         doc:"Most passages of one document, so that others have a place. Count, up to 100; 0 for any number."`
-	VectorStore         string  `yaml:"vector_store"         doc:"Store the vectors are in: embedded or weaviate. No effect on keyword."`
-	IndexName           string  `yaml:"index_name"           doc:"Name of the index in that store; empty for the default. No effect on keyword."`
+	VectorStore         string  `yaml:"vector_store"         doc:"Store the strategy was written for: embedded or weaviate. The one that is searched is retriever.yaml's store."`
+	IndexName           string  `yaml:"index_name"           doc:"Name of the index it was written for. The one that is searched is the request's workspace."`
 }
 
 // Defaults returns the strategy that a file's keys are laid over.
