@@ -24,7 +24,8 @@ func (b *Bus) Listen(name string, atMost time.Duration, answer func(ctx context.
 	if err != nil {
 		return nil, wrap(context.Background(), err, "listen as "+name)
 	}
-	return func() { _ = sub.Unsubscribe() }, nil // of a connection that is gone there is nothing to end
+	// Drained, so that a call that is on its way is answered: nobody else will. Of a connection that is gone there is nothing to end.
+	return func() { _ = sub.Drain() }, nil
 }
 
 // Call asks who listens under a name, in whatever process, for an answer within atMost. Nobody listening is [ErrNotFound],

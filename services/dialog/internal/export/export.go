@@ -30,7 +30,7 @@ type Head struct {
 func Markdown(w io.Writer, h Head, turns iter.Seq2[turn.Turn, error]) error {
 	out := bufio.NewWriterSize(w, 64<<10)
 	fmt.Fprintf(out, "# %s\n\n", literal(h.Title))
-	fmt.Fprintf(out, "%s to %s, %s. Exported %s. Session %s of %s.\n", date(h.Begun), date(h.Ended), count(h.Turns), date(h.Exported), code(h.Session), code(h.User))
+	fmt.Fprintf(out, "%s to %s, %s. Exported %s. Session %s of %s.\n\n", date(h.Begun), date(h.Ended), count(h.Turns), date(h.Exported), code(h.Session), code(h.User))
 	number := 0
 	for t, err := range turns {
 		if err != nil {
@@ -56,7 +56,7 @@ func date(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
 func write(out *bufio.Writer, number int, t turn.Turn) {
 	heading := title.Of(t.Question)
-	fmt.Fprintf(out, "\n## %d. %s\n\n", number, literal(heading))
+	fmt.Fprintf(out, "## %d. %s\n\n", number, literal(heading))
 	if heading != t.Question { // the heading is a part of it
 		out.WriteString(quoted(paragraphs(t.Question)))
 	}
