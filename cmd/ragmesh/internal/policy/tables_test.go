@@ -56,6 +56,7 @@ var technologies = []technology{
 			"services/*/internal/rpc":             "the handlers",
 			"services/dialog/internal/peer":       "the edge's clients of the other services",
 			"services/retriever/internal/durable": "jobs and events as they go to the bus",
+			"services/retriever/internal/gateway": "the client of llm-gateway's Embed and Rerank",
 			"services/retriever/internal/message": "a document's form in answers and events",
 			"services/tools/internal/audit":       "calls as they go to the bus",
 			"services/dialog/internal/record":     "turns as they go to the bus",
