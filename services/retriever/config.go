@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
@@ -17,8 +18,11 @@ type Config struct {
 
 	Upload Upload `yaml:"upload"`
 	Ingest Ingest `yaml:"ingest"`
+	Store  string `yaml:"store" oneof:"embedded,weaviate" doc:"Where passages and vectors are kept: embedded (files of this process) or weaviate. What is in another store is not seen; after a change, documents are taken from their originals again."`
 	Index  Index  `yaml:"index"`
 	Search Search `yaml:"search"`
+
+	Weaviate Weaviate `yaml:"weaviate"`
 
 	Embedding Embedding `yaml:"embedding"`
 	Peers     Peers     `yaml:"peers" revision:"-"`
@@ -54,10 +58,27 @@ type Index struct {
 	MaxOpen int `yaml:"max_open" doc:"Workspaces whose index is open at once. Count, 1 to 10000."`
 }
 
+// Weaviate says where the server is when the store is weaviate.
+type Weaviate struct {
+	URL        string        `yaml:"url"        doc:"Address of REST, http://host:port or https://host."`
+	GRPCURL    string        `yaml:"grpc_url"   doc:"Address of gRPC, http://host:port or https://host."`
+	APIKey     config.Secret `yaml:"api_key"    doc:"API key; none for a server that lets everyone in."`
+	CAFile     string        `yaml:"ca_file"    doc:"Certificates, in PEM, that the server's may be signed with. Empty for the machine's."`
+	Collection string        `yaml:"collection" doc:"Collection that passages are in; the names of those with vectors begin with it. A capital letter, then letters and digits."`
+	Replicas   int           `yaml:"replicas"   doc:"Copies of every workspace, when the collection is made; not more than there are servers. Count, 1 to 9."`
+	Timeout    time.Duration `yaml:"timeout"    doc:"Longest time one request may take. Duration, 100ms to 5m."`
+}
+
 // Search chooses how passages are found.
 type Search struct {
 	Strategy string `yaml:"strategy" live:"true" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
 }
+
+// The stores there are.
+const (
+	storeEmbedded = "embedded"
+	storeWeaviate = "weaviate"
+)
 
 // port is the retriever's on a laptop.
 const port = 8081
@@ -68,8 +89,12 @@ func Defaults() Config {
 		Config: process.Defaults(port),
 		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
 		Ingest: Ingest{Workers: 64, Memory: 256 << 20, MaxStage: 10 * time.Minute},
+		Store:  storeEmbedded,
 		Index:  Index{MaxOpen: 64},
 		Search: Search{Strategy: builtIn},
+		Weaviate: Weaviate{
+			URL: "http://127.0.0.1:8090", GRPCURL: "http://127.0.0.1:50051", Collection: "RagmeshPassage", Replicas: 1, Timeout: 30 * time.Second,
+		},
 
 		Embedding: Embedding{Texts: 64, Workers: 2},
 		Peers:     Peers{LLM: "http://127.0.0.1:8083"},
@@ -113,6 +138,26 @@ func (c Config) Validate() error {
 		return config.Invalid("ingest.max_stage", "must be between 1m and 24h")
 	case c.Index.MaxOpen < 1 || c.Index.MaxOpen > 10_000:
 		return config.Invalid("index.max_open", "must be between 1 and 10000")
+	}
+	if c.Store == storeWeaviate {
+		return c.Weaviate.validate()
+	}
+	return nil
+}
+
+func (w Weaviate) validate() error {
+	for key, address := range map[string]string{"weaviate.url": w.URL, "weaviate.grpc_url": w.GRPCURL} {
+		if at, err := url.Parse(address); err != nil || at.Host == "" || at.User != nil || at.Scheme != "http" && at.Scheme != "https" {
+			return config.Invalid(key, `must be http://host:port or https://host, not %q`, address)
+		}
+	}
+	switch {
+	case !regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,63}$`).MatchString(w.Collection):
+		return config.Invalid("weaviate.collection", "must be a capital letter and up to 63 letters and digits, not %q", w.Collection)
+	case w.Replicas < 1 || w.Replicas > 9:
+		return config.Invalid("weaviate.replicas", "must be between 1 and 9")
+	case w.Timeout < 100*time.Millisecond || w.Timeout > 5*time.Minute:
+		return config.Invalid("weaviate.timeout", "must be between 100ms and 5m")
 	}
 	return nil
 }

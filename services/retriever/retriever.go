@@ -2,7 +2,7 @@
 // finds those that match a query.
 //
 // Where things are: package document holds the words everything is said in; parse and chunk turn bytes into passages; store
-// is the contract of what keeps passages, and index the embedded one; rank scores, search answers; catalog knows all
+// is the contract of what keeps passages, index the embedded one and weaviate the one in a server; rank scores, search answers; catalog knows all
 // documents and which version is live; ingest takes documents in; durable is the bus; rpc serves.
 package retriever
 
@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -26,7 +25,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/retriever/internal/durable"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/embed"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/gateway"
-	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
@@ -58,7 +56,7 @@ type Service struct {
 	configDir string
 	catalog   *catalog.Catalog
 	ingester  *ingest.Ingester
-	index     *index.Store
+	store     keeper
 	embedder  *embed.Embedder // nil without an embedding model
 	live      *health.Liveness
 }
@@ -78,13 +76,13 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	documents := catalog.New(records)
 	var ingester *ingest.Ingester // set before anybody uses the index
 	var embedder *embed.Embedder
-	chunks, err := index.Open(index.Config{Dir: filepath.Join(deps.DataDir, "index"), MaxOpen: cfg.Index.MaxOpen, Renewed: func(workspace string, err error) {
+	chunks, err := open(cfg, deps.DataDir, m, func(workspace string, err error) {
 		m.Warn(ctx, "the index of workspace "+workspace+" was damaged, it is moved aside and built anew", err)
 		ingester.Recheck()
 		if embedder != nil {
 			embedder.Rescan()
 		}
-	}})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +114,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s := &Service{
 		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
 		searching: searching, configDir: deps.ConfigDir,
-		catalog: documents, ingester: ingester, index: chunks, embedder: embedder, live: deps.Live,
+		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live,
 	}
 	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, errors.Join(err, chunks.Close())
@@ -149,17 +147,27 @@ func (s *Service) Register(mux *librpc.Mux) {
 // maxSilence is how long the workers' watch may be silent. With what a stuck worker is allowed it is less than a minute.
 const maxSilence = 15 * time.Second
 
-// Run follows the documents' records and works on jobs until ctx ends, then closes the index.
+// Run follows the documents' records and works on jobs, once the store is there, until ctx ends; then it closes the store.
 func (s *Service) Run(ctx context.Context) error {
-	pulse := s.live.NewPulse("ingest", maxSilence)
-	defer pulse.Stop()
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.catalog.Run(ctx) })
-	group.Go(func() error { return s.ingester.Run(ctx, pulse) })
-	if s.embedder != nil {
-		group.Go(func() error { return s.embedder.Run(ctx) })
-	}
-	return errors.Join(group.Wait(), s.index.Close())
+	group.Go(func() error {
+		if err := s.store.Connect(ctx); err != nil {
+			return err
+		}
+		work, ctx := errgroup.WithContext(ctx)
+		work.Go(func() error { s.store.Watch(ctx); return nil })
+		work.Go(func() error {
+			pulse := s.live.NewPulse("ingest", maxSilence)
+			defer pulse.Stop()
+			return s.ingester.Run(ctx, pulse)
+		})
+		if s.embedder != nil {
+			work.Go(func() error { return s.embedder.Run(ctx) })
+		}
+		return work.Wait()
+	})
+	return errors.Join(group.Wait(), s.store.Close())
 }
 
 // Ready returns the rows of the readiness report.
@@ -177,8 +185,9 @@ func (s *Service) Ready(context.Context) []health.Component {
 	} else if !s.ingester.Checked() {
 		index.Ready, index.Detail = false, "not compared with the documents' records yet"
 	}
+	rows := append([]health.Component{row, index}, keeping(s.store)...)
 	if s.embedder == nil {
-		return []health.Component{row, index}
+		return rows
 	}
 	vectors := health.Component{Name: "vectors", Ready: true}
 	behind, problem := s.embedder.Status()
@@ -188,7 +197,7 @@ func (s *Service) Ready(context.Context) []health.Component {
 	if problem != "" {
 		vectors.Ready, vectors.Detail = false, strings.TrimPrefix(vectors.Detail+"; "+problem, "; ")
 	}
-	return []health.Component{row, index, vectors}
+	return append(rows, vectors)
 }
 
 // following is told of jobs like the meter, and tells the embedder which documents are new.

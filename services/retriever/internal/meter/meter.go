@@ -26,6 +26,7 @@ type Meter struct {
 	searches   *prometheus.HistogramVec
 	candidates prometheus.Histogram
 	degraded   *prometheus.CounterVec
+	weaviate   *prometheus.HistogramVec
 	vectors    *prometheus.CounterVec
 	embedding  prometheus.Histogram
 }
@@ -59,6 +60,10 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 			Name: t.Metric("search_candidates_count"), Help: "Candidates a search scored.",
 			Buckets: []float64{0, 1, 5, 10, 25, 50, 100, 250, 1000},
 		}),
+		weaviate: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("weaviate_request_duration_seconds"), Help: "Time a request to Weaviate took, by operation and outcome: ok or failed. A request that is made again counts again.",
+			Buckets: telemetry.Seconds(),
+		}, []string{"operation", "outcome"}),
 		degraded: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: t.Metric("search_degraded_total"), Help: "Searches that left something out, by reason.",
 		}, []string{"reason"}),
@@ -81,7 +86,7 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 		m.jobs.WithLabelValues(outcome)
 	}
 	m.degraded.WithLabelValues("timeout")
-	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded, m.vectors, m.embedding} {
+	for _, c := range []prometheus.Collector{m.jobs, m.stages, m.failures, m.searches, m.candidates, m.degraded, m.weaviate, m.vectors, m.embedding} {
 		if err := t.Registry.Register(c); err != nil {
 			return nil, fmt.Errorf("register metrics: %w", err)
 		}
@@ -111,6 +116,15 @@ func (m *Meter) Ended(ctx context.Context, j ingest.Job, outcome string, took ti
 func (m *Meter) Warn(ctx context.Context, what string, err error) {
 	log := m.telemetry.Logger(ctx)
 	log.Warn().Err(err).Msg(what)
+}
+
+// Asked measures a request to Weaviate.
+func (m *Meter) Asked(operation string, took time.Duration, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = failed
+	}
+	m.weaviate.WithLabelValues(operation, outcome).Observe(took.Seconds())
 }
 
 // Stage measures a stage of a job.

@@ -1,0 +1,63 @@
+package retriever
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/ragmesh/ragmesh/libs/health"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/weaviate"
+)
+
+// keeper is a store and what the service has to do for it.
+type keeper interface {
+	store.Store
+	// Connect returns when the store can be used, or can never be.
+	Connect(ctx context.Context) error
+	// Watch keeps Status true until ctx ends.
+	Watch(ctx context.Context)
+	Status() (ready bool, detail string)
+	Close() error
+}
+
+// open makes the store that is configured. It waits for nothing.
+func open(cfg Config, dataDir string, m *meter.Meter, renewed func(workspace string, cause error)) (keeper, error) {
+	if cfg.Store != storeWeaviate {
+		s, err := index.Open(index.Config{Dir: filepath.Join(dataDir, "index"), MaxOpen: cfg.Index.MaxOpen, Renewed: renewed})
+		if err != nil {
+			return nil, err
+		}
+		return local{s}, nil
+	}
+	w := cfg.Weaviate
+	key := ""
+	if !w.APIKey.IsZero() {
+		var err error
+		if key, err = w.APIKey.Resolve(); err != nil {
+			return nil, fmt.Errorf("weaviate.api_key: %w", err)
+		}
+	}
+	return weaviate.New(weaviate.Config{
+		URL: w.URL, GRPCURL: w.GRPCURL, APIKey: key, CAFile: w.CAFile, Collection: w.Collection, Replicas: w.Replicas, Timeout: w.Timeout,
+		Observer: m,
+	})
+}
+
+// local is a store in this process: always there.
+type local struct{ *index.Store }
+
+func (local) Connect(context.Context) error { return nil }
+func (local) Watch(context.Context)         {}
+func (local) Status() (bool, string)        { return true, "" }
+
+// keeping is the readiness row of a store that may be away. Nothing can be answered before it was there once.
+func keeping(k keeper) []health.Component {
+	if _, ok := k.(local); ok {
+		return nil
+	}
+	ready, detail := k.Status()
+	return []health.Component{{Name: "weaviate", Hard: true, Ready: ready, Detail: detail}}
+}
