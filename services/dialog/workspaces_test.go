@@ -16,6 +16,8 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 )
 
 func (m *mesh) create(t *testing.T, workspace string) {
@@ -236,8 +238,16 @@ func TestDeleteWorkspace(t *testing.T) {
 		t.Errorf("turn in %s", h.turn.GetWorkspace())
 	}
 
-	// The default one is emptied, and stays.
+	// The default one is emptied, and stays; but not because somebody named none.
 	m.as(t, bootstrap)
+	if _, err := m.workspaces.DeleteWorkspace(ctx, &dialogv1.DeleteWorkspaceRequest{}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("a workspace without a name: %v", err)
+	}
+	documents := retrieverv1connect.NewRetrieverServiceClient(m.conn.HTTP, m.conn.URL, m.conn.Options...)
+	before := len(m.retriever.deleted)
+	if _, err := documents.DeleteWorkspace(ctx, &retrieverv1.DeleteWorkspaceRequest{}); err == nil || len(m.retriever.deleted) != before {
+		t.Errorf("the documents of a workspace without a name: %v", err)
+	}
 	if _, err := m.workspaces.DeleteWorkspace(ctx, &dialogv1.DeleteWorkspaceRequest{Workspace: "default"}); err != nil {
 		t.Fatal(err)
 	}

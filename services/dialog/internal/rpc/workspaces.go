@@ -128,28 +128,36 @@ func (w *Workspaces) SetMember(ctx context.Context, m *dialogv1.SetMemberRequest
 	return &dialogv1.SetMemberResponse{Member: memberMessage(member)}, nil
 }
 
-// RemoveMember implements the contract. The role goes first: with it a service account's keys lose what they may do, so that
-// what is left to do when revoking them fails is tidying up.
+// RemoveMember implements the contract. A service account's keys go first, so that the call can be repeated when that fails, and once
+// more after its role, without which no other one can be made.
 func (w *Workspaces) RemoveMember(ctx context.Context, m *dialogv1.RemoveMemberRequest) (*dialogv1.RemoveMemberResponse, error) {
-	member, err := w.members.Remove(ctx, m.GetWorkspace(), m.GetMember())
+	member, err := w.members.Get(ctx, m.GetWorkspace(), m.GetMember())
 	if err != nil {
+		return nil, err
+	}
+	if err := w.revoke(ctx, m.GetWorkspace(), member); err != nil {
+		return nil, err
+	}
+	if member, err = w.members.Remove(ctx, m.GetWorkspace(), m.GetMember()); err != nil {
 		return nil, err
 	}
 	w.note(ctx, m.GetWorkspace(), "member.remove", member.Name)
+	return &dialogv1.RemoveMemberResponse{}, w.revoke(ctx, m.GetWorkspace(), member)
+}
+
+// revoke ends the keys of a member that is a service account.
+func (w *Workspaces) revoke(ctx context.Context, workspace string, member access.Member) error {
 	account, ok := strings.CutPrefix(member.Name, access.ServicePrefix)
 	if !ok {
-		return &dialogv1.RemoveMemberResponse{}, nil
+		return nil
 	}
 	revoked, err := w.keys.RevokeWhere(ctx, func(k access.Key) bool {
-		return k.ServiceAccount == account && slices.Equal(k.Workspaces, []string{m.GetWorkspace()})
+		return k.ServiceAccount == account && slices.Equal(k.Workspaces, []string{workspace})
 	})
 	for _, k := range revoked {
-		w.note(ctx, m.GetWorkspace(), "key.revoke", k.ID)
+		w.note(ctx, workspace, "key.revoke", k.ID)
 	}
-	if err != nil {
-		return nil, err
-	}
-	return &dialogv1.RemoveMemberResponse{}, nil
+	return err
 }
 
 func workspace(ws access.Workspace) *dialogv1.Workspace {
