@@ -561,3 +561,33 @@ func TestDeleteWhileATurnRuns(t *testing.T) {
 		t.Error("the request id leads to a deleted turn")
 	}
 }
+
+// Without NATS nobody can tell what is in a session: what needs it is refused as such, what can do without goes on.
+func TestSessionsWhileNATSIsAway(t *testing.T) {
+	t.Parallel()
+	server := bustest.NewServer(t, "")
+	m := newMeshOn(t, bustest.Join(t, server), slow)
+	ctx := t.Context()
+	first := m.ask(t, &dialogv1.ChatRequest{Question: limitQuestion})
+	session := first.started.GetSessionId()
+	server.Shutdown()
+	eventually(t, "the news that NATS is away", func() bool { ok, _ := m.bus.Healthy(); return !ok })
+	for name, err := range m.everything(session, first.started.GetTurnId()) {
+		if name == "Chat" {
+			continue
+		}
+		if err := err(ctx); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	started, ended := m.running(t, &dialogv1.ChatRequest{Question: limitQuestion, SessionId: session})
+	if _, err := m.chat.StopTurn(ctx, &dialogv1.StopTurnRequest{TurnId: started.GetTurnId()}); err != nil {
+		t.Errorf("a turn of this process can't be stopped: %v", err)
+	}
+	if h := <-ended; h.turn.GetOutcome() != dialogv1.Outcome_OUTCOME_INTERRUPTED || h.stored != dialogv1.Stored_STORED_SPOOLED || !strings.Contains(h.degraded(), "session_unavailable") {
+		t.Errorf("it ended as %v, stored %v, degraded %s", h.turn.GetOutcome(), h.stored, h.degraded())
+	}
+	if _, err := m.chat.StopTurn(ctx, &dialogv1.StopTurnRequest{TurnId: started.GetTurnId()}); err != nil {
+		t.Errorf("one that has ended: %v", err)
+	}
+}

@@ -43,7 +43,7 @@ func (s *Store) RemoveWorkspace(ctx context.Context, workspace string) error {
 			return err
 		}
 	}
-	return s.eraseKeys(ctx, s.sessions, workspace+".*")
+	return s.eraseKeys(ctx, s.sessions, workspace+".>") // with the titles that people gave
 }
 
 func (s *Store) eraseKeys(ctx context.Context, from *bus.KV, filter string) error {
