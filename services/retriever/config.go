@@ -9,6 +9,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
 )
 
@@ -20,6 +21,7 @@ type Config struct {
 	Ingest Ingest `yaml:"ingest"`
 	Store  string `yaml:"store" oneof:"embedded,weaviate" doc:"Where passages and vectors are kept: embedded (files of this process) or weaviate. What is in another store is not seen; after a change, documents are taken from their originals again."`
 	Index  Index  `yaml:"index"`
+	Parse  Parse  `yaml:"parse"`
 	Search Search `yaml:"search"`
 
 	Weaviate Weaviate `yaml:"weaviate"`
@@ -69,6 +71,26 @@ type Weaviate struct {
 	Timeout    time.Duration `yaml:"timeout"    doc:"Longest time one request may take. Duration, 100ms to 5m."`
 }
 
+// Parse bounds the reading of documents. What is no short text is read in child processes.
+type Parse struct {
+	Processes   int           `yaml:"processes"    doc:"Child processes that read documents at once. Each may take parse.memory. Count, 1 to 64."`
+	Timeout     time.Duration `yaml:"timeout"      doc:"How long reading one document may take until it has failed. Duration, 1s to 2h."`
+	Memory      config.Bytes  `yaml:"memory"       doc:"Memory that a child process may take; a document that needs more has failed. Bytes, 256MiB to 16GiB."`
+	Idle        time.Duration `yaml:"idle"         doc:"How long a child process without work is kept. Duration, 0s to 1h."`
+	MaxPages    int           `yaml:"max_pages"    doc:"Pages or slides that a document may have. Count, 1 to 100000."`
+	MaxRows     int           `yaml:"max_rows"     doc:"Rows that all tables of a document may have together. Count, 1 to 50000000."`
+	MaxText     config.Bytes  `yaml:"max_text"     doc:"Text that may be found in a document. Bytes, 1MiB to 1GiB."`
+	MaxExpanded config.Bytes  `yaml:"max_expanded" doc:"What everything compressed in a document may expand to. Bytes, 1MiB to 16GiB."`
+	MaxFiles    int           `yaml:"max_files"    doc:"Files that an archive may hold, those of archives in it included. Count, 1 to 1000000."`
+	OCR         OCR           `yaml:"ocr"`
+}
+
+// OCR is an external command that gives PDF files text that have none.
+type OCR struct {
+	Command []string      `yaml:"command" doc:"Program and arguments, no shell: it gets the PDF on its standard input and writes a PDF with a text layer, or text with form feeds between pages, to its standard output; empty for none. Example: [ocrmypdf, --quiet, -l, eng+chi_sim, -, -]."`
+	Timeout time.Duration `yaml:"timeout" doc:"How long OCR of one document may take. Duration, 1s to 2h."`
+}
+
 // Search chooses how passages are found.
 type Search struct {
 	Strategy string `yaml:"strategy" live:"true" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
@@ -85,11 +107,17 @@ const port = 8081
 
 // Defaults returns the configuration without any file.
 func Defaults() Config {
+	limits := parse.DefaultLimits()
 	return Config{
 		Config: process.Defaults(port),
 		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
 		Ingest: Ingest{Workers: 64, Memory: 256 << 20, MaxStage: 10 * time.Minute},
 		Store:  storeEmbedded,
+		Parse: Parse{
+			Processes: 2, Timeout: 5 * time.Minute, Memory: 768 << 20, Idle: 30 * time.Second,
+			MaxPages: limits.Pages, MaxRows: limits.Rows, MaxText: config.Bytes(limits.Text), MaxExpanded: config.Bytes(limits.Expanded), MaxFiles: limits.Files,
+			OCR: OCR{Timeout: 10 * time.Minute},
+		},
 		Index:  Index{MaxOpen: 64},
 		Search: Search{Strategy: builtIn},
 		Weaviate: Weaviate{
@@ -140,9 +168,11 @@ func (c Config) Validate() error {
 		return config.Invalid("index.max_open", "must be between 1 and 10000")
 	}
 	if c.Store == storeWeaviate {
-		return c.Weaviate.validate()
+		if err := c.Weaviate.validate(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.Parse.validate()
 }
 
 func (w Weaviate) validate() error {
@@ -158,6 +188,32 @@ func (w Weaviate) validate() error {
 		return config.Invalid("weaviate.replicas", "must be between 1 and 9")
 	case w.Timeout < 100*time.Millisecond || w.Timeout > 5*time.Minute:
 		return config.Invalid("weaviate.timeout", "must be between 100ms and 5m")
+	}
+	return nil
+}
+
+func (p Parse) validate() error {
+	switch {
+	case p.Processes < 1 || p.Processes > 64:
+		return config.Invalid("parse.processes", "must be between 1 and 64")
+	case p.Timeout < time.Second || p.Timeout > 2*time.Hour:
+		return config.Invalid("parse.timeout", "must be between 1s and 2h")
+	case p.Memory < 256<<20 || p.Memory > 16<<30:
+		return config.Invalid("parse.memory", "must be between 256MiB and 16GiB")
+	case p.Idle < 0 || p.Idle > time.Hour:
+		return config.Invalid("parse.idle", "must be between 0s and 1h")
+	case p.MaxPages < 1 || p.MaxPages > 100_000:
+		return config.Invalid("parse.max_pages", "must be between 1 and 100000")
+	case p.MaxRows < 1 || p.MaxRows > 50_000_000:
+		return config.Invalid("parse.max_rows", "must be between 1 and 50000000")
+	case p.MaxText < 1<<20 || p.MaxText > 1<<30:
+		return config.Invalid("parse.max_text", "must be between 1MiB and 1GiB")
+	case p.MaxExpanded < 1<<20 || p.MaxExpanded > 16<<30:
+		return config.Invalid("parse.max_expanded", "must be between 1MiB and 16GiB")
+	case p.MaxFiles < 1 || p.MaxFiles > 1_000_000:
+		return config.Invalid("parse.max_files", "must be between 1 and 1000000")
+	case p.OCR.Timeout < time.Second || p.OCR.Timeout > 2*time.Hour:
+		return config.Invalid("parse.ocr.timeout", "must be between 1s and 2h")
 	}
 	return nil
 }

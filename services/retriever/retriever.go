@@ -27,7 +27,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/retriever/internal/gateway"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
-	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rpc"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
 )
@@ -47,6 +46,9 @@ type Deps struct {
 	Clock    func() time.Time
 	// LLM is the llm-gateway, for vectors and rankings.
 	LLM librpc.Conn
+	// Parser is the command of a process that reads documents, see [ParserCommand]. Without one PDF files are refused, and others
+	// read in this process.
+	Parser []string
 }
 
 // Service is the retriever. The process around it calls Register, then Run, and Reload when the configuration has changed.
@@ -59,6 +61,7 @@ type Service struct {
 	store     keeper
 	embedder  *embed.Embedder // nil without an embedding model
 	live      *health.Liveness
+	end       func() // of the processes that read documents
 }
 
 // New opens the index and makes the service. It asks nothing of the bus yet.
@@ -99,13 +102,14 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 			return nil, errors.Join(err, chunks.Close())
 		}
 	}
+	registry, end := parser(cfg.Parse, deps.Parser, deps.DataDir, m)
 	ingester = ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
 			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage, Embeds: embedder != nil,
 		},
 		ingest.Deps{
-			Catalog: documents, Store: embed.Dropping{Pruner: chunks, Cache: vectors}, Parser: parse.NewRegistry(), Blobs: originals, Uploads: uploads,
+			Catalog: documents, Store: embed.Dropping{Pruner: chunks, Cache: vectors}, Parser: registry, Blobs: originals, Uploads: uploads,
 			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: observer, Clock: deps.Clock,
 		})
 	if err := m.CensusOf(documents.Census, ingester.Missing, deps.Clock); err != nil {
@@ -114,7 +118,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	s := &Service{
 		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
 		searching: searching, configDir: deps.ConfigDir,
-		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live,
+		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live, end: end,
 	}
 	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, errors.Join(err, chunks.Close())

@@ -34,6 +34,8 @@ type Environment struct {
 	Environ []string
 	// Interruptible returns a context that ends when the user asks to stop. Once it has, asking again ends the process.
 	Interruptible func(context.Context) (context.Context, context.CancelFunc)
+	// Parser is the command of a process that reads documents for `up`; without one PDF files are refused.
+	Parser []string
 }
 
 func (e Environment) getenv(name string) string {

@@ -21,7 +21,8 @@ func (a *app) ingest() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "ingest PATH...",
 		Short: "Take documents in: files, and folders with everything below",
-		Long: `Take documents in: files, and folders with every Markdown and text file below (hidden ones and symbolic links apart).
+		Long: `Take documents in: files, and folders with every document below (hidden ones and symbolic links apart): PDF, DOCX, PPTX, XLSX, CSV, HTML,
+Markdown, JSON, text, and ZIP archives of these.
 
 A document is known by its source URI, which is its path as given, with forward slashes: "docs/fees.md" for
 "ragmesh ingest docs". The same command run again replaces what changed and leaves the rest. With --base DIR
@@ -40,7 +41,7 @@ and the waiting, not what the server has accepted.`,
 				return err
 			}
 			if len(files) == 0 {
-				return usagef("no Markdown or text files there")
+				return usagef("no documents there that can be read")
 			}
 			items := make([]ingest.Item, len(files))
 			for i, f := range files {

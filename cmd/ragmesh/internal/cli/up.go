@@ -51,7 +51,7 @@ func (a *app) up() *cobra.Command {
 		}
 		ctx, stop := a.Interruptible(cmd.Context())
 		defer stop()
-		return a.runUp(ctx, wire.Options{Settings: loaded, Data: data, Log: telemetry.Unleveled(a.err.w, a.err.terminal)})
+		return a.runUp(ctx, wire.Options{Settings: loaded, Data: data, Parser: a.Parser, Log: telemetry.Unleveled(a.err.w, a.err.terminal)})
 	}
 	addData(c, &data)
 	c.Flags().StringVar(&configDir, "config", "", "folder with the configuration (default: built-in defaults)")

@@ -299,7 +299,7 @@ func badFiles(t *testing.T, s *e2e.System) {
 	client := retrieverv1connect.NewRetrieverServiceClient(http.DefaultClient, s.Server)
 	for name, test := range map[string]struct{ file, content, reason, says string }{
 		"an image":        {"picture.md", "\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", "UNSUPPORTED_FORMAT", "an image"},
-		"a PDF":           {"paper.txt", "%PDF-1.7\n...", "UNSUPPORTED_FORMAT", "PDF"},
+		"a PDF":           {"paper.txt", "%PDF-1.7\n...", "MALFORMED_DOCUMENT", "PDF"},
 		"UTF-16":          {"utf16.txt", "\xff\xfeh\x00i\x00", "", ""},
 		"NUL bytes":       {"nul.md", "# Text\n\nwith \x00 in it", "UNSUPPORTED_FORMAT", "binary"},
 		"Latin-1":         {"latin1.txt", "caf\xe9 au lait", "", ""},

@@ -254,7 +254,7 @@ func uris(files []File) []string {
 
 func TestFind(t *testing.T) {
 	t.Parallel()
-	dir := tree(t, "docs/b.md", "docs/a/c.TXT", "docs/.git/d.md", "docs/.hidden.md", "docs/e.pdf", "f.pdf", "中文/g.markdown")
+	dir := tree(t, "docs/b.md", "docs/a/c.TXT", "docs/.git/d.md", "docs/.hidden.md", "docs/e.bin", "f.pdf", "中文/g.markdown")
 	if err := os.Symlink(filepath.Join(dir, "docs"), filepath.Join(dir, "docs", "loop")); err != nil {
 		t.Fatal(err)
 	}

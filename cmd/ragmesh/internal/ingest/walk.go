@@ -19,7 +19,13 @@ const maxFiles = 100_000
 var contentTypes = map[string]string{
 	".md": "text/markdown", ".markdown": "text/markdown", ".mdown": "text/markdown",
 	".txt": "text/plain", ".text": "text/plain",
+	".html": "text/html", ".htm": "text/html", ".xhtml": "application/xhtml+xml", ".pdf": "application/pdf",
+	".csv": "text/csv", ".tsv": "text/tab-separated-values", ".json": "application/json", ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson",
+	".docx": office + "wordprocessingml.document", ".pptx": office + "presentationml.presentation", ".xlsx": office + "spreadsheetml.sheet",
+	".zip": "application/zip",
 }
+
+const office = "application/vnd.openxmlformats-officedocument."
 
 // File is a document to take in.
 type File struct {
@@ -31,7 +37,7 @@ type File struct {
 	ContentType string
 }
 
-// Find returns the files that paths name: files as they are, and of folders every Markdown and text file below, without
+// Find returns the files that paths name: files as they are, and of folders every file below that can be read, without
 // hidden ones and without following symbolic links.
 //
 // A document's source URI is its path as it was given, cleaned and with forward slashes: "docs/cards/fees.md" for `ingest

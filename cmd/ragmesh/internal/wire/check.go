@@ -39,7 +39,7 @@ func Check(ctx context.Context, s *settings.Settings) (revisions map[string]stri
 	}
 	revisions = map[string]string{}
 	var errs []error
-	for _, p := range services(withoutSecrets(s)) {
+	for _, p := range services(withoutSecrets(s), nil) {
 		revisions[p.name], err = check(ctx, p, server, keys, s.Source.Dir, filepath.Join(dir, p.name))
 		errs = append(errs, err)
 	}

@@ -45,7 +45,7 @@ func TestServicesDialWhatTheGraphAndTheirPeersName(t *testing.T) {
 		identity.Dialog: s.Dialog.Value, identity.Retriever: s.Retriever.Value, identity.Tools: s.Tools.Value,
 		identity.Gateway: s.Gateway.Value, identity.Eval: s.Eval.Value,
 	}
-	parts := services(s)
+	parts := services(s, nil)
 	if len(parts) != len(identity.Services()) {
 		t.Fatalf("%d parts, %d services", len(parts), len(identity.Services()))
 	}

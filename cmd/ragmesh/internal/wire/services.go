@@ -16,7 +16,7 @@ import (
 )
 
 // services returns the services, each after those it calls; dialog, the edge that people reach, comes last.
-func services(s *settings.Settings) []*part {
+func services(s *settings.Settings, parser []string) []*part {
 	gateway := newPart(s, settings.Gateway(), s.Gateway, buildGateway)
 	plugins := newPart(s, settings.Tools(), s.Tools, buildTools)
 	gateway.stateless, plugins.stateless = true, true
@@ -24,7 +24,7 @@ func services(s *settings.Settings) []*part {
 		newPart(s, settings.Eval(), s.Eval, buildEval),
 		gateway,
 		plugins,
-		newPart(s, settings.Retriever(), s.Retriever, buildRetriever),
+		newPart(s, settings.Retriever(), s.Retriever, buildRetriever(parser)),
 		newPart(s, settings.Dialog(), s.Dialog, buildDialog),
 	}
 }
@@ -47,11 +47,13 @@ func buildTools(ctx context.Context, env *process.Env, cfg config.Loaded[tools.C
 	})
 }
 
-func buildRetriever(ctx context.Context, env *process.Env, cfg config.Loaded[retriever.Config]) (process.Service, error) {
-	return retriever.New(ctx, cfg.Value, retriever.Deps{
-		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, DataDir: env.DataDir, ConfigDir: env.ConfigDir,
-		Revision: cfg.Revision, Clock: time.Now, LLM: env.Dial("", identity.Gateway),
-	})
+func buildRetriever(parser []string) func(context.Context, *process.Env, config.Loaded[retriever.Config]) (process.Service, error) {
+	return func(ctx context.Context, env *process.Env, cfg config.Loaded[retriever.Config]) (process.Service, error) {
+		return retriever.New(ctx, cfg.Value, retriever.Deps{
+			Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, DataDir: env.DataDir, ConfigDir: env.ConfigDir,
+			Revision: cfg.Revision, Clock: time.Now, LLM: env.Dial("", identity.Gateway), Parser: parser,
+		})
+	}
 }
 
 func buildDialog(ctx context.Context, env *process.Env, cfg config.Loaded[dialog.Config]) (process.Service, error) {

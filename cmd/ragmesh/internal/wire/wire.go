@@ -36,6 +36,8 @@ type Options struct {
 	Data string
 	// Log has no level: each service's log.level decides, dialog's for what is nobody's.
 	Log zerolog.Logger
+	// Parser is the command of a process that reads documents; without one PDF files are refused.
+	Parser []string
 	// Ready is called as each part becomes ready, with what there is to say about it.
 	Ready func(part, detail string)
 	// Started is called once everything serves, with the edge's and the admin port's address.
@@ -49,7 +51,7 @@ func Up(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Unlock()) }()
-	all := services(o.Settings)
+	all := services(o.Settings, o.Parser)
 	edge := all[len(all)-1]
 	w, err := newWiring(o, o.Settings.Dialog.Value.Config, telemetry.Threshold(o.Log, edge.level))
 	if err != nil {

@@ -13,6 +13,9 @@ import (
 )
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == retriever.ParserArgument {
+		os.Exit(retriever.Parser(os.Stdin, os.Stdout, os.Stderr))
+	}
 	os.Exit(process.Main(process.Program[retriever.Config]{
 		Service:  "retriever",
 		Defaults: retriever.Defaults,
@@ -22,8 +25,12 @@ func main() {
 }
 
 func build(ctx context.Context, env *process.Env, cfg config.Loaded[retriever.Config]) (process.Service, error) {
+	parser, err := retriever.ParserCommand()
+	if err != nil {
+		return nil, err
+	}
 	return retriever.New(ctx, cfg.Value, retriever.Deps{
 		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, DataDir: env.DataDir, ConfigDir: env.ConfigDir,
-		Revision: cfg.Revision, Clock: time.Now, LLM: env.Dial(cfg.Value.Peers.LLM, identity.Gateway),
+		Revision: cfg.Revision, Clock: time.Now, Parser: parser, LLM: env.Dial(cfg.Value.Peers.LLM, identity.Gateway),
 	})
 }

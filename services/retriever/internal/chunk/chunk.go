@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
 )
 
@@ -40,6 +41,7 @@ type Chunk struct {
 	Start, End  int      // half-open range of UTF-8 bytes in the canonical text
 	HeadingPath []string // outermost first
 	Language    string
+	Pages       []document.Page // of paginated documents
 }
 
 // ID names a chunk of a document's version for good. Another parser or chunker gives other ids.
@@ -64,7 +66,7 @@ func Split(doc parse.Document) []Chunk {
 			body := doc.Text[sp.Start:sp.End]
 			chunks = append(chunks, Chunk{
 				Ordinal: len(chunks), Start: sp.Start, End: sp.End,
-				HeadingPath: group.path, Language: text.Language(body),
+				HeadingPath: group.path, Language: text.Language(body), Pages: pagesOf(doc, sp.Start, sp.End),
 			})
 		}
 	}

@@ -59,6 +59,15 @@ type Version struct {
 	Parts       int    `json:"parts"` // of the stored original
 }
 
+// Page says where on a page of a paginated document a passage stands.
+type Page struct {
+	Number int   `json:"n"` // from 1
+	Boxes  []Box `json:"b,omitempty"`
+}
+
+// Box is a rectangle on a page: left, bottom, right, top, in points (1/72 inch) from the page's lower left corner.
+type Box [4]float32
+
 // Original names the stored bytes of a version.
 type Original struct {
 	Hash  string `json:"hash"`

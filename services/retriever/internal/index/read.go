@@ -288,7 +288,7 @@ func readCandidate(reader bleveindex.IndexReader, key string) (store.Candidate, 
 	}
 	documentID, hash, ordinal := splitKey(key)
 	return store.Candidate{
-		Chunk:      store.Chunk{ID: m.ID, Ordinal: ordinal, Start: m.Start, End: m.End, HeadingPath: m.Path, Language: m.Language},
+		Chunk:      store.Chunk{ID: m.ID, Ordinal: ordinal, Start: m.Start, End: m.End, HeadingPath: m.Path, Pages: m.Pages, Language: m.Language},
 		DocumentID: documentID, Hash: hash, SourceURI: m.Source, Title: m.Title,
 		Text: string(storedField(doc, fieldText)), Terms: storedField(doc, fieldRead),
 	}, true, nil

@@ -18,6 +18,7 @@ import (
 	bleveindex "github.com/blevesearch/bleve_index_api"
 
 	"github.com/ragmesh/ragmesh/libs/text"
+	pages "github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
@@ -82,13 +83,14 @@ type record struct {
 
 // meta is what is kept of a chunk beside its text.
 type meta struct {
-	ID       string   `json:"id"`
-	Start    int      `json:"start"`
-	End      int      `json:"end"`
-	Path     []string `json:"path,omitempty"`
-	Language string   `json:"language,omitempty"`
-	Title    string   `json:"title"`
-	Source   string   `json:"source"`
+	ID       string       `json:"id"`
+	Start    int          `json:"start"`
+	End      int          `json:"end"`
+	Path     []string     `json:"path,omitempty"`
+	Pages    []pages.Page `json:"pages,omitempty"`
+	Language string       `json:"language,omitempty"`
+	Title    string       `json:"title"`
+	Source   string       `json:"source"`
 }
 
 // Put stores a version.
@@ -146,7 +148,7 @@ func documents(v store.Version) ([]*document.Document, float64, error) {
 		passage := rank.Read(store.Head(v.Title, c.HeadingPath), body)
 		terms, singles := analyze(passage)
 		total += passage.Length()
-		m, err := json.Marshal(meta{ID: c.ID, Start: c.Start, End: c.End, Path: c.HeadingPath, Language: c.Language, Title: v.Title, Source: v.SourceURI})
+		m, err := json.Marshal(meta{ID: c.ID, Start: c.Start, End: c.End, Path: c.HeadingPath, Pages: c.Pages, Language: c.Language, Title: v.Title, Source: v.SourceURI})
 		if err != nil {
 			return nil, 0, err
 		}

@@ -93,6 +93,8 @@ type Store interface {
 type Parser interface {
 	Parse(ctx context.Context, s parse.Source) (parse.Document, error)
 	ContentType(s parse.Source) string
+	// Isolated reports whether Parse reads s in another process, within bounds of its own.
+	Isolated(s parse.Source) bool
 }
 
 // Config is what can be chosen about ingestion.

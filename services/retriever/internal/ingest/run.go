@@ -167,6 +167,8 @@ type stage struct {
 	since time.Time
 	until time.Time // by when what this process does alone has to end; zero while it waits for others
 
+	waits bool // for memory or another process: however long, that is no sign of being wedged
+
 	quiet bool // the stages don't show on the record
 }
 
@@ -208,7 +210,9 @@ func (s *stages) longest() time.Duration {
 	longest := time.Duration(0)
 	for at := range s.running {
 		at.mu.Lock()
-		longest = max(longest, s.clock().Sub(at.since))
+		if !at.waits {
+			longest = max(longest, s.clock().Sub(at.since))
+		}
 		at.mu.Unlock()
 	}
 	return longest
@@ -220,6 +224,18 @@ const (
 	patience    = 30 * time.Second
 	perMegabyte = 5 * time.Second
 )
+
+// wait begins what other jobs or processes decide the length of, and have bounds for.
+func (s *stages) wait(at *stage) (resume func()) {
+	at.mu.Lock()
+	defer at.mu.Unlock()
+	at.waits = true
+	return func() {
+		at.mu.Lock()
+		defer at.mu.Unlock()
+		at.waits, at.since = false, s.clock()
+	}
+}
 
 // work begins what this process does alone: parsing, cutting, indexing. Waiting for NATS is not that, and no sign of being
 // stuck.

@@ -166,7 +166,9 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 func (in *Ingester) derive(
 	ctx context.Context, d document.Document, from document.Version, attempt int, at *stage,
 ) (v store.Version, live document.Live, contentType string, err error) {
+	resume := in.stages.wait(at)
 	release, err := in.memory.acquire(ctx, from.Size)
+	resume()
 	if err != nil {
 		return v, live, "", err
 	}
@@ -178,9 +180,8 @@ func (in *Ingester) derive(
 	if err != nil {
 		return v, live, "", err
 	}
-	done := in.stages.work(at, from.Size)
-	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: from.ContentType, Data: data})
-	if done(); err != nil {
+	parsed, err := in.parse(ctx, parse.Source{URI: d.SourceURI, ContentType: from.ContentType, Data: data}, at)
+	if err != nil {
 		return v, live, "", err
 	}
 	if from.Title != "" {
@@ -192,11 +193,11 @@ func (in *Ingester) derive(
 	v = store.Version{
 		DocumentID: d.ID, Hash: from.Hash, SourceURI: d.SourceURI, Title: parsed.Title, Text: parsed.Text, Revision: revision(),
 	}
-	done = in.stages.work(at, from.Size)
+	done := in.stages.work(at, from.Size)
 	for _, c := range chunk.Split(parsed) {
 		v.Chunks = append(v.Chunks, store.Chunk{
 			ID: chunk.ID(d.ID, v.Hash, c.Ordinal), Ordinal: c.Ordinal, Start: c.Start, End: c.End,
-			HeadingPath: c.HeadingPath, Language: c.Language,
+			HeadingPath: c.HeadingPath, Language: c.Language, Pages: c.Pages,
 		})
 	}
 	done()
@@ -207,13 +208,19 @@ func (in *Ingester) derive(
 	return v, live, parsed.ContentType, nil
 }
 
-// parse guards against a parser's bugs: a document that makes one panic is the document's failure, not the worker's.
-func (in *Ingester) parse(ctx context.Context, s parse.Source) (doc parse.Document, err error) {
+// parse guards against a parser's bugs: a document that makes one panic is the document's failure, not the worker's. What is read
+// in another process is no work of this one, and waits until there is a process free.
+func (in *Ingester) parse(ctx context.Context, s parse.Source, at *stage) (doc parse.Document, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fault.Wrap(fmt.Errorf("parser panicked: %v", p), fault.Invalid, fault.ReasonInternal, "the document makes the parser fail; please report it")
+			err = fault.Wrap(fmt.Errorf("parser panicked: %v", p), fault.Invalid, fault.ParserFailed, "the document makes the parser fail; please report it")
 		}
 	}()
+	if in.deps.Parser.Isolated(s) {
+		defer in.stages.wait(at)()
+	} else {
+		defer in.stages.work(at, int64(len(s.Data)))()
+	}
 	return in.deps.Parser.Parse(ctx, s)
 }
 

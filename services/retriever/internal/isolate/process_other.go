@@ -19,5 +19,7 @@ func resident(int) (int64, error) { return 0, errors.ErrUnsupported }
 
 func lastToLive() {}
 
+func confine(int64) {}
+
 // self is this program.
 func self() (string, error) { return os.Executable() }

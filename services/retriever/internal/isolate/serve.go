@@ -43,6 +43,7 @@ func Serve(in io.Reader, out io.Writer) error {
 	if err := json.Unmarshal(payload, &s); err != nil || kind != kindHello {
 		return fmt.Errorf("read settings: %w", errors.Join(err, errProtocol))
 	}
+	confine(s.Memory)
 	debug.SetMemoryLimit(s.Memory * 3 / 4)
 	debug.SetGCPercent(50)
 	files := &lazyPDF{settings: s}

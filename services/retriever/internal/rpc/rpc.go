@@ -117,9 +117,22 @@ func filter(f *retrieverv1.Filter) store.Filter {
 
 func passage(p search.Passage) *retrieverv1.Passage {
 	return &retrieverv1.Passage{
-		ChunkId: p.ID, DocumentId: p.DocumentID, Version: p.Hash, SourceUri: p.SourceURI, Title: p.Title, HeadingPath: p.HeadingPath,
+		ChunkId: p.ID, DocumentId: p.DocumentID, Version: p.Hash, SourceUri: p.SourceURI, Title: p.Title, HeadingPath: p.HeadingPath, Pages: pages(p.Pages),
 		Range: byteRange(p.Start, p.End), Text: p.Text, Language: p.Language, Score: p.Score, ScoreParts: p.Parts,
 	}
+}
+
+// pages says where on its pages a passage stands.
+func pages(all []document.Page) []*retrieverv1.PageRegion {
+	out := make([]*retrieverv1.PageRegion, 0, len(all))
+	for _, p := range all {
+		region := &retrieverv1.PageRegion{Page: uint32(p.Number)}
+		for _, b := range p.Boxes {
+			region.Boxes = append(region.Boxes, &retrieverv1.Box{Left: b[0], Bottom: b[1], Right: b[2], Top: b[3]})
+		}
+		out = append(out, region)
+	}
+	return out
 }
 
 func byteRange(start, end int) *retrieverv1.ByteRange {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 )
 
@@ -23,6 +24,7 @@ type Chunk struct {
 	Start, End  int    // half-open range of UTF-8 bytes in the canonical text
 	HeadingPath []string
 	Language    string
+	Pages       []document.Page // of paginated documents
 }
 
 // Version is what was derived from one version of a document.
