@@ -171,7 +171,9 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		return work.Wait()
 	})
-	return errors.Join(group.Wait(), s.store.Close())
+	err := group.Wait()
+	s.end()
+	return errors.Join(err, s.store.Close())
 }
 
 // Ready returns the rows of the readiness report.

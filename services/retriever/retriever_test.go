@@ -54,7 +54,7 @@ func restart(tb testing.TB, b *bus.Bus, dir string) *fixture {
 func run(tb testing.TB, b *bus.Bus, dir, configDir string, cfg retriever.Config, llm rpc.Conn) *fixture {
 	tb.Helper()
 	service, err := retriever.New(tb.Context(), cfg, retriever.Deps{
-		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, ConfigDir: configDir, Revision: "r1", Clock: time.Now, LLM: llm,
+		Telemetry: telemetry.Nop("retriever"), Bus: b, DataDir: dir, ConfigDir: configDir, Revision: "r1", Clock: time.Now, LLM: llm, Parser: []string{os.Args[0], retriever.ParserArgument},
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -248,7 +248,7 @@ func TestFailuresKeepTheQueueMoving(t *testing.T) {
 	f.ingest("good.md", "The first walrus.")
 	tests := map[string]struct{ source, content, reason, stage string }{
 		"empty":       {"empty.md", "", "EMPTY_DOCUMENT", "STAGE_PARSE"},
-		"binary":      {"pdf.md", "%PDF-1.7", "UNSUPPORTED_FORMAT", "STAGE_PARSE"},
+		"binary":      {"pdf.md", "%PDF-1.7", "MALFORMED_DOCUMENT", "STAGE_PARSE"},
 		"not UTF-8":   {"gbk.txt", "\xbd\xda\xb5\xe3", "UNKNOWN_ENCODING", "STAGE_PARSE"},
 		"new version": {"good.md", "\x00", "UNSUPPORTED_FORMAT", "STAGE_PARSE"},
 	}
