@@ -262,7 +262,9 @@ func (s *Service) Ready(context.Context) []health.Component {
 	if s.configured {
 		keys := health.Component{Name: "api keys"}
 		keys.Ready, keys.Detail = s.keys.Healthy()
-		rows = append(rows, keys)
+		members := health.Component{Name: "members"}
+		members.Ready, members.Detail = s.members.Healthy()
+		rows = append(rows, keys, members)
 	}
 	for _, p := range s.providers.States() {
 		rows = append(rows, health.Component{Name: "identity provider " + p.Name, Ready: p.Ready, Detail: p.Problem})

@@ -47,6 +47,26 @@ func withProvider(t *testing.T, p *oidctest.Provider) func(*dialog.Config) {
 	}
 }
 
+// settle waits until dialog knows keys and members: before that, it can't say what somebody without a role of their own may do.
+func (m *mesh) settle(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"api keys", "members"} {
+		eventually(t, name, func() bool { return m.ready(t, name) })
+	}
+}
+
+// ready returns what a row of the readiness report says.
+func (m *mesh) ready(t *testing.T, name string) bool {
+	t.Helper()
+	for _, c := range m.service.Ready(t.Context()) {
+		if c.Name == name {
+			return c.Ready
+		}
+	}
+	t.Fatalf("readiness says nothing about %s", name)
+	return false
+}
+
 // browser is somebody's.
 type browser struct {
 	*http.Client
@@ -550,15 +570,7 @@ func TestProviderAwayAtTheStart(t *testing.T) {
 	p := oidctest.New(t)
 	p.SetAway(true)
 	m := newMesh(t, withProvider(t, p), authenticated(t))
-	row := func() bool {
-		for _, c := range m.service.Ready(t.Context()) {
-			if c.Name == "identity provider corp" {
-				return c.Ready
-			}
-		}
-		t.Fatal("readiness says nothing about the provider")
-		return false
-	}
+	row := func() bool { return m.ready(t, "identity provider corp") }
 	if row() {
 		t.Error("a provider that is away is ready")
 	}

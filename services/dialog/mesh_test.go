@@ -112,6 +112,9 @@ func newMeshOn(t *testing.T, b *bus.Bus, change ...func(*dialog.Config)) *mesh {
 	m.target = rpctest.Serve(t, mux)
 	m.target.URL = "http://127.0.0.1:8080"
 	m.as(t, "")
+	if cfg.Auth.Configured() {
+		m.settle(t)
+	}
 	return m
 }
 

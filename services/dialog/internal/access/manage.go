@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -67,4 +68,14 @@ func (g *Guard) AccountRole(ctx context.Context, account, workspace string) (ide
 			WithField("service_account", "must be a member of the workspace")
 	}
 	return role, err
+}
+
+// Healthy says whether what is known of the members is recent.
+func (m *Members) Healthy() (bool, string) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.known() != nil {
+		return false, fmt.Sprintf("the members were not read within %s", maxAge)
+	}
+	return true, ""
 }
