@@ -144,7 +144,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 			return nil, fault.New(fault.Exhausted, fault.Overloaded,
 				"too many workspaces are in use at once; try again shortly").WithRetryAfter(time.Second)
 		}
-		sh = &shard{dir: dir, opened: make(chan struct{})}
+		sh = &shard{dir: dir, opened: make(chan struct{}), writer: writer{full: make(chan struct{}, 1)}}
 		s.shards[workspace] = sh
 	}
 	s.running.Add(1)

@@ -54,6 +54,8 @@ const (
 	// pause is the least time between two commits of an index. A first change doesn't wait; of many, each batch takes along
 	// what comes within it, since every batch is a segment that has to be merged with others later.
 	pause = 100 * time.Millisecond
+	// enough chunks make a segment that is worth its merging: they don't wait for more.
+	enough = 512
 )
 
 // A version is stored under "<document>/<hash>", its chunks under that and "/<ordinal>".
@@ -101,7 +103,7 @@ func (s *Store) Put(ctx context.Context, workspace string, v store.Version) erro
 		return fmt.Errorf("put version: %w", err)
 	}
 	return s.with(ctx, workspace, true, func(sh *shard) error {
-		change := &change{documentID: v.DocumentID, apply: func(b *batch) error {
+		change := &change{documentID: v.DocumentID, chunks: len(docs), apply: func(b *batch) error {
 			return b.put(versionKey(v.DocumentID, v.Hash), docs, length)
 		}}
 		if err := s.commit(ctx, sh, change); err != nil {
@@ -207,6 +209,8 @@ func analyze(p rank.Passage) (terms, singles tokens) {
 type writer struct {
 	mu      sync.Mutex
 	pending []*change
+	chunks  int           // of pending
+	full    chan struct{} // capacity 1; there are enough
 
 	committing sync.Mutex
 	last       time.Time // of the last commit; under committing
@@ -215,6 +219,7 @@ type writer struct {
 // change is one document's part of a batch.
 type change struct {
 	documentID string
+	chunks     int
 	apply      func(*batch) error
 	done       bool // under committing
 	err        error
@@ -224,6 +229,13 @@ type change struct {
 func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error {
 	w.mu.Lock()
 	w.pending = append(w.pending, c)
+	w.chunks += c.chunks
+	if w.chunks >= enough {
+		select {
+		case w.full <- struct{}{}:
+		default:
+		}
+	}
 	w.mu.Unlock()
 	w.committing.Lock()
 	defer w.committing.Unlock()
@@ -244,13 +256,16 @@ func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error
 	return c.err
 }
 
-// rest waits until the next commit may be, or ctx ends.
+// rest waits until the next commit may be, or ctx ends. The signal that there are enough may be of those before, which costs a
+// smaller batch.
 func (w *writer) rest(ctx context.Context) error {
 	wait := time.NewTimer(pause - time.Since(w.last))
 	defer wait.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-w.full:
+		return nil
 	case <-wait.C:
 		return nil
 	}
@@ -268,6 +283,9 @@ func (w *writer) take() []*change {
 	}
 	changes := slices.Clone(w.pending[:n])
 	w.pending = slices.Delete(w.pending, 0, n)
+	for _, c := range changes {
+		w.chunks -= c.chunks
+	}
 	return changes
 }
 
@@ -279,6 +297,7 @@ func (w *writer) withdraw(c *change) bool {
 		return false
 	}
 	w.pending = slices.Delete(w.pending, at, at+1)
+	w.chunks -= c.chunks
 	return true
 }
 
