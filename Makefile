@@ -56,6 +56,11 @@ charts: ## Check charts, policies, manifests, alerts and dashboards offline (mod
 test-cluster: ## Try the charts on a real cluster, under load and with pods killed (deploy/test/main.go); ARGS="-steps evict" and the like are passed on
 	@GOWORK=off go -C deploy/test run . $(ARGS)
 
+.PHONY: test-weaviate
+test-weaviate: ## Hold the store in Weaviate to the suite, against WEAVIATE_URL, a container, or a server built here from its Go module (some minutes, once)
+	@[[ -n "$${WEAVIATE_URL:-}" ]] || $(MAKE) .bin/weaviate.stamp
+	REQUIRE_WEAVIATE=1 RAGMESH_CRASHES=$${RAGMESH_CRASHES:-20} RAGMESH_WEAVIATE_QUALITY=$${RAGMESH_WEAVIATE_QUALITY:-sample} go test -count=1 $(TESTFLAGS) ./services/retriever/internal/weaviate/...
+
 .PHONY: race
 race: export CGO_ENABLED := 1
 race: ## The same under the race detector, which needs a C compiler

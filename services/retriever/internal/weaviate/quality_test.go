@@ -25,14 +25,14 @@ import (
 
 // TestRanksLikeEmbedded asks both stores the questions of the public sets and holds Weaviate's answers to the embedded store's:
 // hit@1 and hit@5 may be less by a thousandth, and two passages in a hundred among the ten best be others. RAGMESH_WEAVIATE_QUALITY=full
-// asks all questions, otherwise one in ten.
+// asks all questions, sample one in ten.
 func TestRanksLikeEmbedded(t *testing.T) {
-	if testing.Short() {
-		t.Skip("indexes thousands of documents twice")
-	}
-	every := 10
-	if os.Getenv("RAGMESH_WEAVIATE_QUALITY") == "full" {
-		every = 1
+	every := 1
+	switch os.Getenv("RAGMESH_WEAVIATE_QUALITY") {
+	case "":
+		t.Skip("indexes thousands of documents twice; set RAGMESH_WEAVIATE_QUALITY to sample or full")
+	case "sample":
+		every = 10
 	}
 	h := &harness{made: map[store.Store]weaviate.Config{}}
 	for _, name := range []string{"squad-v1.1-dev", "cmrc2018-dev"} {
