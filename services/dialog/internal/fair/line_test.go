@@ -42,6 +42,7 @@ type queue struct {
 }
 
 func newQueue(t *testing.T, places int, cfg fair.Config) *queue {
+	t.Helper()
 	return &queue{t: t, line: fair.NewLine(places, cfg, deaf()), errs: map[string]error{}, gone: map[string]func(){}}
 }
 
@@ -266,6 +267,7 @@ func TestQuietWorkspaceIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	const places, noisy, each = 8, 50, 200
 	run := func(t *testing.T, others int) time.Duration {
+		t.Helper()
 		var took []time.Duration
 		synctest.Test(t, func(t *testing.T) {
 			line := fair.NewLine(places, defaults(), deaf())
