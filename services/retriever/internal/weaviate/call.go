@@ -64,7 +64,7 @@ func (s *Store) attempt(ctx context.Context, do func(context.Context) error) err
 func passing(err error) bool {
 	if e, ok := errors.AsType[*clientfault.WeaviateClientError](err); ok {
 		switch e.StatusCode {
-		case 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		case -1, 0, http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 			return true
 		}
 		return false

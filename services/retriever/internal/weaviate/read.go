@@ -3,6 +3,7 @@ package weaviate
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	pb "github.com/weaviate/weaviate/grpc/generated/protocol/v1"
 
+	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
 
@@ -156,7 +158,7 @@ func (s *Store) Chunks(ctx context.Context, workspace string, k store.Key) ([]st
 
 // chunkProperties are what a candidate is made of.
 func chunkProperties() []string {
-	return []string{propVersion, propSource, propLanguage, propTitle, propText, propRead, propOrdinal, propStart, propEnd, propPath}
+	return []string{propVersion, propSource, propLanguage, propTitle, propText, propRead, propOrdinal, propStart, propEnd, propPath, propPages}
 }
 
 func (o object) candidate() (store.Candidate, error) {
@@ -164,11 +166,17 @@ func (o object) candidate() (store.Candidate, error) {
 	if err != nil {
 		return store.Candidate{}, fmt.Errorf("read chunk %s: %w", o.id, err)
 	}
+	var pages []document.Page
+	if encoded := o.text(propPages); encoded != "" {
+		if err := json.Unmarshal([]byte(encoded), &pages); err != nil {
+			return store.Candidate{}, fmt.Errorf("read chunk %s: %w", o.id, err)
+		}
+	}
 	documentID, hash, _ := strings.Cut(o.text(propVersion), "/")
 	return store.Candidate{
 		Chunk: store.Chunk{
 			ID: o.id, Ordinal: o.int(propOrdinal), Start: o.int(propStart), End: o.int(propEnd),
-			HeadingPath: o.fields[propPath].GetListValue().GetTextValues().GetValues(), Language: o.text(propLanguage),
+			HeadingPath: o.fields[propPath].GetListValue().GetTextValues().GetValues(), Pages: pages, Language: o.text(propLanguage),
 		},
 		DocumentID: documentID, Hash: hash, SourceURI: o.text(propSource), Title: o.text(propTitle), Text: o.text(propText), Terms: terms,
 	}, nil

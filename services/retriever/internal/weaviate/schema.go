@@ -31,6 +31,7 @@ const (
 	propStart    = "start"
 	propEnd      = "end"
 	propPath     = "path"
+	propPages    = "pages"    // as JSON
 	propRevision = "revision" // of a version's record: layout and the code that derived it
 	propParts    = "parts"    // of a version's record: how many objects its text is in beside it
 	propChunks   = "chunks"   // of a version's record: how many there are
@@ -62,7 +63,7 @@ func properties() []*models.Property {
 	for _, name := range []string{propTerms, propSingles} {
 		out = append(out, one(name, "text", models.PropertyTokenizationWhitespace, &yes, &yes))
 	}
-	for _, name := range []string{propTitle, propText} {
+	for _, name := range []string{propTitle, propText, propPages} {
 		out = append(out, one(name, "text", models.PropertyTokenizationField, &no, &no))
 	}
 	for _, name := range []string{propOrdinal, propStart, propEnd, propParts, propChunks} {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -95,7 +96,16 @@ func chunkFields(v store.Version, c store.Chunk) (map[string]*structpb.Value, er
 	}
 	passage := rank.Read(store.Head(v.Title, c.HeadingPath), body)
 	terms, singles := tokens(passage)
+	pages := ""
+	if len(c.Pages) > 0 {
+		encoded, err := json.Marshal(c.Pages)
+		if err != nil {
+			return nil, fmt.Errorf("chunk %d of %s: %w", c.Ordinal, v.DocumentID, err)
+		}
+		pages = string(encoded)
+	}
 	return map[string]*structpb.Value{
+		propPages:    structpb.NewStringValue(pages),
 		propSource:   structpb.NewStringValue(v.SourceURI),
 		propLanguage: structpb.NewStringValue(c.Language),
 		propTitle:    structpb.NewStringValue(v.Title),

@@ -148,6 +148,7 @@ func findsBothLanguages(t *testing.T, h Harness) {
 func returnsWhatWasPut(t *testing.T, h Harness) {
 	f := open(t, h)
 	v := version("a/b.md", "1", "First paragraph.", "Second 节点 text.")
+	v.Chunks[1].Pages = []document.Page{{Number: 3, Boxes: []document.Box{{72, 90.5, 523.25, 700}}}, {Number: 4}}
 	f.put(v)
 	got := f.query("second", store.Filter{}).Found
 	want := []store.Candidate{{
