@@ -252,6 +252,7 @@ func put(ctx context.Context, s store.Store, versions []store.Version) error {
 // endpoint is an OpenAI-compatible server of embeddings, asked directly. It keeps what it made.
 type endpoint struct {
 	url, model string
+	client     *http.Client
 	known      map[string][]float32
 	space      store.Space
 }
@@ -282,7 +283,7 @@ func (e *endpoint) vectors(ctx context.Context, texts []string) ([][]float32, er
 		return nil, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := e.client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -308,7 +309,7 @@ func (e *endpoint) vectors(ctx context.Context, texts []string) ([][]float32, er
 
 // embed gives all versions vectors.
 func (o options) embed(ctx context.Context, s store.Store, versions []store.Version) (*endpoint, error) {
-	e := &endpoint{url: strings.TrimSuffix(o.embeddings, "/"), model: o.model, known: map[string][]float32{}}
+	e := &endpoint{url: strings.TrimSuffix(o.embeddings, "/"), model: o.model, client: &http.Client{Timeout: 5 * time.Minute}, known: map[string][]float32{}}
 	const group = 64
 	for at := 0; at < len(versions); at += group {
 		var all []store.Vectors

@@ -84,7 +84,7 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	random := rand.New(rand.NewPCG(1, uint64(n)))
+	random := rand.New(rand.NewPCG(1, uint64(n))) //nolint:gosec // the same passages every time
 	began, cpu := time.Now(), processor()
 	var paused, pausedCPU time.Duration
 	for at := 0; at < n/perDocument; {

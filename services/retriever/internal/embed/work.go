@@ -170,11 +170,11 @@ func (e *Embedder) settle(ctx context.Context, workspace string, p *piece) {
 // read reads a document's chunks and what is cached of their vectors; nil when it needs none.
 func (e *Embedder) read(ctx context.Context, workspace, id string, space store.Space) (*piece, error) {
 	d, err := e.deps.Catalog.Current(ctx, workspace, id, 0)
-	if fault.KindOf(err) == fault.NotFound && err != nil || err == nil && (d.Deleting || d.Live.Hash == "") {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && fault.KindOf(err) != fault.NotFound {
 		return nil, err
+	}
+	if d.Deleting || d.Live.Hash == "" { // or there is none any more
+		return nil, nil
 	}
 	k := store.Key{DocumentID: id, Hash: d.Live.Hash}
 	lacks, err := e.deps.Store.LacksVectors(ctx, workspace, space, []store.Key{k})
