@@ -279,7 +279,9 @@ func (s *Server) reject(w http.ResponseWriter, r *http.Request, f *fault.Error) 
 }
 
 // Refuse answers a request in its own protocol, without reading it, for handlers that stand before all others.
-func Refuse(w http.ResponseWriter, r *http.Request, f *fault.Error) { refuse(connect.NewErrorWriter(), w, r, f) }
+func Refuse(w http.ResponseWriter, r *http.Request, f *fault.Error) {
+	refuse(connect.NewErrorWriter(), w, r, f)
+}
 
 func refuse(errors *connect.ErrorWriter, w http.ResponseWriter, r *http.Request, f *fault.Error) {
 	err := ToConnect(f)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime"
 	"slices"
 	"sync"
@@ -90,8 +89,8 @@ func Fair(ctx context.Context, o Options) (_ *Fairness, err error) {
 		}
 	}
 	f := fairRun{o: o, model: o.Models[0], neighbours: o.Concurrency[0]}
-	one := &worker{edge: edges[0], http: http.DefaultClient, questions: o.Corpus.Questions, workspace: quiet}
-	many := &worker{edge: edges[1], http: http.DefaultClient, questions: o.Corpus.Questions, workspace: noisy}
+	one := &worker{edge: edges[0], questions: o.Corpus.Questions, workspace: quiet}
+	many := &worker{edge: edges[1], questions: o.Corpus.Questions, workspace: noisy}
 	report, err := f.run(ctx, one, many)
 	if err != nil {
 		return nil, err
