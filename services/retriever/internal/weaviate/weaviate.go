@@ -182,7 +182,7 @@ func (s *Store) Connect(ctx context.Context) error {
 		var unusable *unusableError
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no failure of the server's
 		case err == nil:
 			close(s.connected)
 			return nil
@@ -267,7 +267,7 @@ func (s *Store) greet(ctx context.Context) error {
 	return nil
 }
 
-var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)(\.|$)`) //nolint:gochecknoglobals // a constant
+var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)(\.|$)`)
 
 func supported(version string) bool {
 	number := func(s string) (major, minor int, ok bool) {

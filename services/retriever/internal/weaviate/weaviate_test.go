@@ -17,7 +17,7 @@ import (
 )
 
 // shared is the server of this package's tests, started by the first that wants it.
-var shared struct { //nolint:gochecknoglobals // it takes seconds to start
+var shared struct {
 	once   sync.Once
 	server *weaviatetest.Server
 	err    error

@@ -55,7 +55,7 @@ func (s *Store) Put(ctx context.Context, workspace string, v store.Version) erro
 		return fmt.Errorf("put version: %w", err)
 	}
 	key := versionKey(v.DocumentID, v.Hash)
-	if _, err := s.removeEverywhere(ctx, workspace, allOf(equal(propVersion, key), noneOf(propMade, made))); err != nil {
+	if err := s.removeEverywhere(ctx, workspace, allOf(equal(propVersion, key), noneOf(propMade, made))); err != nil {
 		return fmt.Errorf("put version: remove what it replaces: %w", err)
 	}
 	return nil
@@ -250,26 +250,24 @@ func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (
 			return chunks, fmt.Errorf("prune document: %w", err)
 		}
 	}
-	if _, err := s.removeEverywhere(ctx, workspace, which); err != nil {
+	if err := s.removeEverywhere(ctx, workspace, which); err != nil {
 		return chunks, fmt.Errorf("prune document: %w", err)
 	}
 	return chunks, nil
 }
 
 // removeEverywhere deletes what a condition is true of, vectors included.
-func (s *Store) removeEverywhere(ctx context.Context, workspace string, which *pb.Filters) (removed int, err error) {
+func (s *Store) removeEverywhere(ctx context.Context, workspace string, which *pb.Filters) error {
 	collections, err := s.vectorCollections(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, c := range append(collections, s.config.Collection) {
-		n, err := s.remove(ctx, c, workspace, which)
-		removed += n
-		if err != nil {
-			return removed, err
+		if _, err := s.remove(ctx, c, workspace, which); err != nil {
+			return err
 		}
 	}
-	return removed, nil
+	return nil
 }
 
 // Drop removes a workspace's tenants with their files.

@@ -132,7 +132,7 @@ func run(ctx context.Context, binary, data string) (*Server, error) {
 		return nil, err
 	}
 	defer func() { _ = log.Close() }()
-	cmd := exec.Command(binary, "--host", "127.0.0.1", "--port", ports[0], "--scheme", "http") //nolint:noctx // ended by Stop
+	cmd := exec.Command(binary, "--host", "127.0.0.1", "--port", ports[0], "--scheme", "http") //nolint:noctx,gosec // ended by Stop; our own program
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = attributes()
 	cmd.Env = append(os.Environ(), "PERSISTENCE_DATA_PATH="+filepath.Join(data, "data"), "CLUSTER_ADVERTISE_ADDR=127.0.0.1",
@@ -182,7 +182,7 @@ func await(ctx context.Context, url string, ended <-chan struct{}) error {
 		if err != nil {
 			return err
 		}
-		reply, err := http.DefaultClient.Do(request)
+		reply, err := (&http.Client{Timeout: 5 * time.Second}).Do(request)
 		if err == nil {
 			_ = reply.Body.Close()
 			if reply.StatusCode == http.StatusOK {
