@@ -311,7 +311,7 @@ func checkFeedback(t *testing.T, natsDir string, l *ledger) {
 		}
 		for _, m := range messages {
 			var event eventv1.FeedbackGiven
-			if m.Subject != bus.EventSubject("feedback", "default") {
+			if !strings.HasPrefix(m.Subject, bus.EventSubject("feedback", "default")+".") {
 				continue
 			}
 			if err := proto.Unmarshal(m.Data, &event); err != nil {

@@ -75,8 +75,8 @@ func (w *Workspaces) Lease(ctx context.Context, id, holder string, d time.Durati
 		ws.RemovedBy, ws.RemovedUntil = holder, now.Add(d).UTC()
 		return nil
 	})
-	if errors.Is(err, errNotOurs) || fault.KindOf(err) == fault.NotFound && err != nil { // or removed meanwhile
-		return false, nil
+	if errors.Is(err, errNotOurs) || fault.KindOf(err) == fault.NotFound && err != nil {
+		return false, nil //nolint:nilerr // it is not ours, or is gone
 	}
 	return mine, err
 }

@@ -49,8 +49,6 @@ type world struct {
 }
 
 // anybody is a caller who reads what everybody may.
-//
-//nolint:gochecknoglobals // a constant
 var anybody = ingest.Caller{Reader: named("anybody"), Subject: "anybody"}
 
 // named is a reader of one name.
