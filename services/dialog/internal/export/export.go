@@ -45,6 +45,9 @@ func Markdown(w io.Writer, h Head, turns iter.Seq2[turn.Turn, error]) error {
 	return nil
 }
 
+// put leaves the error to Flush, which returns the first.
+func put(out *bufio.Writer, text string) { _, _ = out.WriteString(text) }
+
 func count(turns int) string {
 	if turns == 1 {
 		return "1 question"
@@ -58,17 +61,17 @@ func write(out *bufio.Writer, number int, t turn.Turn) {
 	heading := title.Of(t.Question)
 	fmt.Fprintf(out, "## %d. %s\n\n", number, literal(heading))
 	if heading != t.Question { // the heading is a part of it
-		out.WriteString(quoted(paragraphs(t.Question)))
+		put(out, quoted(paragraphs(t.Question)))
 	}
 	fmt.Fprintf(out, "*%s%s*\n\n", date(t.StartedAt), ending(t))
 	if answer := strings.TrimSpace(t.Answer); answer != "" {
-		out.WriteString(quoted(answerLines(answer)))
+		put(out, quoted(answerLines(answer)))
 	}
 	if t.Failure != nil {
-		out.WriteString(quoted(paragraphs(t.Failure.Message)))
+		put(out, quoted(paragraphs(t.Failure.Message)))
 	}
 	if t.Withheld {
-		out.WriteString("Texts of documents that you may not read, or that are gone, are left out.\n\n")
+		put(out, "Texts of documents that you may not read, or that are gone, are left out.\n\n")
 	}
 	for _, d := range t.Degradations {
 		if d.Message != "" {
@@ -104,17 +107,17 @@ func cite(out *bufio.Writer, t turn.Turn) {
 		sources[s.ID] = s.Passage
 	}
 	for _, c := range t.Citations {
-		if k := (key{c.Number, c.Quote}); seen[k] {
+		k := key{c.Number, c.Quote}
+		if seen[k] {
 			continue
-		} else {
-			seen[k] = true
 		}
+		seen[k] = true
 		if len(seen) == 1 {
 			fmt.Fprintf(out, "Sources:\n\n")
 		}
 		fmt.Fprintf(out, "- \\[%d\\] %s", c.Number, literal(c.Title))
 		if p := sources[c.SourceID]; p != nil {
-			out.WriteString(where(p, c.Title))
+			put(out, where(p, c.Title))
 		}
 		if c.URI != "" {
 			fmt.Fprintf(out, " — %s", code(c.URI))
@@ -122,15 +125,15 @@ func cite(out *bufio.Writer, t turn.Turn) {
 		switch c.Support {
 		case citing.Supported:
 		case citing.Unverified:
-			out.WriteString(" — not verified")
+			put(out, " — not verified")
 		default:
-			out.WriteString(" — does not support what is said")
+			put(out, " — does not support what is said")
 		}
-		out.WriteByte('\n')
+		put(out, "\n")
 		for _, line := range paragraphs(c.Quote) {
-			out.WriteString(strings.TrimRight("  > "+line, " ") + "\n")
+			put(out, strings.TrimRight("  > "+line, " ")+"\n")
 		}
-		out.WriteByte('\n')
+		put(out, "\n")
 	}
 }
 

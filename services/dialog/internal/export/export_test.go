@@ -86,7 +86,7 @@ var hostile = []string{
 // The structure of the file follows from the turns alone, whatever is in them.
 func TestNothingBreaksTheStructure(t *testing.T) {
 	t.Parallel()
-	line := regexp.MustCompile("^(|#{1,2} .*|> ?.*|  > ?.*|>|  >|\\*2026.*\\*|Sources:|Note: .*|- \\\\\\[1\\\\\\] .*|2026-.* to .*)$")
+	line := regexp.MustCompile(`^(|#{1,2} .*|> ?.*|  > ?.*|>|  >|\*2026.*\*|Sources:|Note: .*|- \\\[1\\\] .*|2026-.* to .*)$`)
 	for _, h := range hostile {
 		tu := cited(h+"\nx", h+"\n\nx [1]\n"+h, h)
 		tu.Citations[0].Title, tu.Citations[0].URI = h, h

@@ -62,8 +62,8 @@ func reader(ctx context.Context) store.Reader {
 func owner(ctx context.Context) store.Reader { return store.Reader{User: user(ctx)} }
 
 // shown returns turns as the caller may see them. Every turn that is read back comes past here.
-func (d *Dialog) shown(ctx context.Context, workspace string, turns []turn.Turn) ([]turn.Turn, error) {
-	return turn.Shown(ctx, d.library, workspace, turns), nil
+func (d *Dialog) shown(ctx context.Context, workspace string, turns []turn.Turn) []turn.Turn {
+	return turn.Shown(ctx, d.library, workspace, turns)
 }
 
 // event returns the contract's form of e.
@@ -108,11 +108,7 @@ func (d *Dialog) GetTurn(ctx context.Context, m *dialogv1.GetTurnRequest) (*dial
 	if err != nil {
 		return nil, err
 	}
-	turns, err := d.shown(ctx, m.GetWorkspace(), []turn.Turn{t})
-	if err != nil {
-		return nil, err
-	}
-	return &dialogv1.GetTurnResponse{Turn: record.Turn(turns[0])}, nil
+	return &dialogv1.GetTurnResponse{Turn: record.Turn(d.shown(ctx, m.GetWorkspace(), []turn.Turn{t})[0])}, nil
 }
 
 // maxPageBytes keeps a page of turns within what clients take as one message.
@@ -133,9 +129,7 @@ func (d *Dialog) ListTurns(ctx context.Context, m *dialogv1.ListTurnsRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	if turns, err = d.shown(ctx, m.GetWorkspace(), turns); err != nil {
-		return nil, err
-	}
+	turns = d.shown(ctx, m.GetWorkspace(), turns)
 	out := &dialogv1.ListTurnsResponse{}
 	for _, t := range turns {
 		out.Turns = append(out.Turns, record.Turn(t))

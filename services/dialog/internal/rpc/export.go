@@ -56,14 +56,11 @@ func (d *Dialog) exported(ctx context.Context, workspace string, c *store.Conver
 	return func(yield func(turn.Turn, error) bool) {
 		for at := 0; at < c.Len(); at += exportPage {
 			turns, err := c.Page(ctx, at, exportPage)
-			if err == nil {
-				turns, err = d.shown(ctx, workspace, turns)
-			}
 			if err != nil {
 				yield(turn.Turn{}, err)
 				return
 			}
-			for _, t := range turns {
+			for _, t := range d.shown(ctx, workspace, turns) {
 				if !yield(t, nil) {
 					return
 				}
