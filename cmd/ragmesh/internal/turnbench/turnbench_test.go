@@ -175,3 +175,17 @@ func TestQuestions(t *testing.T) {
 		t.Errorf("Questions = %v for a file without one", got)
 	}
 }
+
+func TestFairRatios(t *testing.T) {
+	t.Parallel()
+	rounds, p50, p95 := fairRatios([][]outcome{ms(10, 10, 20), ms(10, 10, 10), nil}, [][]outcome{ms(20, 20, 60), ms(10, 10, 20), ms(5)})
+	if len(rounds) != 3 || rounds[0].Beside.P95 != 60 {
+		t.Errorf("rounds %+v", rounds)
+	}
+	if diff := cmp.Diff(Ratio{Value: 1, Least: 1, Most: 2}, p50); diff != "" {
+		t.Errorf("medians (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(Ratio{Value: 2, Least: 2, Most: 3}, p95); diff != "" {
+		t.Errorf("p95 (-want +got):\n%s", diff)
+	}
+}
