@@ -51,6 +51,8 @@ const lengthKey = "total-length"
 const (
 	// maxBatch bounds the versions that are committed together, which bounds the memory a commit takes.
 	maxBatch = 128
+	// maxPart is how many chunks of one version are committed together: a large one is put in parts.
+	maxPart = 2_000
 	// pause is the least time between two commits of an index. A first change doesn't wait; of many, each batch takes along
 	// what comes within it, since every batch is a segment that has to be merged with others later.
 	pause = 100 * time.Millisecond
@@ -97,19 +99,34 @@ type meta struct {
 
 // Put stores a version.
 func (s *Store) Put(ctx context.Context, workspace string, v store.Version) error {
-	// Tokens are made here, by as many callers as there are, and not under the writer's lock.
-	docs, length, err := documents(v)
-	if err != nil {
-		return fmt.Errorf("put version: %w", err)
-	}
 	return s.with(ctx, workspace, true, func(sh *shard) error {
-		change := &change{documentID: v.DocumentID, chunks: len(docs), apply: func(b *batch) error {
-			return b.put(versionKey(v.DocumentID, v.Hash), docs, length)
-		}}
-		if err := s.commit(ctx, sh, change); err != nil {
-			return fmt.Errorf("put version: %w", err)
+		total := 0.0
+		for from := 0; ; from += maxPart {
+			// Tokens are made here, by as many callers as there are, and not under the writer's lock.
+			to := min(from+maxPart, len(v.Chunks))
+			docs, length, err := documents(v, from, to)
+			if err != nil {
+				return fmt.Errorf("put version: %w", err)
+			}
+			total += length
+			last := to == len(v.Chunks)
+			if last {
+				record, err := recordOf(v, total)
+				if err != nil {
+					return fmt.Errorf("put version: %w", err)
+				}
+				docs = append(docs, record)
+			}
+			change := &change{documentID: v.DocumentID, chunks: len(docs), apply: func(b *batch) error {
+				return b.put(v, docs, total, last)
+			}}
+			if err := s.commit(ctx, sh, change); err != nil {
+				return fmt.Errorf("put version: %w", err)
+			}
+			if last {
+				return sh.dropStale(store.Key{DocumentID: v.DocumentID, Hash: v.Hash})
+			}
 		}
-		return sh.dropStale(store.Key{DocumentID: v.DocumentID, Hash: v.Hash})
 	})
 }
 
@@ -136,13 +153,14 @@ func (s *Store) commit(ctx context.Context, sh *shard, c *change) error {
 	return sh.writer.commit(ctx, sh.index, c)
 }
 
-// documents turns a version into what bleve indexes, its record first, and sums its chunks' lengths.
-func documents(v store.Version) ([]*document.Document, float64, error) {
+// documents turns some of a version's chunks into what bleve indexes, and sums their lengths.
+func documents(v store.Version, from, to int) ([]*document.Document, float64, error) {
 	const stored, indexed = bleveindex.StoreField, bleveindex.IndexField | bleveindex.SkipFreqNorm
 	key := versionKey(v.DocumentID, v.Hash)
-	docs := make([]*document.Document, 1, len(v.Chunks)+1)
+	docs := make([]*document.Document, 0, to-from+1)
 	total := 0.0
-	for i, c := range v.Chunks {
+	for i := from; i < to; i++ {
+		c := v.Chunks[i]
 		if c.Ordinal != i || c.Start < 0 || c.End > len(v.Text) || c.Start >= c.End {
 			return nil, 0, fmt.Errorf("chunk %d of %s is out of order or bounds", i, key)
 		}
@@ -166,16 +184,22 @@ func documents(v store.Version) ([]*document.Document, float64, error) {
 		doc.AddField(document.NewTextFieldCustom(fieldRead, nil, passage.Encode(), stored, nil))
 		docs = append(docs, doc)
 	}
-	r, err := json.Marshal(record{Chunks: len(v.Chunks), Length: total})
-	if err != nil {
-		return nil, 0, err
-	}
-	docs[0] = document.NewDocument(key)
-	docs[0].AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
-	docs[0].AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindVersion(v.Revision)), indexed, nil))
-	docs[0].AddField(document.NewTextFieldCustom(fieldMeta, nil, r, stored, nil))
-	docs[0].AddField(document.NewTextFieldCustom(fieldText, nil, []byte(v.Text), stored, nil))
 	return docs, total, nil
+}
+
+// recordOf is a version's record, which is put last: without it what is there of the version counts as nothing.
+func recordOf(v store.Version, length float64) (*document.Document, error) {
+	const stored, indexed = bleveindex.StoreField, bleveindex.IndexField | bleveindex.SkipFreqNorm
+	r, err := json.Marshal(record{Chunks: len(v.Chunks), Length: length})
+	if err != nil {
+		return nil, err
+	}
+	doc := document.NewDocument(versionKey(v.DocumentID, v.Hash))
+	doc.AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
+	doc.AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindVersion(v.Revision)), indexed, nil))
+	doc.AddField(document.NewTextFieldCustom(fieldMeta, nil, r, stored, nil))
+	doc.AddField(document.NewTextFieldCustom(fieldText, nil, []byte(v.Text), stored, nil))
+	return doc, nil
 }
 
 // tokens are a field's tokens, ready made: analysis happens here, not in bleve.
@@ -351,17 +375,33 @@ type batch struct {
 	length float64
 }
 
-func (b *batch) put(key string, docs []*document.Document, length float64) error {
+// put adds some of a version's chunks; with the last comes its record, and goes what is left of an earlier put of the version.
+func (b *batch) put(v store.Version, docs []*document.Document, length float64, last bool) error {
+	for _, d := range docs {
+		if err := b.IndexAdvanced(d); err != nil {
+			return err
+		}
+	}
+	if !last {
+		return nil
+	}
+	key := versionKey(v.DocumentID, v.Hash)
 	before, err := readRecord(b.reader, key)
 	if err != nil {
 		return err
 	}
-	for ordinal := len(docs) - 1; ordinal < before.Chunks; ordinal++ {
+	for ordinal := len(v.Chunks); ordinal < before.Chunks; ordinal++ {
 		b.Delete(chunkKey(key, ordinal))
 	}
-	for _, d := range docs {
-		if err := b.IndexAdvanced(d); err != nil {
+	if before.Chunks == 0 && len(v.Chunks) > maxPart { // it may have been begun before, by other code
+		keys, err := keysOf(b.reader, v.DocumentID)
+		if err != nil {
 			return err
+		}
+		for _, k := range keys {
+			if _, hash, ordinal := splitKey(k); hash == v.Hash && ordinal >= len(v.Chunks) {
+				b.Delete(k)
+			}
 		}
 	}
 	b.length += length - before.Length
