@@ -2,10 +2,13 @@ package weaviate
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	clientfault "github.com/weaviate/weaviate-go-client/v4/weaviate/fault"
 	"github.com/weaviate/weaviate/entities/models"
@@ -89,7 +92,54 @@ func (s *Store) class(name string, properties []*models.Property, vectors map[st
 
 // prepare makes the collection, or checks that the one that is there can be used.
 func (s *Store) prepare(ctx context.Context) error {
-	return s.ensure(ctx, s.class(s.config.Collection, properties(), noVectors()))
+	if err := s.ensure(ctx, s.class(s.config.Collection, properties(), noVectors())); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	version := s.state.version
+	s.mu.Unlock()
+	if since(version, blocksRepaired) {
+		return nil
+	}
+	blocks, err := s.searchesBlocks(ctx)
+	if err == nil && blocks {
+		err = &unusableError{fault.New(fault.Precondition, fault.StoreUnavailable,
+			"Weaviate %s leaves out hits of keyword searches in the collection %s as it was made (weaviate/weaviate#11780, before %s): set USE_INVERTED_SEARCHABLE=false in its environment, remove the collection, and start again",
+			version, s.config.Collection, blocksRepaired)}
+	}
+	return err
+}
+
+// blocksRepaired is the first version whose searches by blocks of postings find what is not on disk yet.
+const blocksRepaired = "1.38"
+
+// searchesBlocks reports whether the collection is searched by blocks of postings. The client does not know that setting.
+func (s *Store) searchesBlocks(ctx context.Context) (blocks bool, err error) {
+	return blocks, s.call(ctx, "schema_get", func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(s.config.URL, "/")+"/v1/schema/"+s.config.Collection, nil)
+		if err != nil {
+			return err
+		}
+		if s.config.APIKey != "" {
+			request.Header.Set("Authorization", "Bearer "+s.config.APIKey)
+		}
+		reply, err := s.http.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = reply.Body.Close() }()
+		if reply.StatusCode != http.StatusOK {
+			return fmt.Errorf("read the collection's settings: %s", reply.Status)
+		}
+		var class struct {
+			Inverted struct {
+				Blocks bool `json:"usingBlockMaxWAND"`
+			} `json:"invertedIndexConfig"`
+		}
+		err = json.NewDecoder(io.LimitReader(reply.Body, 1<<20)).Decode(&class)
+		blocks = class.Inverted.Blocks
+		return err
+	})
 }
 
 // noVectors is the configuration of a collection whose objects have none: a vector that nothing is put into.

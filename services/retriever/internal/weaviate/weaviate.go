@@ -67,6 +67,7 @@ const maxMessage = 96 << 20
 // Store is the store. Until Connect has returned, every call waits no longer than a moment and fails.
 type Store struct {
 	config Config
+	http   *http.Client
 	rest   *client.Client
 	conn   *grpc.ClientConn
 	grpc   pb.WeaviateClient
@@ -107,9 +108,9 @@ func New(c Config) (*Store, error) {
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: secure, MaxIdleConnsPerHost: 64, IdleConnTimeout: time.Minute,
 		ResponseHeaderTimeout: c.Timeout,
 	}
-	s := &Store{config: c, connected: make(chan struct{}), tenants: map[string]bool{},
+	s := &Store{config: c, http: &http.Client{Transport: transport, Timeout: c.Timeout}, connected: make(chan struct{}), tenants: map[string]bool{},
 		counts: counts{changed: map[string]int{}, known: map[string]*counted{}, vectors: map[string]counted{}}}
-	settings := client.Config{Host: at.Host, Scheme: at.Scheme, ConnectionClient: &http.Client{Transport: transport, Timeout: c.Timeout}}
+	settings := client.Config{Host: at.Host, Scheme: at.Scheme, ConnectionClient: s.http}
 	if c.APIKey != "" {
 		settings.Headers = map[string]string{"Authorization": "Bearer " + c.APIKey}
 	}
@@ -270,16 +271,23 @@ func (s *Store) greet(ctx context.Context) error {
 var versionPattern = regexp.MustCompile(`^v?(\d+)\.(\d+)(\.|$)`)
 
 func supported(version string) bool {
-	number := func(s string) (major, minor int, ok bool) {
-		m := versionPattern.FindStringSubmatch(s)
-		if m == nil {
-			return 0, 0, false
-		}
-		major, errMajor := strconv.Atoi(m[1])
-		minor, errMinor := strconv.Atoi(m[2])
-		return major, minor, errMajor == nil && errMinor == nil
-	}
+	major, _, ok := number(version)
+	return ok && major < tooNew && since(version, oldest)
+}
+
+// since reports whether a version is another or came after it.
+func since(version, other string) bool {
 	major, minor, ok := number(version)
-	leastMajor, leastMinor, _ := number(oldest)
-	return ok && major < tooNew && (major > leastMajor || major == leastMajor && minor >= leastMinor)
+	otherMajor, otherMinor, _ := number(other)
+	return ok && (major > otherMajor || major == otherMajor && minor >= otherMinor)
+}
+
+func number(version string) (major, minor int, ok bool) {
+	m := versionPattern.FindStringSubmatch(version)
+	if m == nil {
+		return 0, 0, false
+	}
+	major, errMajor := strconv.Atoi(m[1])
+	minor, errMinor := strconv.Atoi(m[2])
+	return major, minor, errMajor == nil && errMinor == nil
 }
