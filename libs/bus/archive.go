@@ -46,8 +46,9 @@ const (
 //
 // It makes no consumer and holds nothing up: fn may take as long as it likes.
 func (b *Bus) Dump(ctx context.Context, stream string, after uint64, fn func(Archived) error) (uint64, error) {
+	patient := failsafe.With(election()).WithContext(ctx)
 	for {
-		batch, err := failsafe.With(election).WithContext(ctx).Get(func() ([]Archived, error) { return b.following(ctx, stream, after) })
+		batch, err := patient.Get(func() ([]Archived, error) { return b.following(ctx, stream, after) })
 		if err != nil {
 			return after, wrap(ctx, err, "read "+stream)
 		}
@@ -63,15 +64,17 @@ func (b *Bus) Dump(ctx context.Context, stream string, after uint64, fn func(Arc
 	}
 }
 
-// election is how long a stream is waited for that nobody answers for: while its servers elect a new leader nobody does, or a
+// election returns how long a stream is waited for that nobody answers for: while its servers elect a new leader nobody does, or a
 // request that came just then is lost. The caller's own end ends it too.
-var election = retrypolicy.NewBuilder[[]Archived]().
-	HandleIf(func(_ []Archived, err error) bool { return err != nil && translate(err) == nil }).
-	WithBackoff(50*time.Millisecond, time.Second).
-	WithMaxRetries(-1).
-	WithMaxDuration(6 * requestTimeout).
-	ReturnLastFailure().
-	Build()
+func election() failsafe.Policy[[]Archived] {
+	return retrypolicy.NewBuilder[[]Archived]().
+		HandleIf(func(_ []Archived, err error) bool { return err != nil && translate(err) == nil }).
+		WithBackoff(50*time.Millisecond, time.Second).
+		WithMaxRetries(-1).
+		WithMaxDuration(6 * requestTimeout).
+		ReturnLastFailure().
+		Build()
+}
 
 // following returns the next messages after a sequence, none when there are no more.
 func (b *Bus) following(ctx context.Context, stream string, after uint64) ([]Archived, error) {
