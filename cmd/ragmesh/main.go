@@ -6,19 +6,15 @@ import (
 	"os"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/cli"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/wire"
 	"github.com/ragmesh/ragmesh/libs/process"
-	"github.com/ragmesh/ragmesh/services/retriever"
 )
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == retriever.ParserArgument {
-		os.Exit(retriever.Parser(os.Stdin, os.Stdout, os.Stderr))
-	}
-	parser, err := retriever.ParserCommand()
-	if err != nil { // PDF files are refused then, with a reason
-		parser = nil
+	if code, started := wire.Parse(os.Args[1:], os.Stdin, os.Stdout, os.Stderr); started {
+		os.Exit(code)
 	}
 	os.Exit(cli.Run(context.Background(), cli.Environment{
-		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Interruptible: process.Signals, Parser: parser,
+		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Environ: os.Environ(), Interruptible: process.Signals, Parser: wire.Parser(),
 	}))
 }
