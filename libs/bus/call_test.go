@@ -52,7 +52,10 @@ func TestCall(t *testing.T) {
 	stop()
 	becomes("the end of listening", func() bool { _, err := within(100*time.Millisecond, "one.*"); return errors.Is(err, bus.ErrNotFound) })
 	server.Shutdown()
-	becomes("the news that NATS is away", func() bool { _, err := within(100*time.Millisecond, "hangs"); return fault.KindOf(err) == fault.Unavailable })
+	becomes("the news that NATS is away", func() bool {
+		_, err := within(100*time.Millisecond, "hangs")
+		return fault.KindOf(err) == fault.Unavailable
+	})
 }
 
 func TestEraseAndReplace(t *testing.T) {

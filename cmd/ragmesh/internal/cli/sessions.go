@@ -217,7 +217,7 @@ func (a *app) sessionsExport() *cobra.Command {
 	return c
 }
 
-var formats = map[string]dialogv1.ExportFormat{ //nolint:gochecknoglobals // a constant table
+var formats = map[string]dialogv1.ExportFormat{
 	"": dialogv1.ExportFormat_EXPORT_FORMAT_MARKDOWN, "markdown": dialogv1.ExportFormat_EXPORT_FORMAT_MARKDOWN,
 	"md": dialogv1.ExportFormat_EXPORT_FORMAT_MARKDOWN, "json": dialogv1.ExportFormat_EXPORT_FORMAT_JSON,
 }

@@ -44,7 +44,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var cache string //nolint:gochecknoglobals // PDFium is compiled once for all tests
+var cache string
 
 // misbehave is a child that says it is ready and then does something else than reading.
 func misbehave(how string) {

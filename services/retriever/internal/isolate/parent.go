@@ -18,7 +18,7 @@ func withParent() (stop func()) {
 				return
 			case <-ticker.C:
 				if os.Getppid() != parent {
-					os.Exit(1) //nolint:forbidigo,revive // a child is a program of its own
+					os.Exit(1) //nolint:forbidigo // a child is a program of its own
 				}
 			}
 		}

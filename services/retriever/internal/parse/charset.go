@@ -61,8 +61,6 @@ func declaredCharset(s Source, data []byte) string {
 }
 
 // metaCharset matches how a page or a piece of XML says what encoding it is in.
-//
-//nolint:gochecknoglobals // compiled once; a constant but for its type
 var metaCharset = regexp.MustCompile(`(?i)<(?:meta\s[^>]*charset|\?xml\s[^>]*encoding)\s*=\s*["']?\s*([\w:-]+)`)
 
 // attempt decodes data, which succeeds only when every byte of it means something.

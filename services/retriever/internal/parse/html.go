@@ -152,8 +152,6 @@ func silent(a atom.Atom) bool {
 }
 
 // boilerplate matches names of what surrounds the content of a page.
-//
-//nolint:gochecknoglobals // compiled once; a constant but for its type
 var boilerplate = regexp.MustCompile(`(?i)(^|[\s_-])(navheader|navfooter|cookies?|consent|gdpr|breadcrumbs?|navbar|nav|navigation|sidebar|site-?header|site-?footer|skip-?(link|nav|to-content)|social|share(-?(bar|buttons?|links?))?|newsletter|advert(isement)?|ads?|promo|popup|modal|toc|table-of-contents|pagination|pager|prev-?next|edit-?(page|link)|feedback|headerlink|anchor-?link|page-?meta|on-this-page|back-?to-?top)([\s_-]|$)`)
 
 // left reports whether n is left out.

@@ -120,7 +120,7 @@ func (w *sheetReader) fill(cells []string, row int) []string {
 func (w *sheetReader) read() error {
 	it, err := w.file.Rows(w.name)
 	if err != nil {
-		return nil //nolint:nilerr // a chart, or a sheet that is not there
+		return nil // a chart, or a sheet that is not there
 	}
 	defer func() { _ = it.Close() }()
 	headed, written := false, false

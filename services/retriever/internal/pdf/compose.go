@@ -169,8 +169,6 @@ func whole(l []segment) segment {
 }
 
 // leaders are the dots between an entry and its page.
-//
-//nolint:gochecknoglobals // compiled once; a constant but for its type
 var leaders = regexp.MustCompile(`\s*(?:[.·…_]\s?){5,}\s*`)
 
 // leading is the usual distance between two lines.
@@ -233,8 +231,6 @@ func (c *composer) line(index int, s segment) error {
 }
 
 // item matches how an item of a list begins.
-//
-//nolint:gochecknoglobals // compiled once; a constant but for its type
 var item = regexp.MustCompile(`^\s*(?:[•●○◦▪■□‣⁃·∙➢➤✓✔]\s*\S|[-*–—]\s+\S|\(?(?:[0-9]{1,2}|[a-zA-Z]|[ivx]{1,4})[.)]\s+\S|[（(][一二三四五六七八九十]+[)）]|[一二三四五六七八九十]+、)`)
 
 // bulleted writes an item with a dash for whatever sign it has.

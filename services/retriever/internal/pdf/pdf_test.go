@@ -18,7 +18,7 @@ import (
 )
 
 // PDFium takes long to start, so the tests share one.
-var shared struct { //nolint:gochecknoglobals // of the test binary
+var shared struct {
 	sync.Mutex
 	reader *pdf.Reader
 }

@@ -85,8 +85,6 @@ func consecutive(seen map[int]bool, at int) bool {
 }
 
 // pageNumber matches what is a page's number and nothing else, with digits as #.
-//
-//nolint:gochecknoglobals // compiled once; a constant but for its type
 var pageNumber = regexp.MustCompile(`(?i)^(page|p\.|seite|第)?\s*[-–—|·]?\s*(#+|[ivxlc]+)\s*[-–—|·]?\s*(页|頁)?\s*((of|/|von|共|，共)\s*#+\s*(页|頁)?)?$`)
 
 // edgesOf lists the lines at the edges of pages.

@@ -80,7 +80,8 @@ func columnsOf(lines [][]segment) []box {
 					kept = append(kept, o)
 				}
 			}
-			out = append(kept, b)
+			kept = append(kept, b)
+			out = kept
 		}
 	}
 	slices.SortFunc(out, func(a, b box) int {
