@@ -151,7 +151,7 @@ func TestBadInput(t *testing.T) {
 		}{
 			"empty question":           {chat, `{"question": ""}`, "invalid_argument", "INVALID_REQUEST", "question"},
 			"white space":              {chat, `{"question": " \n\t 　"}`, "invalid_argument", "INVALID_REQUEST", "ask something"},
-			"10 MB question":           {chat, `{"question": "` + strings.Repeat("a", 10<<20) + `"}`, "resource_exhausted", "REQUEST_TOO_LARGE", "2097152"},
+			"10 MB question":           {chat, `{"question": "` + strings.Repeat("a", 10<<20) + `"}`, "resource_exhausted", "REQUEST_TOO_LARGE", "4194304"},
 			"40 KB question":           {chat, `{"question": "` + strings.Repeat("a", 40<<10) + `"}`, "invalid_argument", "INVALID_REQUEST", "question"},
 			"invalid UTF-8":            {chat, "{\"question\": \"card \xff\xfe cost\"}", "invalid_argument", "INVALID_REQUEST", "UTF-8"},
 			"control characters":       {chat, `{"question": "What does a \u0000\u0007\u001b[31m replacement card\u0008 cost?"}`, "", "", ""},
