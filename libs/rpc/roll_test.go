@@ -91,7 +91,7 @@ func (r *replicas) start(t *testing.T) (stop func()) {
 	r.mu.Unlock()
 	return func() {
 		server.mux.SetServing(false) // as at the beginning of shutdown.delay
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 		r.mu.Lock()
 		for i, up := range r.up {
 			if up == addr {
@@ -100,8 +100,8 @@ func (r *replicas) start(t *testing.T) (stop func()) {
 			}
 		}
 		r.mu.Unlock()
-		time.Sleep(10 * time.Millisecond) // for a connection that was given away just before
-		if err := server.Shutdown(soon(t, 10*time.Second)); err != nil {
+		time.Sleep(100 * time.Millisecond) // for a connection that was given away just before
+		if err := server.Shutdown(soon(t, 30*time.Second)); err != nil {
 			t.Error(err)
 		}
 	}

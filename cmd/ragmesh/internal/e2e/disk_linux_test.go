@@ -77,7 +77,7 @@ func fill(t *testing.T, dir string) (free func()) {
 // A full disk costs what would have to be written, says so, and nothing that was acknowledged. With space again everything
 // goes on, without a restart.
 func TestFullDisk(t *testing.T) {
-	dir, docs := smallDisk(t, "size=800m"), documents(t)
+	dir, docs := smallDisk(t, "size=1200m"), documents(t)
 	s := e2e.StartAllInOne(t, e2e.WithData(filepath.Join(dir, "data")))
 	must(t, s, "ingest", "--base", docs, docs)
 	before := put(t, s, "", wantsBoth)

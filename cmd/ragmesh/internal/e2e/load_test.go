@@ -177,9 +177,16 @@ func ready(t *testing.T, s *e2e.System) (int, string) {
 	return response.StatusCode, string(body)
 }
 
+// waits says whether a turn waits for its place.
+func waits(t *testing.T, s *e2e.System) bool {
+	t.Helper()
+	_, body := exchange(t, s.Admin, "", http.MethodGet, "/metrics", http.Header{}, nil)
+	return strings.Contains(string(body), `ragmesh_dialog_turns_waiting{ragmesh_service="dialog"} 1`)
+}
+
 // Readiness goes before anybody is refused, and comes back.
 func TestSaturation(t *testing.T) {
-	s := provided(t, map[string]string{"slow": mock(t)}, "mock-ttft50-itl60-len48", "turn: {max_running: 10}\n")
+	s := provided(t, map[string]string{"slow": mock(t)}, "mock-ttft50-itl60-len48", "turn: {max_running: 10}\nlimits: {waiting: {max: 1, timeout: 1m}}\n")
 	client := ownConnections(t, s)
 	var all sync.WaitGroup
 	begin := func() {
@@ -202,11 +209,21 @@ func TestSaturation(t *testing.T) {
 		t.Errorf("with 9 of 10 turns: %d %s", code, body)
 	}
 	begin() // still taken
+	all.Go(func() {
+		if got := stream(t.Context(), client, "slow", silent); got.err != nil || got.outcome() != "answered" {
+			t.Errorf("the eleventh turn, which may wait: %v, %s", got.err, got.outcome())
+		}
+	})
+	for deadline := time.Now().Add(time.Minute); !waits(t, s); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the eleventh turn does not wait")
+		}
+	}
 	got := stream(t.Context(), client, "slow", silent)
 	if got.err == nil {
-		t.Error("the eleventh turn was taken")
+		t.Error("the twelfth turn was taken")
 	} else if f := fault.As(rpc.FromConnect(unwrap(got.err))); f.Kind != fault.Exhausted || f.Reason != fault.Overloaded || f.RetryAfter <= 0 {
-		t.Errorf("the eleventh turn is told %v (%s, again after %s)", got.err, fault.ReasonName(f.Reason), f.RetryAfter)
+		t.Errorf("the twelfth turn is told %v (%s, again after %s)", got.err, fault.ReasonName(f.Reason), f.RetryAfter)
 	}
 	all.Wait()
 	if code, body := ready(t, s); code != http.StatusOK {

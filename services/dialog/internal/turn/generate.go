@@ -199,7 +199,7 @@ func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	ctx, st := r.stage(ctx, "generate", llmGateway, input,
 		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.request.model", g.Model), attribute.String("gen_ai.conversation.id", r.turn.Session))
 	r.a.metrics.toModel.Observe(st.begin.Seconds())
-	r.rest() // until the model says something
+	r.rest() // what the model says is passed on as it comes
 	repeats, err := r.insist(ctx, w, g)
 	if gen := t.Generation; gen != nil {
 		st.span.SetAttributes(attribute.String("gen_ai.provider.name", gen.Provider), attribute.String("gen_ai.response.model", gen.ProviderModel),
@@ -293,7 +293,6 @@ func (r *run) stream(parent context.Context, w *writer, g Generate, budget time.
 	parts := r.read(ctx, g)
 	watch := time.NewTimer(budget)
 	defer watch.Stop()
-	said := false
 	for {
 		select {
 		case <-parent.Done():
@@ -303,10 +302,6 @@ func (r *run) stream(parent context.Context, w *writer, g Generate, budget time.
 		case p := <-parts:
 			if p.err != nil {
 				return p.err
-			}
-			if !said && p.Started == nil {
-				said = true
-				r.compute(ctx, textFor)
 			}
 			if done := r.take(w, p.Part); done {
 				return nil

@@ -14,10 +14,9 @@ import (
 const (
 	// paceFor is how long a turn waits at most to compute. It goes on after that: pacing is there to help.
 	paceFor = 2 * time.Second
-	// searchFor and textFor are how long a turn counts as computing from its beginning, and from the model's first text. What
-	// takes longer waits for others, and needs no processor.
+	// searchFor is how long a turn counts as computing at most, from its beginning to asking the model. What takes longer waits for
+	// others, and needs no processor. What a model says is not held up: somebody waits for its first word.
 	searchFor = 100 * time.Millisecond
-	textFor   = 50 * time.Millisecond
 )
 
 // pace bounds how many turns compute at once while there is more to compute than processors. Without it all turns that run share
