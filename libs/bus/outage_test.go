@@ -357,3 +357,29 @@ func TestConnectRefuses(t *testing.T) {
 		})
 	}
 }
+
+// Services that start together make the same streams, on a disk that has room for each of these once.
+func TestStreamsMadeTogether(t *testing.T) {
+	t.Parallel()
+	for range 4 {
+		s, err := natsserver.Start(t.Context(), natsserver.Options{Dir: t.TempDir(), NoSync: true, MaxStore: 720 << 20, Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 5 {
+			b, err := bus.Connect(t.Context(), bus.Options{Name: "test", InProcess: s, Log: zerolog.Nop()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Go(func() {
+				defer b.Close()
+				if err := b.EnsureTopology(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		s.Shutdown()
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -193,8 +195,15 @@ func (b *Bus) ensureTopology(ctx context.Context) error {
 	if err := b.notRestoring(ctx); err != nil {
 		return err
 	}
+	// While several make the same stream, the server counts its share of the disk for each of them: who is refused looks again.
+	together := failsafe.With(retrypolicy.NewBuilder[any]().
+		HandleIf(func(_ any, err error) bool {
+			api, ok := errors.AsType[*jetstream.APIError](err)
+			return ok && api.ErrorCode == noStorage
+		}).
+		WithMaxRetries(5).WithDelay(200 * time.Millisecond).ReturnLastFailure().Build()).WithContext(ctx)
 	for _, cfg := range streamConfigs(b.replicas) {
-		if err := b.ensureStream(ctx, cfg); err != nil {
+		if err := together.Run(func() error { return b.ensureStream(ctx, cfg) }); err != nil {
 			return wrap(ctx, err, "ensure stream "+cfg.Name)
 		}
 	}
