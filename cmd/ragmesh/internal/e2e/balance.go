@@ -88,6 +88,22 @@ func (b *Balancer) watch(ctx context.Context) {
 	}
 }
 
+// await waits until connections find a replica: a balancer notices later than its replicas are ready.
+func (b *Balancer) await(tb testing.TB) {
+	tb.Helper()
+	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(poll) {
+		b.mu.Lock()
+		found := len(b.serving)
+		b.mu.Unlock()
+		if found == len(b.parts) {
+			return
+		}
+		if time.Now().After(deadline) {
+			tb.Fatalf("the balancer sees %d of %d replicas ready", found, len(b.parts))
+		}
+	}
+}
+
 // serve connects a client with a replica.
 func (b *Balancer) serve(ctx context.Context, client net.Conn) {
 	defer client.Close()

@@ -68,6 +68,7 @@ func startMesh(tb testing.TB, replicas map[string]int, all ...Option) *System {
 	nats.launch(tb)
 	nats.ready()
 	var peers []string
+	var balancers []*Balancer
 	for _, name := range []string{"eval", "llm-gateway", "tools", "retriever", "dialog"} { // callers after those they call
 		pair := map[string]*Part{}
 		last := ""
@@ -92,7 +93,8 @@ func startMesh(tb testing.TB, replicas map[string]int, all ...Option) *System {
 		addr := last
 		switch {
 		case len(pair) > 1:
-			addr = NewBalancer(tb, pair).Addr
+			b := NewBalancer(tb, pair)
+			balancers, addr = append(balancers, b), b.Addr
 		case name != "dialog":
 			addr = reach(pair[last], last)
 		}
@@ -106,6 +108,9 @@ func startMesh(tb testing.TB, replicas map[string]int, all ...Option) *System {
 		if p != nats {
 			s.Startup = max(s.Startup, p.running.await(p.Admin+"/health/ready"))
 		}
+	}
+	for _, b := range balancers {
+		b.await(tb)
 	}
 	return s
 }

@@ -44,6 +44,9 @@ type Members struct {
 	roles   map[string]map[string]identity.Role // by folded name, then workspace
 	counts  map[string]int                      // by workspace
 	seen    time.Time                           // when the store last answered
+
+	read     chan struct{} // closed when all members have been read once
+	readOnce sync.Once
 }
 
 // membership is an entry of the bucket. One that is gone stays as a marker, so that older news does not bring it back.
@@ -57,7 +60,25 @@ type membership struct {
 func NewMembers(table Table, now func() time.Time, log zerolog.Logger) *Members {
 	return &Members{
 		table: table, now: now, log: log,
-		entries: map[string]membership{}, roles: map[string]map[string]identity.Role{}, counts: map[string]int{},
+		entries: map[string]membership{}, roles: map[string]map[string]identity.Role{}, counts: map[string]int{}, read: make(chan struct{}),
+	}
+}
+
+// firstRead is how long somebody waits for the members to be read at the start.
+const firstRead = 2 * time.Second
+
+// await waits, at the start, until the members have been read.
+func (m *Members) await() {
+	select {
+	case <-m.read:
+		return
+	default:
+	}
+	timer := time.NewTimer(firstRead)
+	defer timer.Stop()
+	select {
+	case <-m.read:
+	case <-timer.C:
 	}
 }
 
@@ -78,7 +99,9 @@ func (m *Members) Watch(ctx context.Context) error {
 		m.seen = m.now()
 		if e.Key != "" {
 			m.take(e)
+			return
 		}
+		m.readOnce.Do(func() { close(m.read) }) // this marks the end of what there was
 	})
 }
 
@@ -153,6 +176,7 @@ func (m *Members) known() error {
 
 // Role returns the highest role that somebody has in a workspace under any of their names; none when they are not a member.
 func (m *Members) Role(workspace string, names []string) (identity.Role, error) {
+	m.await()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if err := m.known(); err != nil {
@@ -167,6 +191,7 @@ func (m *Members) Role(workspace string, names []string) (identity.Role, error) 
 
 // Of returns the workspaces that somebody is a member of under any of their names, in order.
 func (m *Members) Of(names []string) ([]string, error) {
+	m.await()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if err := m.known(); err != nil {
