@@ -85,10 +85,7 @@ func NewKeyring(table Table, now func() time.Time, log zerolog.Logger) *Keyring 
 
 // Watch keeps the keys up to date until ctx ends.
 func (k *Keyring) Watch(ctx context.Context) error {
-	var probes sync.WaitGroup
-	defer probes.Wait()
-	probes.Go(func() { k.probe(ctx) })
-	return k.table.Watch(ctx, "", func(e bus.Entry) {
+	return follow(ctx, k.table, k.heard, func(e bus.Entry) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.seen = k.now()
@@ -98,22 +95,11 @@ func (k *Keyring) Watch(ctx context.Context) error {
 	})
 }
 
-// probe notices that the store is there although nothing changes.
-func (k *Keyring) probe(ctx context.Context) {
-	ticker := time.NewTicker(probeEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if _, err := k.fetch(ctx, "probe"); err == nil || fault.KindOf(err) == fault.Unauthenticated {
-			k.mu.Lock()
-			k.seen = k.now()
-			k.mu.Unlock()
-		}
-	}
+// heard notes that the store is there although nothing changed.
+func (k *Keyring) heard() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.seen = k.now()
 }
 
 // take puts an entry into memory; k.mu is held.

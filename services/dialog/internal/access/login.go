@@ -56,10 +56,7 @@ func NewLogins(table Table, now func() time.Time, log zerolog.Logger) *Logins {
 
 // Watch notices logouts on other replicas until ctx ends.
 func (l *Logins) Watch(ctx context.Context) error {
-	var probes sync.WaitGroup
-	defer probes.Wait()
-	probes.Go(func() { l.probe(ctx) })
-	return l.table.Watch(ctx, "", func(e bus.Entry) {
+	return follow(ctx, l.table, l.heard, func(e bus.Entry) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.seen = l.now()
@@ -69,22 +66,11 @@ func (l *Logins) Watch(ctx context.Context) error {
 	})
 }
 
-// probe notices that the store is there although nothing changes.
-func (l *Logins) probe(ctx context.Context) {
-	ticker := time.NewTicker(probeEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if _, err := l.fetch(ctx, "probe"); err == nil || fault.KindOf(err) == fault.Unauthenticated {
-			l.mu.Lock()
-			l.seen = l.now()
-			l.mu.Unlock()
-		}
-	}
+// heard notes that the store is there although nothing changed.
+func (l *Logins) heard() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = l.now()
 }
 
 // forget drops a login from memory; l.mu is held.

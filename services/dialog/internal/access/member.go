@@ -90,10 +90,7 @@ func memberKey(workspace, name string) string {
 
 // Watch keeps the members up to date until ctx ends.
 func (m *Members) Watch(ctx context.Context) error {
-	var probes sync.WaitGroup
-	defer probes.Wait()
-	probes.Go(func() { m.probe(ctx) })
-	return m.table.Watch(ctx, "", func(e bus.Entry) {
+	return follow(ctx, m.table, m.heard, func(e bus.Entry) {
 		m.mu.Lock()
 		defer m.mu.Unlock()
 		m.seen = m.now()
@@ -105,25 +102,11 @@ func (m *Members) Watch(ctx context.Context) error {
 	})
 }
 
-// probe notices that the store is there although nothing changes.
-func (m *Members) probe(ctx context.Context) {
-	ticker := time.NewTicker(probeEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		bounded, cancel := context.WithTimeout(ctx, lookup)
-		_, err := m.table.Get(bounded, "probe")
-		cancel()
-		if err == nil || errors.Is(err, bus.ErrNotFound) {
-			m.mu.Lock()
-			m.seen = m.now()
-			m.mu.Unlock()
-		}
-	}
+// heard notes that the store is there although nothing changed.
+func (m *Members) heard() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = m.now()
 }
 
 // take puts an entry into memory, unless a newer one is there; m.mu is held.
