@@ -91,6 +91,21 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errReported ends a command that has already said what failed.
 var errReported = errors.New("reported")
 
+// each does something for each name, whatever becomes of the others.
+func (a *app) each(names []string, do func(string) error) error {
+	failed := false
+	for _, name := range names {
+		if err := do(name); err != nil {
+			a.reportError(err)
+			failed = true
+		}
+	}
+	if failed {
+		return errReported
+	}
+	return nil
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "ragmesh",

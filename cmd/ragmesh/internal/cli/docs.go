@@ -255,17 +255,7 @@ func (a *app) docsRemove() *cobra.Command {
 		Short:   "Remove documents, named by id or source URI, with everything made from them",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
-			failed := false
-			for _, name := range args {
-				if err := a.remove(ctx, c, name); err != nil {
-					a.reportError(err)
-					failed = true
-				}
-			}
-			if failed {
-				return errReported
-			}
-			return nil
+			return a.each(args, func(name string) error { return a.remove(ctx, c, name) })
 		}),
 	}
 }

@@ -298,17 +298,7 @@ func (a *app) sessionsRemove() *cobra.Command {
 		Short:   "Remove conversations with everything that was said in them",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: a.online(func(ctx context.Context, c *client.Client, args []string) error {
-			failed := false
-			for _, name := range args {
-				if err := a.removeSession(ctx, c, name); err != nil {
-					a.reportError(err)
-					failed = true
-				}
-			}
-			if failed {
-				return errReported
-			}
-			return nil
+			return a.each(args, func(name string) error { return a.removeSession(ctx, c, name) })
 		}),
 	}
 }

@@ -264,18 +264,3 @@ func (a *app) membersRemove() *cobra.Command {
 		}),
 	}
 }
-
-// each does something for each name, whatever becomes of the others.
-func (a *app) each(names []string, do func(string) error) error {
-	failed := false
-	for _, name := range names {
-		if err := do(name); err != nil {
-			a.reportError(err)
-			failed = true
-		}
-	}
-	if failed {
-		return errReported
-	}
-	return nil
-}
