@@ -109,6 +109,8 @@ const (
 	ParserFailed = eventv1.Reason_REASON_PARSER_FAILED
 	// UnknownEncoding: the text is in an encoding that could not be told.
 	UnknownEncoding = eventv1.Reason_REASON_UNKNOWN_ENCODING
+	// BudgetExceeded: the budget of the workspace or key is used up for its period.
+	BudgetExceeded = eventv1.Reason_REASON_BUDGET_EXCEEDED
 )
 
 // reasonPrefix is what the enum's names carry in the proto file and nowhere else.

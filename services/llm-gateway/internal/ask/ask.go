@@ -16,12 +16,27 @@ const (
 	System    Role = "system"
 	User      Role = "user"
 	Assistant Role = "assistant"
+	// ToolResult is what a tool that the assistant called returned.
+	ToolResult Role = "tool"
 )
 
 // Message is one message of a conversation.
 type Message struct {
 	Role    Role
 	Content string
+	// Calls are the tools that the assistant calls in it.
+	Calls []Call
+	// CallID is the call that a tool's result answers.
+	CallID string
+}
+
+// Call is an assistant's wish that a tool of the application be called.
+type Call struct {
+	// ID is the provider's, or made where it gives none; unique in a conversation.
+	ID   string
+	Name string
+	// Arguments are JSON.
+	Arguments string
 }
 
 // Tool is where a source that is a tool's result comes from.

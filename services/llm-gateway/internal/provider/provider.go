@@ -4,6 +4,7 @@ package provider
 
 import (
 	"context"
+	"encoding/json"
 
 	"github.com/ragmesh/ragmesh/libs/text"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
@@ -23,10 +24,50 @@ type Request struct {
 	Temperature, TopP *float64
 	// Stop are texts that the answer ends before.
 	Stop []string
+	// Tools are the application's functions that the model may call; usually none. A provider that has no tools refuses them.
+	Tools []Tool
+	// Choice is auto, none, required, or the name of the one tool to call; empty for auto.
+	Choice string
+	// Schema is what the whole answer must be, as a JSON Schema; nil for text.
+	Schema *Schema
 }
 
-// Piece is a part of an answer. One without text says that the model is at work, as when it reasons.
-type Piece struct{ Text string }
+// Tool is a function of the application's that a model may call.
+type Tool struct {
+	Name, Description string
+	// Parameters is a JSON Schema of an object.
+	Parameters json.RawMessage
+}
+
+// The choices that are no tool's name.
+const (
+	ChoiceAuto     = "auto"
+	ChoiceNone     = "none"
+	ChoiceRequired = "required"
+)
+
+// Schema says what JSON an answer must be.
+type Schema struct {
+	Name   string
+	JSON   json.RawMessage
+	Strict bool
+}
+
+// Piece is a part of an answer: text, or a part of a call. One without either says that the model is at work, as when it
+// reasons.
+type Piece struct {
+	Text string
+	// Call is nil for text.
+	Call *CallPart
+}
+
+// CallPart is a part of a call of a tool. The first part of a call has its ID and name; the arguments of all parts together
+// are JSON.
+type CallPart struct {
+	// Index counts the calls of an answer from 0.
+	Index               int
+	ID, Name, Arguments string
+}
 
 // Finish is why a model stopped.
 type Finish uint8
@@ -41,6 +82,8 @@ const (
 	Filtered
 	// Abstained is one that says the sources hold none.
 	Abstained
+	// Called is one that ends in calls of tools.
+	Called
 )
 
 // String returns the name metrics and traces use.
@@ -52,6 +95,8 @@ func (f Finish) String() string {
 		return "content_filter"
 	case Abstained:
 		return "abstained"
+	case Called:
+		return "tool_calls"
 	default:
 		return "stop"
 	}
@@ -60,6 +105,8 @@ func (f Finish) String() string {
 // Usage counts tokens.
 type Usage struct {
 	Prompt, Completion int
+	// Cached are those of the prompt that the provider had in its own cache.
+	Cached int
 	// Estimated says that the provider reported nothing and the numbers are ours.
 	Estimated bool
 	// CostMicros is what they cost, in millionths of the currency of the configured prices. Providers leave it to the route.
@@ -75,7 +122,7 @@ func Estimate(messages []ask.Message, answer string) Usage {
 	return u
 }
 
-// Result is how an answer ended.
+// Result is how an answer ended. One that comes with an error has the usage so far, where that is known.
 type Result struct {
 	Finish Finish
 	Usage  Usage

@@ -124,6 +124,8 @@ const (
 	Reason_REASON_PARSER_FAILED Reason = 47
 	// The text is in an encoding that could not be told.
 	Reason_REASON_UNKNOWN_ENCODING Reason = 48
+	// The budget of the workspace or key is used up for its period.
+	Reason_REASON_BUDGET_EXCEEDED Reason = 49
 )
 
 // Enum value maps for Reason.
@@ -178,6 +180,7 @@ var (
 		46: "REASON_DOCUMENT_TOO_LARGE",
 		47: "REASON_PARSER_FAILED",
 		48: "REASON_UNKNOWN_ENCODING",
+		49: "REASON_BUDGET_EXCEEDED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -229,6 +232,7 @@ var (
 		"REASON_DOCUMENT_TOO_LARGE":     46,
 		"REASON_PARSER_FAILED":          47,
 		"REASON_UNKNOWN_ENCODING":       48,
+		"REASON_BUDGET_EXCEEDED":        49,
 	}
 )
 
@@ -263,8 +267,7 @@ var File_ragmesh_event_v1_reason_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xea\n" +
-	"\n" +
+	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\x86\v\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -315,7 +318,8 @@ const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\x13REASON_OCR_REQUIRED\x10-\x12\x1d\n" +
 	"\x19REASON_DOCUMENT_TOO_LARGE\x10.\x12\x18\n" +
 	"\x14REASON_PARSER_FAILED\x10/\x12\x1b\n" +
-	"\x17REASON_UNKNOWN_ENCODING\x100B\xc4\x01\n" +
+	"\x17REASON_UNKNOWN_ENCODING\x100\x12\x1a\n" +
+	"\x16REASON_BUDGET_EXCEEDED\x101B\xc4\x01\n" +
 	"\x14com.ragmesh.event.v1B\vReasonProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
 var (

@@ -145,6 +145,67 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{1}
 }
 
+// CacheMode says how a request uses the cache of answers.
+type CacheMode int32
+
+const (
+	// As the model's route is configured.
+	CacheMode_CACHE_MODE_UNSPECIFIED CacheMode = 0
+	// Neither read nor written.
+	CacheMode_CACHE_MODE_OFF CacheMode = 1
+	// Read and written.
+	CacheMode_CACHE_MODE_ON CacheMode = 2
+	// Read, never written.
+	CacheMode_CACHE_MODE_READ_ONLY CacheMode = 3
+	// Written, never read: the answer is made again and replaces what was kept.
+	CacheMode_CACHE_MODE_REFRESH CacheMode = 4
+)
+
+// Enum value maps for CacheMode.
+var (
+	CacheMode_name = map[int32]string{
+		0: "CACHE_MODE_UNSPECIFIED",
+		1: "CACHE_MODE_OFF",
+		2: "CACHE_MODE_ON",
+		3: "CACHE_MODE_READ_ONLY",
+		4: "CACHE_MODE_REFRESH",
+	}
+	CacheMode_value = map[string]int32{
+		"CACHE_MODE_UNSPECIFIED": 0,
+		"CACHE_MODE_OFF":         1,
+		"CACHE_MODE_ON":          2,
+		"CACHE_MODE_READ_ONLY":   3,
+		"CACHE_MODE_REFRESH":     4,
+	}
+)
+
+func (x CacheMode) Enum() *CacheMode {
+	p := new(CacheMode)
+	*p = x
+	return p
+}
+
+func (x CacheMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CacheMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[2].Descriptor()
+}
+
+func (CacheMode) Type() protoreflect.EnumType {
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[2]
+}
+
+func (x CacheMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CacheMode.Descriptor instead.
+func (CacheMode) EnumDescriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{2}
+}
+
 // ModelKind is what a model is for.
 type ModelKind int32
 
@@ -186,11 +247,11 @@ func (x ModelKind) String() string {
 }
 
 func (ModelKind) Descriptor() protoreflect.EnumDescriptor {
-	return file_ragmesh_llm_v1_llm_proto_enumTypes[2].Descriptor()
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[3].Descriptor()
 }
 
 func (ModelKind) Type() protoreflect.EnumType {
-	return &file_ragmesh_llm_v1_llm_proto_enumTypes[2]
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[3]
 }
 
 func (x ModelKind) Number() protoreflect.EnumNumber {
@@ -199,7 +260,64 @@ func (x ModelKind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ModelKind.Descriptor instead.
 func (ModelKind) EnumDescriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{2}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{3}
+}
+
+// TargetState is whether a target is asked.
+type TargetState int32
+
+const (
+	// Never sent.
+	TargetState_TARGET_STATE_UNSPECIFIED TargetState = 0
+	// It is asked.
+	TargetState_TARGET_STATE_CLOSED TargetState = 1
+	// It failed too often and is left alone for a while.
+	TargetState_TARGET_STATE_OPEN TargetState = 2
+	// It is probed with single requests after that.
+	TargetState_TARGET_STATE_HALF_OPEN TargetState = 3
+)
+
+// Enum value maps for TargetState.
+var (
+	TargetState_name = map[int32]string{
+		0: "TARGET_STATE_UNSPECIFIED",
+		1: "TARGET_STATE_CLOSED",
+		2: "TARGET_STATE_OPEN",
+		3: "TARGET_STATE_HALF_OPEN",
+	}
+	TargetState_value = map[string]int32{
+		"TARGET_STATE_UNSPECIFIED": 0,
+		"TARGET_STATE_CLOSED":      1,
+		"TARGET_STATE_OPEN":        2,
+		"TARGET_STATE_HALF_OPEN":   3,
+	}
+)
+
+func (x TargetState) Enum() *TargetState {
+	p := new(TargetState)
+	*p = x
+	return p
+}
+
+func (x TargetState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TargetState) Descriptor() protoreflect.EnumDescriptor {
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[4].Descriptor()
+}
+
+func (TargetState) Type() protoreflect.EnumType {
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[4]
+}
+
+func (x TargetState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TargetState.Descriptor instead.
+func (TargetState) EnumDescriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{4}
 }
 
 // EmbedPurpose is what a text is embedded for.
@@ -239,11 +357,11 @@ func (x EmbedPurpose) String() string {
 }
 
 func (EmbedPurpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_ragmesh_llm_v1_llm_proto_enumTypes[3].Descriptor()
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[5].Descriptor()
 }
 
 func (EmbedPurpose) Type() protoreflect.EnumType {
-	return &file_ragmesh_llm_v1_llm_proto_enumTypes[3]
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[5]
 }
 
 func (x EmbedPurpose) Number() protoreflect.EnumNumber {
@@ -252,7 +370,7 @@ func (x EmbedPurpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use EmbedPurpose.Descriptor instead.
 func (EmbedPurpose) EnumDescriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{3}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{5}
 }
 
 // Source is something an answer may cite. Passages and tool results share one number space.
@@ -425,9 +543,11 @@ type Usage struct {
 	// True when the provider did not report usage and the numbers are ours.
 	Estimated bool `protobuf:"varint,3,opt,name=estimated,proto3" json:"estimated,omitempty"`
 	// Cost in millionths of the configured currency; 0 when the model has no price.
-	CostMicros    uint64 `protobuf:"varint,4,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CostMicros uint64 `protobuf:"varint,4,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
+	// Of the prompt's tokens, those that the provider had in its own cache.
+	CachedPromptTokens uint32 `protobuf:"varint,5,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *Usage) Reset() {
@@ -488,6 +608,13 @@ func (x *Usage) GetCostMicros() uint64 {
 	return 0
 }
 
+func (x *Usage) GetCachedPromptTokens() uint32 {
+	if x != nil {
+		return x.CachedPromptTokens
+	}
+	return 0
+}
+
 // GenerateRequest asks for an answer.
 type GenerateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -515,7 +642,15 @@ type GenerateRequest struct {
 	Stop []string `protobuf:"bytes,11,rep,name=stop,proto3" json:"stop,omitempty"`
 	// What the calling application asks of the answer's form, such as its tone; at most 8 KiB. It stands below the prompt
 	// template's own instructions and changes none of them.
-	Instructions  string `protobuf:"bytes,12,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	Instructions string `protobuf:"bytes,12,opt,name=instructions,proto3" json:"instructions,omitempty"`
+	// Session on whose behalf it runs: prompts and targets that are chosen by weight stay the same over a session. Empty where
+	// there is none: each request is then on its own.
+	Session string `protobuf:"bytes,13,opt,name=session,proto3" json:"session,omitempty"`
+	// Values of the variables that the prompt template declares, by name; unknown or missing ones are refused. At most 32 of at
+	// most 8 KiB.
+	Variables map[string]string `protobuf:"bytes,14,rep,name=variables,proto3" json:"variables,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Whether an answer may come from the cache, and be kept in it.
+	Cache         CacheMode `protobuf:"varint,15,opt,name=cache,proto3,enum=ragmesh.llm.v1.CacheMode" json:"cache,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -632,6 +767,27 @@ func (x *GenerateRequest) GetInstructions() string {
 		return x.Instructions
 	}
 	return ""
+}
+
+func (x *GenerateRequest) GetSession() string {
+	if x != nil {
+		return x.Session
+	}
+	return ""
+}
+
+func (x *GenerateRequest) GetVariables() map[string]string {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+func (x *GenerateRequest) GetCache() CacheMode {
+	if x != nil {
+		return x.Cache
+	}
+	return CacheMode_CACHE_MODE_UNSPECIFIED
 }
 
 // GenerateResponse is one event of the stream.
@@ -777,7 +933,11 @@ type Started struct {
 	// Content hash of the gateway's configuration, lower-case hex.
 	ConfigRevision string `protobuf:"bytes,9,opt,name=config_revision,json=configRevision,proto3" json:"config_revision,omitempty"`
 	// What was skipped on the way, such as failed providers.
-	Degradations  []*v1.Degradation `protobuf:"bytes,10,rep,name=degradations,proto3" json:"degradations,omitempty"`
+	Degradations []*v1.Degradation `protobuf:"bytes,10,rep,name=degradations,proto3" json:"degradations,omitempty"`
+	// The template that was asked for, when prompt_id is its canary: a part of the sessions gets that one instead.
+	CanaryOf string `protobuf:"bytes,11,opt,name=canary_of,json=canaryOf,proto3" json:"canary_of,omitempty"`
+	// True when the answer comes from the cache; usage is then that of the answer when it was made, and its cost 0.
+	Cached        bool `protobuf:"varint,12,opt,name=cached,proto3" json:"cached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -882,6 +1042,20 @@ func (x *Started) GetDegradations() []*v1.Degradation {
 	return nil
 }
 
+func (x *Started) GetCanaryOf() string {
+	if x != nil {
+		return x.CanaryOf
+	}
+	return ""
+}
+
+func (x *Started) GetCached() bool {
+	if x != nil {
+		return x.Cached
+	}
+	return false
+}
+
 // Delta is a piece of the answer.
 type Delta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -938,7 +1112,9 @@ type Completed struct {
 	// From the request to the first piece of text.
 	TimeToFirstToken *durationpb.Duration `protobuf:"bytes,3,opt,name=time_to_first_token,json=timeToFirstToken,proto3" json:"time_to_first_token,omitempty"`
 	// From the request to the end.
-	Duration      *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	Duration *durationpb.Duration `protobuf:"bytes,4,opt,name=duration,proto3" json:"duration,omitempty"`
+	// Every try at a provider, in order; at most 64. Failed ones may have cost something, too.
+	Tries         []*Try `protobuf:"bytes,5,rep,name=tries,proto3" json:"tries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1001,6 +1177,104 @@ func (x *Completed) GetDuration() *durationpb.Duration {
 	return nil
 }
 
+func (x *Completed) GetTries() []*Try {
+	if x != nil {
+		return x.Tries
+	}
+	return nil
+}
+
+// Try is one request to a provider.
+type Try struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Provider's configured name.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The provider's own model name.
+	ProviderModel string `protobuf:"bytes,2,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"`
+	// Rung of the route's ladder, from 0.
+	Rung uint32 `protobuf:"varint,3,opt,name=rung,proto3" json:"rung,omitempty"`
+	// How it ended: a finish reason such as "stop", or an error's reason.
+	Outcome string `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
+	// From its beginning to its end.
+	Duration *durationpb.Duration `protobuf:"bytes,5,opt,name=duration,proto3" json:"duration,omitempty"`
+	// What it used, as far as is known.
+	Usage         *Usage `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Try) Reset() {
+	*x = Try{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Try) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Try) ProtoMessage() {}
+
+func (x *Try) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Try.ProtoReflect.Descriptor instead.
+func (*Try) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Try) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Try) GetProviderModel() string {
+	if x != nil {
+		return x.ProviderModel
+	}
+	return ""
+}
+
+func (x *Try) GetRung() uint32 {
+	if x != nil {
+		return x.Rung
+	}
+	return 0
+}
+
+func (x *Try) GetOutcome() string {
+	if x != nil {
+		return x.Outcome
+	}
+	return ""
+}
+
+func (x *Try) GetDuration() *durationpb.Duration {
+	if x != nil {
+		return x.Duration
+	}
+	return nil
+}
+
+func (x *Try) GetUsage() *Usage {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 // Heartbeat keeps an idle stream open.
 type Heartbeat struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1010,7 +1284,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[8]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1296,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[8]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1309,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{8}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{9}
 }
 
 // RenderPromptRequest asks for a preview of the prompt.
@@ -1049,7 +1323,7 @@ type RenderPromptRequest struct {
 
 func (x *RenderPromptRequest) Reset() {
 	*x = RenderPromptRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[9]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1061,7 +1335,7 @@ func (x *RenderPromptRequest) String() string {
 func (*RenderPromptRequest) ProtoMessage() {}
 
 func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[9]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1074,7 +1348,7 @@ func (x *RenderPromptRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptRequest.ProtoReflect.Descriptor instead.
 func (*RenderPromptRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{9}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RenderPromptRequest) GetGenerate() *GenerateRequest {
@@ -1099,7 +1373,7 @@ type RenderPromptResponse struct {
 
 func (x *RenderPromptResponse) Reset() {
 	*x = RenderPromptResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[10]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1385,7 @@ func (x *RenderPromptResponse) String() string {
 func (*RenderPromptResponse) ProtoMessage() {}
 
 func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[10]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1398,7 @@ func (x *RenderPromptResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RenderPromptResponse.ProtoReflect.Descriptor instead.
 func (*RenderPromptResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{10}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RenderPromptResponse) GetMessages() []*Message {
@@ -1157,7 +1431,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[11]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1443,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[11]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1456,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{11}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{12}
 }
 
 // Model is one configured model: a route of chat models, an embedding model or a rerank model.
@@ -1195,14 +1469,16 @@ type Model struct {
 	// The provider's own model name.
 	ProviderModel string `protobuf:"bytes,3,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"`
 	// What it is for.
-	Kind          ModelKind `protobuf:"varint,4,opt,name=kind,proto3,enum=ragmesh.llm.v1.ModelKind" json:"kind,omitempty"`
+	Kind ModelKind `protobuf:"varint,4,opt,name=kind,proto3,enum=ragmesh.llm.v1.ModelKind" json:"kind,omitempty"`
+	// Targets of a chat model's route, in order, as this process sees them.
+	Targets       []*Target `protobuf:"bytes,5,rep,name=targets,proto3" json:"targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[12]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1490,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[12]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1503,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{12}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Model) GetName() string {
@@ -1258,6 +1534,86 @@ func (x *Model) GetKind() ModelKind {
 	return ModelKind_MODEL_KIND_UNSPECIFIED
 }
 
+func (x *Model) GetTargets() []*Target {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+// Target is one rung of a route.
+type Target struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Provider's configured name.
+	Provider string `protobuf:"bytes,1,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The provider's own model name.
+	ProviderModel string `protobuf:"bytes,2,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"`
+	// State of its circuit breaker.
+	State TargetState `protobuf:"varint,3,opt,name=state,proto3,enum=ragmesh.llm.v1.TargetState" json:"state,omitempty"`
+	// Requests under way.
+	InFlight      uint32 `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Target) Reset() {
+	*x = Target{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Target) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Target) ProtoMessage() {}
+
+func (x *Target) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Target.ProtoReflect.Descriptor instead.
+func (*Target) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Target) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *Target) GetProviderModel() string {
+	if x != nil {
+		return x.ProviderModel
+	}
+	return ""
+}
+
+func (x *Target) GetState() TargetState {
+	if x != nil {
+		return x.State
+	}
+	return TargetState_TARGET_STATE_UNSPECIFIED
+}
+
+func (x *Target) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
 // ListModelsResponse holds the models.
 type ListModelsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1275,7 +1631,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[13]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1643,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[13]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1656,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{13}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -1340,7 +1696,7 @@ type ListPromptsRequest struct {
 
 func (x *ListPromptsRequest) Reset() {
 	*x = ListPromptsRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[14]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1708,7 @@ func (x *ListPromptsRequest) String() string {
 func (*ListPromptsRequest) ProtoMessage() {}
 
 func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[14]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1721,7 @@ func (x *ListPromptsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsRequest.ProtoReflect.Descriptor instead.
 func (*ListPromptsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{14}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{16}
 }
 
 // Prompt describes one template.
@@ -1383,7 +1739,7 @@ type Prompt struct {
 
 func (x *Prompt) Reset() {
 	*x = Prompt{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[15]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1395,7 +1751,7 @@ func (x *Prompt) String() string {
 func (*Prompt) ProtoMessage() {}
 
 func (x *Prompt) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[15]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1408,7 +1764,7 @@ func (x *Prompt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prompt.ProtoReflect.Descriptor instead.
 func (*Prompt) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{15}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Prompt) GetPromptId() string {
@@ -1445,7 +1801,7 @@ type ListPromptsResponse struct {
 
 func (x *ListPromptsResponse) Reset() {
 	*x = ListPromptsResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[16]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1813,7 @@ func (x *ListPromptsResponse) String() string {
 func (*ListPromptsResponse) ProtoMessage() {}
 
 func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[16]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1826,7 @@ func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{16}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListPromptsResponse) GetPrompts() []*Prompt {
@@ -1504,7 +1860,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[17]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1872,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[17]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1885,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{17}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *EmbedRequest) GetWorkspace() string {
@@ -1577,7 +1933,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1589,7 +1945,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1602,7 +1958,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{18}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EmbedResponse) GetVectors() []*Vector {
@@ -1644,7 +2000,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1656,7 +2012,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1669,7 +2025,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Vector) GetValues() []float32 {
@@ -1696,7 +2052,7 @@ type RerankRequest struct {
 
 func (x *RerankRequest) Reset() {
 	*x = RerankRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1708,7 +2064,7 @@ func (x *RerankRequest) String() string {
 func (*RerankRequest) ProtoMessage() {}
 
 func (x *RerankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1721,7 +2077,7 @@ func (x *RerankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
 func (*RerankRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RerankRequest) GetWorkspace() string {
@@ -1767,7 +2123,7 @@ type RerankResponse struct {
 
 func (x *RerankResponse) Reset() {
 	*x = RerankResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +2135,7 @@ func (x *RerankResponse) String() string {
 func (*RerankResponse) ProtoMessage() {}
 
 func (x *RerankResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +2148,7 @@ func (x *RerankResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankResponse.ProtoReflect.Descriptor instead.
 func (*RerankResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RerankResponse) GetScores() []float64 {
@@ -1831,13 +2187,14 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\aMessage\x124\n" +
 	"\x04role\x18\x01 \x01(\x0e2\x14.ragmesh.llm.v1.RoleB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12#\n" +
-	"\acontent\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\acontent\"\x98\x01\n" +
+	"\acontent\x18\x02 \x01(\tB\t\xbaH\x06r\x04(\x80\x80\x04R\acontent\"\xca\x01\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\rR\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\rR\x10completionTokens\x12\x1c\n" +
 	"\testimated\x18\x03 \x01(\bR\testimated\x12\x1f\n" +
 	"\vcost_micros\x18\x04 \x01(\x04R\n" +
-	"costMicros\"\xf8\x04\n" +
+	"costMicros\x120\n" +
+	"\x14cached_prompt_tokens\x18\x05 \x01(\rR\x12cachedPromptTokens\"\xfb\x06\n" +
 	"\x0fGenerateRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12'\n" +
 	"\bquestion\x18\x02 \x01(\tB\v\xbaH\br\x06\x10\x01(\x80\x80\x02R\bquestion\x12;\n" +
@@ -1854,7 +2211,13 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	" \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x04topP\x88\x01\x01\x12$\n" +
 	"\x04stop\x18\v \x03(\tB\x10\xbaH\r\x92\x01\n" +
 	"\x10\x04\"\x06r\x04\x10\x01(@R\x04stop\x12,\n" +
-	"\finstructions\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80@R\finstructionsB\x0e\n" +
+	"\finstructions\x18\f \x01(\tB\b\xbaH\x05r\x03(\x80@R\finstructions\x12!\n" +
+	"\asession\x18\r \x01(\tB\a\xbaH\x04r\x02\x18@R\asession\x12e\n" +
+	"\tvariables\x18\x0e \x03(\v2..ragmesh.llm.v1.GenerateRequest.VariablesEntryB\x17\xbaH\x14\x9a\x01\x11\x10 \"\x06r\x04\x10\x01(@*\x05r\x03(\x80@R\tvariables\x129\n" +
+	"\x05cache\x18\x0f \x01(\x0e2\x19.ragmesh.llm.v1.CacheModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05cache\x1a<\n" +
+	"\x0eVariablesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x0e\n" +
 	"\f_temperatureB\b\n" +
 	"\x06_top_p\"\xf5\x01\n" +
 	"\x10GenerateResponse\x123\n" +
@@ -1862,7 +2225,7 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x05delta\x18\x02 \x01(\v2\x15.ragmesh.llm.v1.DeltaH\x00R\x05delta\x129\n" +
 	"\tcompleted\x18\x03 \x01(\v2\x19.ragmesh.llm.v1.CompletedH\x00R\tcompleted\x129\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x19.ragmesh.llm.v1.HeartbeatH\x00R\theartbeatB\a\n" +
-	"\x05event\"\xec\x02\n" +
+	"\x05event\"\xa1\x03\n" +
 	"\aStarted\x12\x1b\n" +
 	"\tprompt_id\x18\x01 \x01(\tR\bpromptId\x12\x1f\n" +
 	"\vprompt_hash\x18\x02 \x01(\tR\n" +
@@ -1876,14 +2239,24 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x04rung\x18\b \x01(\rR\x04rung\x12'\n" +
 	"\x0fconfig_revision\x18\t \x01(\tR\x0econfigRevision\x12E\n" +
 	"\fdegradations\x18\n" +
-	" \x03(\v2!.ragmesh.retriever.v1.DegradationR\fdegradations\"\x1b\n" +
+	" \x03(\v2!.ragmesh.retriever.v1.DegradationR\fdegradations\x12\x1b\n" +
+	"\tcanary_of\x18\v \x01(\tR\bcanaryOf\x12\x16\n" +
+	"\x06cached\x18\f \x01(\bR\x06cached\"\x1b\n" +
 	"\x05Delta\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"\xfc\x01\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\"\xa7\x02\n" +
 	"\tCompleted\x12A\n" +
 	"\rfinish_reason\x18\x01 \x01(\x0e2\x1c.ragmesh.llm.v1.FinishReasonR\ffinishReason\x12+\n" +
 	"\x05usage\x18\x02 \x01(\v2\x15.ragmesh.llm.v1.UsageR\x05usage\x12H\n" +
 	"\x13time_to_first_token\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x10timeToFirstToken\x125\n" +
-	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\"\v\n" +
+	"\bduration\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12)\n" +
+	"\x05tries\x18\x05 \x03(\v2\x13.ragmesh.llm.v1.TryR\x05tries\"\xda\x01\n" +
+	"\x03Try\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12%\n" +
+	"\x0eprovider_model\x18\x02 \x01(\tR\rproviderModel\x12\x12\n" +
+	"\x04rung\x18\x03 \x01(\rR\x04rung\x12\x18\n" +
+	"\aoutcome\x18\x04 \x01(\tR\aoutcome\x125\n" +
+	"\bduration\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\bduration\x12+\n" +
+	"\x05usage\x18\x06 \x01(\v2\x15.ragmesh.llm.v1.UsageR\x05usage\"\v\n" +
 	"\tHeartbeat\"Z\n" +
 	"\x13RenderPromptRequest\x12C\n" +
 	"\bgenerate\x18\x01 \x01(\v2\x1f.ragmesh.llm.v1.GenerateRequestB\x06\xbaH\x03\xc8\x01\x01R\bgenerate\"\xa3\x01\n" +
@@ -1891,12 +2264,18 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\bmessages\x18\x01 \x03(\v2\x17.ragmesh.llm.v1.MessageR\bmessages\x121\n" +
 	"\astarted\x18\x02 \x01(\v2\x17.ragmesh.llm.v1.StartedR\astarted\x12#\n" +
 	"\rprompt_tokens\x18\x03 \x01(\rR\fpromptTokens\"\x13\n" +
-	"\x11ListModelsRequest\"\x8d\x01\n" +
+	"\x11ListModelsRequest\"\xbf\x01\n" +
 	"\x05Model\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bprovider\x18\x02 \x01(\tR\bprovider\x12%\n" +
 	"\x0eprovider_model\x18\x03 \x01(\tR\rproviderModel\x12-\n" +
-	"\x04kind\x18\x04 \x01(\x0e2\x19.ragmesh.llm.v1.ModelKindR\x04kind\"\xd2\x01\n" +
+	"\x04kind\x18\x04 \x01(\x0e2\x19.ragmesh.llm.v1.ModelKindR\x04kind\x120\n" +
+	"\atargets\x18\x05 \x03(\v2\x16.ragmesh.llm.v1.TargetR\atargets\"\x9b\x01\n" +
+	"\x06Target\x12\x1a\n" +
+	"\bprovider\x18\x01 \x01(\tR\bprovider\x12%\n" +
+	"\x0eprovider_model\x18\x02 \x01(\tR\rproviderModel\x121\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x1b.ragmesh.llm.v1.TargetStateR\x05state\x12\x1b\n" +
+	"\tin_flight\x18\x04 \x01(\rR\binFlight\"\xd2\x01\n" +
 	"\x12ListModelsResponse\x12-\n" +
 	"\x06models\x18\x01 \x03(\v2\x15.ragmesh.llm.v1.ModelR\x06models\x12#\n" +
 	"\rdefault_model\x18\x02 \x01(\tR\fdefaultModel\x126\n" +
@@ -1942,12 +2321,23 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x02\x12\x1a\n" +
 	"\x16FINISH_REASON_FILTERED\x10\x03\x12\x1b\n" +
-	"\x17FINISH_REASON_ABSTAINED\x10\x04*m\n" +
+	"\x17FINISH_REASON_ABSTAINED\x10\x04*\x80\x01\n" +
+	"\tCacheMode\x12\x1a\n" +
+	"\x16CACHE_MODE_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eCACHE_MODE_OFF\x10\x01\x12\x11\n" +
+	"\rCACHE_MODE_ON\x10\x02\x12\x18\n" +
+	"\x14CACHE_MODE_READ_ONLY\x10\x03\x12\x16\n" +
+	"\x12CACHE_MODE_REFRESH\x10\x04*m\n" +
 	"\tModelKind\x12\x1a\n" +
 	"\x16MODEL_KIND_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fMODEL_KIND_CHAT\x10\x01\x12\x18\n" +
 	"\x14MODEL_KIND_EMBEDDING\x10\x02\x12\x15\n" +
-	"\x11MODEL_KIND_RERANK\x10\x03*a\n" +
+	"\x11MODEL_KIND_RERANK\x10\x03*w\n" +
+	"\vTargetState\x12\x1c\n" +
+	"\x18TARGET_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13TARGET_STATE_CLOSED\x10\x01\x12\x15\n" +
+	"\x11TARGET_STATE_OPEN\x10\x02\x12\x1a\n" +
+	"\x16TARGET_STATE_HALF_OPEN\x10\x03*a\n" +
 	"\fEmbedPurpose\x12\x1d\n" +
 	"\x19EMBED_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EMBED_PURPOSE_QUERY\x10\x01\x12\x19\n" +
@@ -1975,82 +2365,94 @@ func file_ragmesh_llm_v1_llm_proto_rawDescGZIP() []byte {
 	return file_ragmesh_llm_v1_llm_proto_rawDescData
 }
 
-var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_ragmesh_llm_v1_llm_proto_goTypes = []any{
 	(Role)(0),                    // 0: ragmesh.llm.v1.Role
 	(FinishReason)(0),            // 1: ragmesh.llm.v1.FinishReason
-	(ModelKind)(0),               // 2: ragmesh.llm.v1.ModelKind
-	(EmbedPurpose)(0),            // 3: ragmesh.llm.v1.EmbedPurpose
-	(*Source)(nil),               // 4: ragmesh.llm.v1.Source
-	(*Message)(nil),              // 5: ragmesh.llm.v1.Message
-	(*Usage)(nil),                // 6: ragmesh.llm.v1.Usage
-	(*GenerateRequest)(nil),      // 7: ragmesh.llm.v1.GenerateRequest
-	(*GenerateResponse)(nil),     // 8: ragmesh.llm.v1.GenerateResponse
-	(*Started)(nil),              // 9: ragmesh.llm.v1.Started
-	(*Delta)(nil),                // 10: ragmesh.llm.v1.Delta
-	(*Completed)(nil),            // 11: ragmesh.llm.v1.Completed
-	(*Heartbeat)(nil),            // 12: ragmesh.llm.v1.Heartbeat
-	(*RenderPromptRequest)(nil),  // 13: ragmesh.llm.v1.RenderPromptRequest
-	(*RenderPromptResponse)(nil), // 14: ragmesh.llm.v1.RenderPromptResponse
-	(*ListModelsRequest)(nil),    // 15: ragmesh.llm.v1.ListModelsRequest
-	(*Model)(nil),                // 16: ragmesh.llm.v1.Model
-	(*ListModelsResponse)(nil),   // 17: ragmesh.llm.v1.ListModelsResponse
-	(*ListPromptsRequest)(nil),   // 18: ragmesh.llm.v1.ListPromptsRequest
-	(*Prompt)(nil),               // 19: ragmesh.llm.v1.Prompt
-	(*ListPromptsResponse)(nil),  // 20: ragmesh.llm.v1.ListPromptsResponse
-	(*EmbedRequest)(nil),         // 21: ragmesh.llm.v1.EmbedRequest
-	(*EmbedResponse)(nil),        // 22: ragmesh.llm.v1.EmbedResponse
-	(*Vector)(nil),               // 23: ragmesh.llm.v1.Vector
-	(*RerankRequest)(nil),        // 24: ragmesh.llm.v1.RerankRequest
-	(*RerankResponse)(nil),       // 25: ragmesh.llm.v1.RerankResponse
-	(*v1.Passage)(nil),           // 26: ragmesh.retriever.v1.Passage
-	(*v11.ToolResult)(nil),       // 27: ragmesh.tools.v1.ToolResult
-	(*v1.Degradation)(nil),       // 28: ragmesh.retriever.v1.Degradation
-	(*durationpb.Duration)(nil),  // 29: google.protobuf.Duration
+	(CacheMode)(0),               // 2: ragmesh.llm.v1.CacheMode
+	(ModelKind)(0),               // 3: ragmesh.llm.v1.ModelKind
+	(TargetState)(0),             // 4: ragmesh.llm.v1.TargetState
+	(EmbedPurpose)(0),            // 5: ragmesh.llm.v1.EmbedPurpose
+	(*Source)(nil),               // 6: ragmesh.llm.v1.Source
+	(*Message)(nil),              // 7: ragmesh.llm.v1.Message
+	(*Usage)(nil),                // 8: ragmesh.llm.v1.Usage
+	(*GenerateRequest)(nil),      // 9: ragmesh.llm.v1.GenerateRequest
+	(*GenerateResponse)(nil),     // 10: ragmesh.llm.v1.GenerateResponse
+	(*Started)(nil),              // 11: ragmesh.llm.v1.Started
+	(*Delta)(nil),                // 12: ragmesh.llm.v1.Delta
+	(*Completed)(nil),            // 13: ragmesh.llm.v1.Completed
+	(*Try)(nil),                  // 14: ragmesh.llm.v1.Try
+	(*Heartbeat)(nil),            // 15: ragmesh.llm.v1.Heartbeat
+	(*RenderPromptRequest)(nil),  // 16: ragmesh.llm.v1.RenderPromptRequest
+	(*RenderPromptResponse)(nil), // 17: ragmesh.llm.v1.RenderPromptResponse
+	(*ListModelsRequest)(nil),    // 18: ragmesh.llm.v1.ListModelsRequest
+	(*Model)(nil),                // 19: ragmesh.llm.v1.Model
+	(*Target)(nil),               // 20: ragmesh.llm.v1.Target
+	(*ListModelsResponse)(nil),   // 21: ragmesh.llm.v1.ListModelsResponse
+	(*ListPromptsRequest)(nil),   // 22: ragmesh.llm.v1.ListPromptsRequest
+	(*Prompt)(nil),               // 23: ragmesh.llm.v1.Prompt
+	(*ListPromptsResponse)(nil),  // 24: ragmesh.llm.v1.ListPromptsResponse
+	(*EmbedRequest)(nil),         // 25: ragmesh.llm.v1.EmbedRequest
+	(*EmbedResponse)(nil),        // 26: ragmesh.llm.v1.EmbedResponse
+	(*Vector)(nil),               // 27: ragmesh.llm.v1.Vector
+	(*RerankRequest)(nil),        // 28: ragmesh.llm.v1.RerankRequest
+	(*RerankResponse)(nil),       // 29: ragmesh.llm.v1.RerankResponse
+	nil,                          // 30: ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	(*v1.Passage)(nil),           // 31: ragmesh.retriever.v1.Passage
+	(*v11.ToolResult)(nil),       // 32: ragmesh.tools.v1.ToolResult
+	(*v1.Degradation)(nil),       // 33: ragmesh.retriever.v1.Degradation
+	(*durationpb.Duration)(nil),  // 34: google.protobuf.Duration
 }
 var file_ragmesh_llm_v1_llm_proto_depIdxs = []int32{
-	26, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
-	27, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
+	31, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
+	32, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
 	0,  // 2: ragmesh.llm.v1.Message.role:type_name -> ragmesh.llm.v1.Role
-	5,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
-	4,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
-	9,  // 5: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
-	10, // 6: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
-	11, // 7: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
-	12, // 8: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
-	28, // 9: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
-	1,  // 10: ragmesh.llm.v1.Completed.finish_reason:type_name -> ragmesh.llm.v1.FinishReason
-	6,  // 11: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
-	29, // 12: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
-	29, // 13: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
-	7,  // 14: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
-	5,  // 15: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
-	9,  // 16: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
-	2,  // 17: ragmesh.llm.v1.Model.kind:type_name -> ragmesh.llm.v1.ModelKind
-	16, // 18: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
-	19, // 19: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
-	3,  // 20: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
-	23, // 21: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
-	6,  // 22: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	6,  // 23: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	7,  // 24: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
-	13, // 25: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
-	15, // 26: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
-	18, // 27: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
-	21, // 28: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
-	24, // 29: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
-	8,  // 30: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
-	14, // 31: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
-	17, // 32: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
-	20, // 33: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
-	22, // 34: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
-	25, // 35: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
-	30, // [30:36] is the sub-list for method output_type
-	24, // [24:30] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	7,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
+	6,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
+	30, // 5: ragmesh.llm.v1.GenerateRequest.variables:type_name -> ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	2,  // 6: ragmesh.llm.v1.GenerateRequest.cache:type_name -> ragmesh.llm.v1.CacheMode
+	11, // 7: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
+	12, // 8: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
+	13, // 9: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
+	15, // 10: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
+	33, // 11: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
+	1,  // 12: ragmesh.llm.v1.Completed.finish_reason:type_name -> ragmesh.llm.v1.FinishReason
+	8,  // 13: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
+	34, // 14: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
+	34, // 15: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
+	14, // 16: ragmesh.llm.v1.Completed.tries:type_name -> ragmesh.llm.v1.Try
+	34, // 17: ragmesh.llm.v1.Try.duration:type_name -> google.protobuf.Duration
+	8,  // 18: ragmesh.llm.v1.Try.usage:type_name -> ragmesh.llm.v1.Usage
+	9,  // 19: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
+	7,  // 20: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
+	11, // 21: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
+	3,  // 22: ragmesh.llm.v1.Model.kind:type_name -> ragmesh.llm.v1.ModelKind
+	20, // 23: ragmesh.llm.v1.Model.targets:type_name -> ragmesh.llm.v1.Target
+	4,  // 24: ragmesh.llm.v1.Target.state:type_name -> ragmesh.llm.v1.TargetState
+	19, // 25: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
+	23, // 26: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
+	5,  // 27: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
+	27, // 28: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
+	8,  // 29: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	8,  // 30: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	9,  // 31: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
+	16, // 32: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
+	18, // 33: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
+	22, // 34: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
+	25, // 35: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
+	28, // 36: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
+	10, // 37: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
+	17, // 38: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
+	21, // 39: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
+	24, // 40: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
+	26, // 41: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
+	29, // 42: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
+	37, // [37:43] is the sub-list for method output_type
+	31, // [31:37] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_llm_v1_llm_proto_init() }
@@ -2074,8 +2476,8 @@ func file_ragmesh_llm_v1_llm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_llm_v1_llm_proto_rawDesc), len(file_ragmesh_llm_v1_llm_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   22,
+			NumEnums:      6,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
