@@ -95,6 +95,6 @@ func (s *Service) Prepare(r Request) (Asked, error) {
 }
 
 // Generate answers what was prepared.
-func (s *Service) Generate(ctx context.Context, a Asked, sink route.Sink) (route.Outcome, error) {
-	return s.routes.Generate(ctx, a.Route, a.request, sink)
+func (s *Service) Generate(ctx context.Context, a Asked, o route.CallOptions, sink route.Sink) (route.Outcome, error) {
+	return s.routes.Generate(ctx, a.Route, o, a.request, sink)
 }

@@ -140,7 +140,7 @@ func TestGenerateFallsBackBeforeTheFirstText(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				k := &kept{}
-				out, err := router(t, k, ladder(tt.first, says("from ", "b"))...).Generate(t.Context(), "", provider.Request{}, k)
+				out, err := router(t, k, ladder(tt.first, says("from ", "b"))...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 				if err != nil || k.text.String() != "from b" || out.Result.Finish != provider.Stop {
 					t.Fatalf("Generate = %+v, %v, text %q", out, err, k.text.String())
 				}
@@ -175,7 +175,7 @@ func TestGenerateNeverDoublesText(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := &kept{}
 				began := time.Now()
-				_, err := router(t, k, ladder(first, says("other"))...).Generate(t.Context(), "", provider.Request{}, k)
+				_, err := router(t, k, ladder(first, says("other"))...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 				if fault.KindOf(err) != fault.Unavailable || k.text.String() != "half" || len(k.started) != 1 {
 					t.Errorf("Generate error = %v after %q, want a typed error after half an answer", err, k.text.String())
 				}
@@ -193,7 +193,7 @@ func TestGenerateSlowIsNotSilent(t *testing.T) {
 		k := &kept{}
 		// 14 s to the first text and between texts; a slow reader besides, who doesn't count against the provider.
 		k.onText = func() error { time.Sleep(time.Minute); return nil }
-		out, err := router(t, k, ladder(rests(14*time.Second, "a", "b", "c"))...).Generate(t.Context(), "", provider.Request{}, k)
+		out, err := router(t, k, ladder(rests(14*time.Second, "a", "b", "c"))...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 		if err != nil || k.text.String() != "abc" || out.FirstText != 14*time.Second {
 			t.Errorf("Generate = %+v, %v, %q", out, err, k.text.String())
 		}
@@ -204,7 +204,7 @@ func TestGenerateReasoningKeepsItAlive(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		k := &kept{}
-		out, err := router(t, k, ladder(rests(14*time.Second, "", "", "", "a"), says("never"))...).Generate(t.Context(), "", provider.Request{}, k)
+		out, err := router(t, k, ladder(rests(14*time.Second, "", "", "", "a"), says("never"))...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 		if err != nil || k.text.String() != "a" || out.FirstText != 56*time.Second {
 			t.Errorf("Generate = %+v, %v, %q", out, err, k.text.String())
 		}
@@ -218,7 +218,7 @@ func TestGenerateLeavesTimeForTheLowerRung(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(ctx, "", provider.Request{}, k); err != nil {
+		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(ctx, "", CallOptions{}, provider.Request{}, k); err != nil {
 			t.Fatalf("Generate: %v", err)
 		}
 		if took := time.Since(began); took != 5*time.Second || k.text.String() != "y" {
@@ -233,18 +233,18 @@ func TestGenerateEnds(t *testing.T) {
 		k := &kept{}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := router(t, k, ladder(rests(time.Hour, "x"))...).Generate(ctx, "", provider.Request{}, k)
+		_, err := router(t, k, ladder(rests(time.Hour, "x"))...).Generate(ctx, "", CallOptions{}, provider.Request{}, k)
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("the caller's deadline: %v", err)
 		}
 		canceled, stop := context.WithCancel(t.Context())
 		stop()
-		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(canceled, "", provider.Request{}, k); !errors.Is(err, context.Canceled) {
+		if _, err := router(t, k, ladder(rests(time.Hour, "x"), says("y"))...).Generate(canceled, "", CallOptions{}, provider.Request{}, k); !errors.Is(err, context.Canceled) {
 			t.Errorf("a caller who is gone: %v, want no further rung", err)
 		}
 		gone := errors.New("gone")
 		k.onText = func() error { return gone }
-		if _, err := router(t, k, ladder(says("x", "y"), says("z"))...).Generate(t.Context(), "", provider.Request{}, k); !errors.Is(err, gone) {
+		if _, err := router(t, k, ladder(says("x", "y"), says("z"))...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k); !errors.Is(err, gone) {
 			t.Errorf("a sink that fails: %v, want its error", err)
 		}
 	})
@@ -253,7 +253,7 @@ func TestGenerateEnds(t *testing.T) {
 func TestGenerateWithoutText(t *testing.T) {
 	t.Parallel()
 	k := &kept{}
-	if _, err := router(t, k, ladder(says())...).Generate(t.Context(), "", provider.Request{}, k); err != nil || len(k.started) != 1 {
+	if _, err := router(t, k, ladder(says())...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k); err != nil || len(k.started) != 1 {
 		t.Errorf("Generate: %v, started %d times, want once", err, len(k.started))
 	}
 }
@@ -263,14 +263,14 @@ func TestGenerateRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &kept{}
 		r := router(t, k, ladder(rests(time.Second, "x"))...)
-		if _, err := r.Generate(t.Context(), "gpt", provider.Request{}, k); fault.ReasonOf(err) != fault.ModelNotFound {
+		if _, err := r.Generate(t.Context(), "gpt", CallOptions{}, provider.Request{}, k); fault.ReasonOf(err) != fault.ModelNotFound {
 			t.Errorf("an unknown model: %v", err)
 		}
 		for range 2 {
-			go func() { _, _ = r.Generate(t.Context(), "", provider.Request{}, &kept{}) }()
+			go func() { _, _ = r.Generate(t.Context(), "", CallOptions{}, provider.Request{}, &kept{}) }()
 		}
 		synctest.Wait()
-		_, err := r.Generate(t.Context(), "", provider.Request{}, k)
+		_, err := r.Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 		if f := fault.As(err); f == nil || f.Reason != fault.Overloaded || f.RetryAfter == 0 || !r.deps.Slots.Full() {
 			t.Errorf("a third answer of two: %v", err)
 		}
@@ -291,7 +291,7 @@ func TestAnswersHaveAPrice(t *testing.T) {
 	}
 	targets := ladder(fails(fault.Unavailable, fault.ProviderUnavailable), scripted(used))
 	targets[1].Price = Price{Prompt: .4, Completion: 1.6}
-	out, err := router(t, k, targets...).Generate(t.Context(), "", provider.Request{}, k)
+	out, err := router(t, k, targets...).Generate(t.Context(), "", CallOptions{}, provider.Request{}, k)
 	if err != nil {
 		t.Fatal(err)
 	}

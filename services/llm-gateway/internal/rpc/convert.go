@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	"github.com/ragmesh/ragmesh/libs/fault"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
@@ -104,7 +106,24 @@ func startedOf(a answer.Asked, s route.Started, revision string) *llmv1.Started 
 }
 
 func usageOf(u provider.Usage) *llmv1.Usage {
-	return &llmv1.Usage{PromptTokens: count(u.Prompt), CompletionTokens: count(u.Completion), Estimated: u.Estimated, CostMicros: u.CostMicros}
+	return &llmv1.Usage{
+		PromptTokens: count(u.Prompt), CompletionTokens: count(u.Completion), CachedPromptTokens: count(u.Cached),
+		Estimated: u.Estimated, CostMicros: u.CostMicros,
+	}
+}
+
+// maxTries is how many tries an answer names.
+const maxTries = 64
+
+func triesOf(tries []route.Tried) []*llmv1.Try {
+	var out []*llmv1.Try
+	for _, t := range tries[:min(len(tries), maxTries)] {
+		out = append(out, &llmv1.Try{
+			Provider: t.Rung.Provider, ProviderModel: t.Rung.Model, Rung: count(t.Rung.Number), Outcome: t.Outcome,
+			Duration: durationpb.New(t.Took), Usage: usageOf(t.Usage),
+		})
+	}
+	return out
 }
 
 func finishOf(f provider.Finish) llmv1.FinishReason {

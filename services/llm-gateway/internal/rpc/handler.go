@@ -2,6 +2,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/identity"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
@@ -60,7 +62,7 @@ func (h *Handler) generate(ctx context.Context, r *llmv1.GenerateRequest, out se
 		return err
 	}
 	s := &stream{asked: asked, revision: serving.Revision, every: serving.Heartbeat, out: out}
-	outcome, err := serving.Answers.Generate(ctx, asked, s)
+	outcome, err := serving.Answers.Generate(ctx, asked, callOptions(ctx, r), s)
 	s.close()
 	if err != nil {
 		return err
@@ -68,7 +70,17 @@ func (h *Handler) generate(ctx context.Context, r *llmv1.GenerateRequest, out se
 	return s.send(&llmv1.GenerateResponse{Event: &llmv1.GenerateResponse_Completed{Completed: &llmv1.Completed{
 		FinishReason: finishOf(outcome.Result.Finish), Usage: usageOf(outcome.Result.Usage),
 		TimeToFirstToken: durationpb.New(outcome.FirstText), Duration: durationpb.New(h.clock().Sub(began)),
+		Tries: triesOf(outcome.Tries),
 	}}})
+}
+
+// callOptions says on whose behalf an answer is generated.
+func callOptions(ctx context.Context, r *llmv1.GenerateRequest) route.CallOptions {
+	o := route.CallOptions{Session: r.GetSession(), Workspace: r.GetWorkspace()}
+	if p, ok := identity.FromContext(ctx); ok {
+		o.Workspace, o.Key = cmp.Or(p.Workspace, o.Workspace), p.Subject
+	}
+	return o
 }
 
 func (s *Serving) prepare(r *llmv1.GenerateRequest) (answer.Asked, error) {
