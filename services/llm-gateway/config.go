@@ -72,16 +72,6 @@ type Price struct {
 	Completion float64 `yaml:"completion" doc:"Answers. Per million tokens, in the same currency."`
 }
 
-// Provider says where a provider is.
-type Provider struct {
-	Type            string        `yaml:"type" oneof:"openai,cohere,jina,tei" doc:"Wire format: openai is chat completions and embeddings as OpenAI, vLLM, Ollama, llama.cpp, DeepSeek and Qwen speak them; cohere, jina and tei (text-embeddings-inference) are their rerank APIs, with openai's embeddings for jina and tei."`
-	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, /embeddings or /rerank, e.g. https://api.openai.com/v1."`
-	Key             config.Secret `yaml:"key" doc:"API key; none for servers that want none."`
-	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"Send max_tokens instead of max_completion_tokens, for older servers."`
-	PlainFloats     bool          `yaml:"plain_floats" doc:"Ask for vectors as numbers, for servers that can't send them in base64."`
-	MaxConnections  int           `yaml:"max_connections" doc:"Connections to the provider. Count, up to 1024; 64 when 0."`
-}
-
 // Budget bounds prompts and answers.
 type Budget struct {
 	Context int `yaml:"context" doc:"Sources of a prompt. Estimated tokens, 0 to 1000000."`
@@ -101,13 +91,12 @@ type Limits struct {
 }
 
 const (
-	defaultConnections = 64
-	maxTargets         = 8
-	defaultBatchTexts  = 64
-	defaultBatchBytes  = 256 << 10
-	maxBatchTexts      = 2048
-	maxBatchBytes      = 16 << 20
-	maxDimensions      = 8192
+	maxTargets        = 8
+	defaultBatchTexts = 64
+	defaultBatchBytes = 256 << 10
+	maxBatchTexts     = 2048
+	maxBatchBytes     = 16 << 20
+	maxDimensions     = 8192
 )
 
 // Defaults returns the configuration without any file: the extractive model only.
@@ -166,30 +155,11 @@ func (c Config) Validate() error {
 			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
 		}
 	}
-	_, taken := c.Providers[extractive.Name]
-	check(!taken, "providers."+extractive.Name, "is the built-in provider's name; choose another")
-	for name, p := range c.Providers {
-		check(p.BaseURL != "", "providers."+name+".base_url", "must be given, e.g. https://api.openai.com/v1")
-		check(p.MaxConnections >= 0 && p.MaxConnections <= 1024, "providers."+name+".max_connections", "must be 0 to 1024, not %d", p.MaxConnections)
-	}
+	c.validateProviders(check)
 	c.validateVectors(check)
 	c.Budget.validate(check)
 	c.Limits.validate(check)
 	return errors.Join(errs...)
-}
-
-// The types of provider.
-const (
-	typeOpenAI = "openai"
-	typeCohere = "cohere"
-	typeJina   = "jina"
-	typeTEI    = "tei"
-)
-
-func (p Provider) chats() bool  { return p.Type == typeOpenAI || p.Type == "" }
-func (p Provider) embeds() bool { return p.chats() || p.Type == typeJina || p.Type == typeTEI }
-func (p Provider) reranks() bool {
-	return p.Type == typeCohere || p.Type == typeJina || p.Type == typeTEI
 }
 
 // validateVectors checks the embedding and rerank models.

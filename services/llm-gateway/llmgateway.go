@@ -5,7 +5,6 @@ package llmgateway
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"path/filepath"
 	"sync"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/meter"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
@@ -44,13 +42,7 @@ type Service struct {
 	handler *rpc.Handler
 
 	mu        sync.Mutex
-	providers map[string]client // by name
-}
-
-// client speaks to a configured provider.
-type client struct {
-	*openai.Provider
-	cfg Provider
+	providers map[string]*client // by name
 }
 
 // New loads the prompts and makes the service. It speaks to no provider yet.
@@ -79,7 +71,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	s.handler.Use(serving)
 	for name, old := range s.providers {
 		if providers[name] != old {
-			old.Close() // idle connections only: answers under way keep theirs
+			old.close() // idle connections only: answers under way keep theirs
 		}
 	}
 	s.providers = providers
@@ -90,7 +82,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 func (s *Service) Revision() string { return s.handler.Revision() }
 
 // serving makes what calls are answered with, and the clients that it uses.
-func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]client, error) {
+func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]*client, error) {
 	prompts, revision, err := loadPrompts(s.deps.ConfigDir, revision)
 	if err != nil {
 		return rpc.Serving{}, nil, err
@@ -118,52 +110,28 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 }
 
 // vectorModels makes the embedding and rerank models.
-func (s *Service) vectorModels(cfg Config, providers map[string]client) *vector.Models {
+func (s *Service) vectorModels(cfg Config, providers map[string]*client) *vector.Models {
 	out := vector.Config{
 		Embeddings: map[string]vector.Embedding{}, Rerankers: map[string]vector.Reranker{}, Timeout: cfg.Limits.Vector,
 		DefaultEmbedding: theDefault(cfg.DefaultEmbedding, cfg.Embeddings), DefaultReranker: theDefault(cfg.DefaultReranker, cfg.Rerankers),
 	}
 	for name, e := range cfg.Embeddings {
 		out.Embeddings[name] = vector.Embedding{
-			Provider: e.Provider, Embedder: providers[e.Provider], Model: e.Model, Dimensions: e.Dimensions, Shorten: e.RequestDimensions,
+			Provider: e.Provider, Embedder: providers[e.Provider].embeds, Model: e.Model, Dimensions: e.Dimensions, Shorten: e.RequestDimensions,
 			Revision: e.Revision, QueryPrefix: e.QueryPrefix, PassagePrefix: e.PassagePrefix,
 			BatchTexts: cmp.Or(e.BatchTexts, defaultBatchTexts), BatchBytes: cmp.Or(int(e.BatchBytes), defaultBatchBytes), Price: e.Price,
 		}
 	}
 	for name, r := range cfg.Rerankers {
-		out.Rerankers[name] = vector.Reranker{Provider: r.Provider, Reranker: providers[r.Provider], Model: r.Model, Price: r.Price}
+		out.Rerankers[name] = vector.Reranker{Provider: r.Provider, Reranker: providers[r.Provider].reranks, Model: r.Model, Price: r.Price}
 	}
 	return vector.New(out, vector.Deps{
 		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"), Clock: s.deps.Clock, Slots: s.vectors,
 	})
 }
 
-// clients returns a client for every provider: the one there is where nothing about it has changed.
-func (s *Service) clients(cfg Config) (map[string]client, error) {
-	out := make(map[string]client)
-	for name, p := range cfg.Providers {
-		if c, ok := s.providers[name]; ok && c.cfg == p {
-			out[name] = c
-			continue
-		}
-		connections := p.MaxConnections
-		if connections == 0 {
-			connections = defaultConnections
-		}
-		made, err := openai.New(openai.Config{
-			BaseURL: p.BaseURL, Key: p.Key, LegacyMaxTokens: p.LegacyMaxTokens, MaxConnections: connections, PlainFloats: p.PlainFloats,
-			Rerank: map[string]openai.RerankFormat{typeCohere: openai.Cohere, typeJina: openai.Jina, typeTEI: openai.TEI}[p.Type],
-		}, s.deps.Clock)
-		if err != nil {
-			return nil, fmt.Errorf("providers.%s.%w", name, err)
-		}
-		out[name] = client{Provider: made, cfg: p}
-	}
-	return out, nil
-}
-
 // ladders makes the routes' targets.
-func ladders(cfg Config, providers map[string]client) map[string][]route.Target {
+func ladders(cfg Config, providers map[string]*client) map[string][]route.Target {
 	builtin := route.Target{Name: extractive.Name, Provider: extractive.Model{}, Model: extractive.Name}
 	out := make(map[string][]route.Target)
 	for name, m := range cfg.Models {
@@ -173,7 +141,7 @@ func ladders(cfg Config, providers map[string]client) map[string][]route.Target 
 				out[name] = append(out[name], builtin)
 				break // it never fails: nothing below it is reached
 			}
-			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].Provider, Model: t.Model, Price: route.Price(t.Price)})
+			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].chats, Model: t.Model, Price: route.Price(t.Price)})
 		}
 		if !ends && !m.WithoutExtractive {
 			out[name] = append(out[name], builtin)
@@ -218,7 +186,7 @@ func (s *Service) Run(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.providers {
-		c.Close()
+		c.close()
 	}
 	return nil
 }
