@@ -1,0 +1,356 @@
+package openai
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/scan"
+)
+
+var _ provider.Relayer = (*Provider)(nil)
+
+const (
+	// relayBuffer is what is read of an answer at once.
+	relayBuffer = 16 << 10
+	// maxRelayed bounds an answer that is not streamed.
+	maxRelayed = 16 << 20
+)
+
+// Relay implements [provider.Relayer].
+func (p *Provider) Relay(ctx context.Context, r provider.RelayRequest, to provider.RelaySink) (provider.Result, error) {
+	resp, key, err := p.relayed(ctx, r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return provider.Result{}, ctx.Err()
+		}
+		return provider.Result{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return provider.Result{}, refusedRelay(resp, key, p)
+	}
+	buf, _ := relayBuffers.Get().(*[]byte)
+	defer relayBuffers.Put(buf)
+	s := &relay{prompt: r.Prompt, withUsage: r.WithUsage, to: to, buf: *buf}
+	if r.Stream {
+		err = s.stream(resp.Body)
+	} else {
+		err = s.whole(resp.Body)
+	}
+	if cap(s.buf) > len(*buf) && cap(s.buf) <= maxPooled {
+		*buf = s.buf[:cap(s.buf)]
+	}
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return s.result(), err
+}
+
+// maxPooled is the largest buffer that is kept for the next answer.
+const maxPooled = 64 << 10
+
+var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }} //nolint:gochecknoglobals // buffers have no state
+
+// relayed sends the request.
+func (p *Provider) relayed(ctx context.Context, r provider.RelayRequest) (*http.Response, string, error) {
+	key := ""
+	if !p.cfg.Key.IsZero() {
+		resolved, err := p.cfg.Key.Resolve() // at each request, so that a mounted key may change
+		if err != nil {
+			return nil, "", fault.Wrap(err, fault.Precondition, fault.ProviderRejected, "the provider's API key is not configured")
+		}
+		key = resolved
+	}
+	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+"/chat/completions", bytes.NewReader(body))
+	if err != nil {
+		return nil, "", fmt.Errorf("make request: %w", err)
+	}
+	req.Header["Content-Type"] = []string{"application/json"}
+	req.Header["User-Agent"] = []string{"ragmesh-llm-gateway"}
+	if key != "" {
+		req.Header["Authorization"] = []string{"Bearer " + key}
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		return nil, "", fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider does not answer")
+	}
+	return resp, key, nil
+}
+
+// refusedRelay is as refused, but of a request that is at fault it says what the provider says about it: it is the caller's own.
+func refusedRelay(resp *http.Response, key string, p *Provider) error {
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	err := refused(resp, key, p.clock())
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		var said struct {
+			Error struct{ Message string }
+		}
+		if json.Unmarshal(body, &said) != nil || said.Error.Message == "" {
+			return err
+		}
+		words := clip(said.Error.Message, 500)
+		if key != "" {
+			words = strings.ReplaceAll(words, key, "[redacted]")
+		}
+		return fault.Wrap(err, fault.KindOf(err), fault.ReasonOf(err), "the model's provider rejects the request (status %d): %s", resp.StatusCode, words)
+	}
+	return err
+}
+
+// relay is one answer on its way.
+type relay struct {
+	to        provider.RelaySink
+	withUsage bool
+	buf       []byte
+	stencil   stencil
+
+	prompt int
+	events int // with something of the answer in them
+	size   scan.Size
+	usage  *provider.Usage
+	finish string
+	done   bool // [DONE] came
+	fails  bool // "event: error" came
+}
+
+// stream hands on events.
+func (s *relay) stream(body io.Reader) error {
+	filled := 0 // of buf, not handed on yet
+	for {
+		if filled == len(s.buf) {
+			if filled >= maxLine {
+				return tooLarge()
+			}
+			s.buf = append(s.buf, make([]byte, len(s.buf))...)
+		}
+		n, err := body.Read(s.buf[filled:])
+		filled += n
+		whole := lastEvent(s.buf[:filled])
+		if err != nil && errors.Is(err, io.EOF) {
+			whole = filled // an event at the end may lack its empty line
+		}
+		if whole > 0 {
+			if failure := s.take(s.buf[:whole]); failure != nil || s.done {
+				return failure
+			}
+			filled = copy(s.buf, s.buf[whole:filled])
+		}
+		switch {
+		case err == nil:
+		case s.finish != "": // whatever ended the connection, the answer is whole
+			return s.to.Data(doneEvent(), provider.Part{Last: true})
+		case errors.Is(err, io.EOF):
+			return cut(nil)
+		default:
+			return cut(err)
+		}
+	}
+}
+
+func doneEvent() []byte { return []byte("data: [DONE]\n\n") }
+
+func tooLarge() error {
+	return fault.New(fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that is too large")
+}
+
+// lastEvent returns where the last whole event ends.
+func lastEvent(p []byte) int {
+	if i := bytes.LastIndex(p, []byte("\n\n")); i >= 0 {
+		return i + 2
+	}
+	if i := bytes.LastIndex(p, []byte("\r\n\r\n")); i >= 0 {
+		return i + 4
+	}
+	return 0
+}
+
+// take looks at whole events and hands on those that are for the caller, moved together where they lie.
+func (s *relay) take(p []byte) error {
+	kept, seen := 0, s.events
+	for at := 0; at < len(p) && !s.done; {
+		end := at + eventEnd(p[at:])
+		keep, err := s.event(p[at:end])
+		if err != nil {
+			if kept > 0 { // what came before it is the answer's
+				err = errors.Join(s.to.Data(p[:kept], provider.Part{Seen: s.events > seen}), err)
+			}
+			return err
+		}
+		if keep {
+			kept += copy(p[kept:], p[at:end])
+		}
+		at = end
+	}
+	if kept == 0 {
+		s.to.Alive()
+		return nil
+	}
+	return s.to.Data(p[:kept], provider.Part{Seen: s.events > seen, Last: s.done})
+}
+
+// eventEnd returns where the first event ends, its empty line included.
+func eventEnd(p []byte) int {
+	for at := 0; at < len(p); {
+		n := bytes.IndexByte(p[at:], '\n')
+		if n < 0 {
+			return len(p)
+		}
+		blank := n == 0 || n == 1 && p[at] == '\r'
+		if at += n + 1; blank {
+			return at
+		}
+	}
+	return len(p)
+}
+
+// event looks at one event and says whether it is for the caller.
+func (s *relay) event(p []byte) (bool, error) {
+	s.fails = false
+	for len(p) > 0 {
+		line := p
+		if n := bytes.IndexByte(p, '\n'); n >= 0 {
+			line, p = p[:n], p[n+1:]
+		} else {
+			p = nil
+		}
+		if len(line) > maxLine {
+			return false, tooLarge()
+		}
+		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
+			keep, err := s.data(bytes.TrimSpace(data))
+			if err != nil || !keep {
+				return false, err
+			}
+			continue
+		}
+		switch line = bytes.TrimSpace(line); {
+		case len(line) == 0 || line[0] == ':':
+		case line[0] == '{': // an error that is no stream, or one that forgot to be
+			return s.data(line)
+		default:
+			if name, ok := bytes.CutPrefix(line, []byte("event:")); ok {
+				s.fails = bytes.Equal(bytes.TrimSpace(name), []byte("error"))
+			}
+		}
+	}
+	return true, nil
+}
+
+// data looks at what an event holds.
+func (s *relay) data(data []byte) (keep bool, err error) {
+	if text, ok := s.stencil.fits(data); ok && !s.fails {
+		s.said(text.Of(data))
+		return true, nil
+	}
+	switch {
+	case len(data) == 0:
+		return true, nil
+	case string(data) == "[DONE]":
+		s.done = true
+		return true, nil
+	}
+	var c heard
+	if err := c.read(data); err != nil {
+		return false, fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that can't be read")
+	}
+	if s.fails && c.failure == nil {
+		c.failure = data
+	}
+	if c.failure != nil {
+		return false, inStream(c.failure)
+	}
+	if c.usage != nil {
+		s.usage = c.usage
+	}
+	if c.finish != "" {
+		s.finish = c.finish
+	}
+	if c.content.To > 0 {
+		s.said(c.content.Of(data))
+		if c.plain() {
+			s.stencil.set(data, c.content)
+		}
+	} else if c.seen {
+		s.events++
+	}
+	return c.choices > 0 || c.usage == nil || s.withUsage, nil
+}
+
+// said counts text of the answer, which comes with its quotes.
+func (s *relay) said(raw []byte) {
+	s.events++
+	s.size.Add(raw[1 : len(raw)-1])
+}
+
+// whole hands on an answer that is not streamed.
+func (s *relay) whole(body io.Reader) error {
+	filled := 0
+	for {
+		if filled == len(s.buf) {
+			if filled >= maxRelayed {
+				return unreadable(fmt.Errorf("more than %d bytes", maxRelayed))
+			}
+			s.buf = append(s.buf, make([]byte, len(s.buf))...)
+		}
+		n, err := body.Read(s.buf[filled:])
+		filled += n
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return cut(err)
+		}
+	}
+	answer := s.buf[:filled]
+	var c heard
+	if err := c.read(answer); err != nil {
+		return unreadable(err)
+	}
+	if c.failure != nil {
+		return inStream(c.failure)
+	}
+	if c.choices == 0 {
+		return unreadable(errors.New("an answer without choices"))
+	}
+	s.usage, s.finish = c.usage, c.finish
+	if c.content.To > 0 {
+		s.said(c.content.Of(answer))
+	}
+	return s.to.Data(answer, provider.Part{Seen: true, Last: true})
+}
+
+// result says how it ended, or what there was of it: a provider that has begun an answer has read the prompt.
+func (s *relay) result() provider.Result {
+	out := provider.Result{Finish: relayFinish(s.finish)}
+	if s.usage != nil && (s.usage.Completion > 0 || s.events == 0) {
+		out.Usage = *s.usage
+	} else {
+		out.Usage = provider.Usage{Prompt: s.prompt, Completion: max(s.events, s.size.Tokens()), Estimated: true}
+	}
+	return out
+}
+
+func relayFinish(reason string) provider.Finish {
+	switch reason {
+	case "length":
+		return provider.Length
+	case "content_filter":
+		return provider.Filtered
+	case "tool_calls", "function_call":
+		return provider.Called
+	default:
+		return provider.Stop
+	}
+}
