@@ -7,6 +7,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/libs/recent"
 )
 
@@ -53,7 +54,7 @@ type Questions struct{ users, workspaces *Meters }
 func NewQuestions() *Questions { return &Questions{NewMeters(), NewMeters()} }
 
 // Take counts a question, or refuses it.
-func (q *Questions) Take(c Config, p Party, now time.Time) error {
+func (q *Questions) Take(c Config, p line.Party, now time.Time) error {
 	for _, of := range []struct {
 		meters *Meters
 		Share

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
@@ -16,7 +17,7 @@ func TestQuestions(t *testing.T) {
 	q := fair.NewQuestions()
 	now := time.Unix(1_000_000, 0)
 	ask := func(workspace, user string) error {
-		return q.Take(cfg, fair.Party{Workspace: workspace, User: user}, now)
+		return q.Take(cfg, line.Party{Workspace: workspace, User: user}, now)
 	}
 	for i := range 2 {
 		if err := ask("a", "x"); err != nil {

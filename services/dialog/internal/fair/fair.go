@@ -1,7 +1,6 @@
-// Package fair shares what is scarce among callers, so that one workspace's burst is that workspace's own affair. A [Line]
-// hands out places, a bounded number of them, and has those who come when all are taken wait, a bounded number of them for a
-// bounded time. [Calls] bounds what a caller does how often and how much of it at the same time. The package knows neither
-// turns nor transports; all it gives up on is said as a fault.
+// Package fair shares what is scarce among callers, so that one workspace's burst is that workspace's own affair. Its
+// configuration bounds the line in which turns wait for their places. [Questions] and [Calls] bound what a caller does how often
+// and how much of it at the same time. The package knows neither turns nor transports; all it gives up on is said as a fault.
 package fair
 
 import (
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
+	"github.com/ragmesh/ragmesh/libs/line"
 )
 
 // Config says what callers may take. All of it is for one process: replicas don't know of each other.
@@ -84,5 +84,10 @@ func (c Config) Validate() error {
 	return errors.Join(wrong...)
 }
 
-// Party is on whose behalf something is done.
-type Party struct{ Workspace, User string }
+// Bounds are those of the line of turns, for a number of places.
+func (c Config) Bounds(places int) line.Bounds {
+	return line.Bounds{
+		Places: places, OfUser: c.User.Running, OfWorkspace: c.Workspace.Running, Weights: c.Weights,
+		Waiting: c.Waiting.All, WaitingOfWorkspace: c.Waiting.Workspace, Patience: c.Waiting.Patience, What: "questions",
+	}
+}

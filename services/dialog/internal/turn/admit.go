@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
@@ -16,7 +17,7 @@ const stageWait = "wait"
 // is told that its question waits. Without a place there is a fault, and no turn.
 func (a *Answerer) admit(ctx context.Context, q Question, emit *emitter) (leave func(), waited time.Duration, err error) {
 	terms := a.terms.Load()
-	p := fair.Party{Workspace: q.Workspace, User: q.User}
+	p := line.Party{Workspace: q.Workspace, User: q.User}
 	if err := a.questions.Take(*a.limits.Load(), p, a.now()); err != nil {
 		a.metrics.refused.WithLabelValues(refusal(fault.ReasonOf(err))).Inc()
 		return nil, 0, err
@@ -69,7 +70,7 @@ func (a *Answerer) enter() (leave func(), err error) {
 func (a *Answerer) Limit(limits fair.Config) {
 	a.limits.Store(&limits)
 	cfg := a.terms.Load().cfg
-	a.line.Use(cfg.Limit, limits)
+	a.line.Use(limits.Bounds(cfg.Limit))
 	a.pace.use(cfg.Computing, limits)
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
@@ -59,7 +60,7 @@ type Answerer struct {
 
 	limits    atomic.Pointer[fair.Config]
 	questions *fair.Questions
-	line      *fair.Line
+	line      *line.Line
 	pace      *pace
 
 	calls sync.WaitGroup // turns, and every goroutine that asks a peer
@@ -88,7 +89,7 @@ func New(cfg Config, deps Deps) (*Answerer, error) {
 		newID: deps.NewID, now: deps.Now, tracer: deps.Tracer, metrics: m, log: deps.Log,
 		reader:    evidence.NewReader(maxRead, maxReadAge),
 		turns:     map[string]*under{},
-		questions: fair.NewQuestions(), line: fair.NewLine(cfg.Limit, deps.Limits, m.line()),
+		questions: fair.NewQuestions(), line: line.New(deps.Limits.Bounds(cfg.Limit), m.line()),
 	}
 	a.pace = newPace(crowded)
 	a.limits.Store(&deps.Limits)
@@ -107,7 +108,7 @@ type terms struct {
 // Use has turns that begin from now on answered on other terms. Turns under way keep theirs.
 func (a *Answerer) Use(cfg Config, planner Planner, revision string) {
 	a.terms.Store(&terms{cfg: cfg, planner: planner, revision: revision})
-	a.line.Use(cfg.Limit, *a.limits.Load())
+	a.line.Use(a.limits.Load().Bounds(cfg.Limit))
 	a.pace.use(cfg.Computing, *a.limits.Load())
 }
 

@@ -7,9 +7,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
-	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
 type metrics struct {
@@ -73,8 +73,8 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // line tells what happens among those who wait.
-func (m *metrics) line() fair.Observer {
-	return fair.Observer{
+func (m *metrics) line() line.Observer {
+	return line.Observer{
 		Waiting: func(n int) { m.waiting.Set(float64(n)) },
 		Refused: func(why fault.Reason) { m.refused.WithLabelValues(refusal(why)).Inc() },
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
@@ -23,12 +24,12 @@ const (
 // the processors evenly: whoever has fifty turns gets fifty times as much as who has one, searches miss their deadlines
 // together, and what is to be stored waits behind whatever else wants to run. While processors are free it bounds nothing.
 type pace struct {
-	line *fair.Line
+	line *line.Line
 	busy func() bool
 }
 
 func newPace(busy func() bool) *pace {
-	return &pace{busy: busy, line: fair.NewLine(1, fair.Config{}, fair.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}})}
+	return &pace{busy: busy, line: line.New(line.Bounds{Places: 1}, line.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}})}
 }
 
 // use changes how many turns compute at once: 0 for twice the processors. Weights are those of turns that wait.
@@ -36,7 +37,7 @@ func (p *pace) use(places int, limits fair.Config) {
 	if places == 0 {
 		places = 2 * runtime.GOMAXPROCS(0)
 	}
-	p.line.Use(places, fair.Config{Weights: limits.Weights, Waiting: fair.Waiting{All: maxPaced, Patience: paceFor}})
+	p.line.Use(line.Bounds{Places: places, Weights: limits.Weights, Waiting: maxPaced, Patience: paceFor, What: "questions"})
 }
 
 // maxPaced is more than may run.
@@ -44,7 +45,7 @@ const maxPaced = 1 << 20
 
 // enter returns when the party may compute, or need not wait for it any longer. Whoever called says with done that it is enough;
 // after hold that is so by itself.
-func (p *pace) enter(ctx context.Context, party fair.Party, hold time.Duration) (done func()) {
+func (p *pace) enter(ctx context.Context, party line.Party, hold time.Duration) (done func()) {
 	if computing, _, waiting := p.line.Load(); computing == 0 && waiting == 0 && !p.busy() {
 		return func() {}
 	}
@@ -59,7 +60,7 @@ func (p *pace) enter(ctx context.Context, party fair.Party, hold time.Duration) 
 // compute has the turn wait until it may compute, if it must, and count as computing for hold; rest ends that.
 func (r *run) compute(ctx context.Context, hold time.Duration) {
 	r.rest()
-	done := sync.OnceFunc(r.a.pace.enter(ctx, fair.Party{Workspace: r.q.Workspace, User: r.q.User}, hold))
+	done := sync.OnceFunc(r.a.pace.enter(ctx, line.Party{Workspace: r.q.Workspace, User: r.q.User}, hold))
 	r.rest = done
 }
 

@@ -6,12 +6,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
 )
 
 func TestPace(t *testing.T) {
 	t.Parallel()
-	a, b := fair.Party{Workspace: "a", User: "x"}, fair.Party{Workspace: "b", User: "y"}
+	a, b := line.Party{Workspace: "a", User: "x"}, line.Party{Workspace: "b", User: "y"}
 	const hold = time.Minute // longer than anybody waits
 	t.Run("nobody waits for a processor that is free", func(t *testing.T) {
 		t.Parallel()

@@ -191,8 +191,15 @@ func refused(resp *http.Response, key string, now time.Time) *fault.Error {
 		words = strings.ReplaceAll(words, key, "[redacted]")
 	}
 	cause := fmt.Errorf("status %d: %s", resp.StatusCode, words)
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
-		cause = fmt.Errorf("status %d", resp.StatusCode) // its words may quote parts of the key
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		cause = fmt.Errorf("%w: status %d", provider.ErrUnusable, resp.StatusCode) // its words may quote parts of the key
+	case http.StatusNotFound:
+		cause = fmt.Errorf("%w: %w", provider.ErrUnusable, cause)
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge:
+		if strings.Contains(words, "context_length") || strings.Contains(words, "maximum context length") {
+			cause = fmt.Errorf("%w: %w", provider.ErrTooLong, cause)
+		}
 	}
 	after := retryAfter(resp.Header, now)
 	switch {

@@ -1,4 +1,4 @@
-package fair_test
+package line_test
 
 import (
 	"context"
@@ -13,27 +13,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
-	"github.com/ragmesh/ragmesh/services/dialog/internal/fair"
+	"github.com/ragmesh/ragmesh/libs/line"
 )
 
 // deaf is an observer that listens to nothing.
-func deaf() fair.Observer {
-	return fair.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}}
+func deaf() line.Observer {
+	return line.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}}
 }
 
-func defaults(change ...func(*fair.Config)) fair.Config {
-	cfg := fair.Defaults()
-	cfg.Waiting = fair.Waiting{All: 1000, Workspace: 1000, Patience: time.Minute}
+func bounds(places int, change ...func(*line.Bounds)) line.Bounds {
+	b := line.Bounds{Places: places, Waiting: 1000, WaitingOfWorkspace: 1000, Patience: time.Minute, What: "questions"}
 	for _, c := range change {
-		c(&cfg)
+		c(&b)
 	}
-	return cfg
+	return b
 }
 
 // queue has parties wait in the order in which they are named, and tells in which order they got their places.
 type queue struct {
 	t    *testing.T
-	line *fair.Line
+	line *line.Line
 	mu   sync.Mutex
 	got  []string
 	errs map[string]error
@@ -41,13 +40,13 @@ type queue struct {
 	gone map[string]func() // gives the place back
 }
 
-func newQueue(t *testing.T, places int, cfg fair.Config) *queue {
+func newQueue(t *testing.T, b line.Bounds) *queue {
 	t.Helper()
-	return &queue{t: t, line: fair.NewLine(places, cfg, deaf()), errs: map[string]error{}, gone: map[string]func(){}}
+	return &queue{t: t, line: line.New(b, deaf()), errs: map[string]error{}, gone: map[string]func(){}}
 }
 
 // join joins the line as name, and returns when the party has a place or waits.
-func (q *queue) join(ctx context.Context, name string, p fair.Party) {
+func (q *queue) join(ctx context.Context, name string, p line.Party) {
 	q.wg.Go(func() {
 		leave, err := q.line.Enter(ctx, p, nil, nil)
 		q.mu.Lock()
@@ -87,7 +86,7 @@ func TestOrder(t *testing.T) {
 	tests := map[string]struct {
 		reason string
 		places int
-		change func(*fair.Config)
+		change func(*line.Bounds)
 		come   []string // WORKSPACE/USER, in the order in which they come
 		want   []string // as places are given; each ends before the next is given
 	}{
@@ -108,16 +107,16 @@ func TestOrder(t *testing.T) {
 			[]string{"a/x", "a/x", "a/x", "a/x", "b/y", "c/z"}, []string{"a/x 0", "a/x 1", "a/x 2", "b/y 4", "c/z 5", "a/x 3"},
 		},
 		"weights": {
-			"a weight of two is twice the places", 3, func(c *fair.Config) { c.Weights = map[string]int{"a": 2} },
+			"a weight of two is twice the places", 3, func(b *line.Bounds) { b.Weights = map[string]int{"a": 2} },
 			[]string{"c/w", "c/w", "c/w", "a/x", "a/x", "a/x", "a/x", "b/y", "b/y"},
 			[]string{"c/w 0", "c/w 1", "c/w 2", "a/x 3", "b/y 7", "a/x 4", "a/x 5", "b/y 8", "a/x 6"},
 		},
 		"own bound": {
-			"a user's own bound leaves the place to others", 2, func(c *fair.Config) { c.User.Running = 1 },
+			"a user's own bound leaves the place to others", 2, func(b *line.Bounds) { b.OfUser = 1 },
 			[]string{"a/x", "a/x", "a/y", "a/x"}, []string{"a/x 0", "a/y 2", "a/x 1", "a/x 3"},
 		},
 		"workspace's bound": {
-			"a workspace's bound leaves the place to others", 2, func(c *fair.Config) { c.Workspace.Running = 1 },
+			"a workspace's bound leaves the place to others", 2, func(b *line.Bounds) { b.OfWorkspace = 1 },
 			[]string{"a/x", "a/y", "b/z"}, []string{"a/x 0", "b/z 2", "a/y 1"},
 		},
 	}
@@ -125,13 +124,13 @@ func TestOrder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				cfg := defaults()
+				b := bounds(tc.places)
 				if tc.change != nil {
-					tc.change(&cfg)
+					tc.change(&b)
 				}
-				q := newQueue(t, tc.places, cfg)
+				q := newQueue(t, b)
 				for i, who := range tc.come {
-					q.join(t.Context(), fmt.Sprintf("%s %d", who, i), fair.Party{Workspace: who[:1], User: who[2:]})
+					q.join(t.Context(), fmt.Sprintf("%s %d", who, i), line.Party{Workspace: who[:1], User: who[2:]})
 				}
 				if diff := cmp.Diff(tc.want, q.finish()); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", tc.reason, diff)
@@ -143,7 +142,7 @@ func TestOrder(t *testing.T) {
 
 func TestBounds(t *testing.T) {
 	t.Parallel()
-	a, b, c := fair.Party{Workspace: "a", User: "x"}, fair.Party{Workspace: "b", User: "y"}, fair.Party{Workspace: "c", User: "z"}
+	a, b, c := line.Party{Workspace: "a", User: "x"}, line.Party{Workspace: "b", User: "y"}, line.Party{Workspace: "c", User: "z"}
 	refused := func(t *testing.T, what string, err error, reason fault.Reason) {
 		t.Helper()
 		if fault.ReasonOf(err) != reason || fault.As(err).RetryAfter <= 0 {
@@ -153,7 +152,7 @@ func TestBounds(t *testing.T) {
 	t.Run("a workspace's part of the line", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults(func(c *fair.Config) { c.Waiting.Workspace = 2 }))
+			q := newQueue(t, bounds(1, func(b *line.Bounds) { b.WaitingOfWorkspace = 2 }))
 			for i := range 4 {
 				q.join(t.Context(), fmt.Sprint("a", i), a)
 			}
@@ -167,7 +166,7 @@ func TestBounds(t *testing.T) {
 	t.Run("a full line makes room for who has less in it", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults(func(c *fair.Config) { c.Waiting.All, c.Waiting.Workspace = 3, 0 }))
+			q := newQueue(t, bounds(1, func(b *line.Bounds) { b.Waiting, b.WaitingOfWorkspace = 3, 0 }))
 			for i := range 4 {
 				q.join(t.Context(), fmt.Sprint("a", i), a)
 			}
@@ -185,7 +184,7 @@ func TestBounds(t *testing.T) {
 	t.Run("nobody may wait", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults(func(c *fair.Config) { c.Waiting.All = 0 }))
+			q := newQueue(t, bounds(1, func(b *line.Bounds) { b.Waiting = 0 }))
 			q.join(t.Context(), "a", a)
 			q.join(t.Context(), "b", b)
 			refused(t, "the second", q.errs["b"], fault.Overloaded)
@@ -195,7 +194,7 @@ func TestBounds(t *testing.T) {
 	t.Run("patience ends", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults(func(c *fair.Config) { c.Waiting.Patience, c.User.Running = 5*time.Second, 1 }))
+			q := newQueue(t, bounds(1, func(b *line.Bounds) { b.Patience, b.OfUser = 5*time.Second, 1 }))
 			q.join(t.Context(), "a0", a)
 			q.join(t.Context(), "a1", a)
 			q.join(t.Context(), "b", b)
@@ -209,7 +208,7 @@ func TestBounds(t *testing.T) {
 	t.Run("who goes away leaves at once", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults(func(c *fair.Config) { c.Waiting.All = 1 }))
+			q := newQueue(t, bounds(1, func(b *line.Bounds) { b.Waiting = 1 }))
 			ctx, cancel := context.WithCancel(t.Context())
 			q.join(t.Context(), "a", a)
 			q.join(ctx, "b", b)
@@ -227,7 +226,7 @@ func TestBounds(t *testing.T) {
 	t.Run("an end is no failure", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults())
+			q := newQueue(t, bounds(1))
 			q.join(t.Context(), "a", a)
 			q.join(t.Context(), "b", b)
 			ending := make(chan struct{})
@@ -248,10 +247,10 @@ func TestBounds(t *testing.T) {
 	t.Run("more places", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			q := newQueue(t, 1, defaults())
+			q := newQueue(t, bounds(1))
 			q.join(t.Context(), "a", a)
 			q.join(t.Context(), "b", b)
-			q.line.Use(2, defaults())
+			q.line.Use(bounds(2))
 			synctest.Wait()
 			if diff := cmp.Diff([]string{"a", "b"}, q.got); diff != "" {
 				t.Error(diff)
@@ -270,10 +269,10 @@ func TestQuietWorkspaceIsLeftAlone(t *testing.T) {
 		t.Helper()
 		var took []time.Duration
 		synctest.Test(t, func(t *testing.T) {
-			line := fair.NewLine(places, defaults(), deaf())
-			ask := func(p fair.Party, chance *rand.Rand) time.Duration {
+			l := line.New(bounds(places), deaf())
+			ask := func(p line.Party, chance *rand.Rand) time.Duration {
 				began := time.Now()
-				leave, err := line.Enter(t.Context(), p, nil, nil)
+				leave, err := l.Enter(t.Context(), p, nil, nil)
 				if err != nil {
 					t.Error(err)
 					return 0
@@ -292,7 +291,7 @@ func TestQuietWorkspaceIsLeftAlone(t *testing.T) {
 						case <-done:
 							return
 						default:
-							ask(fair.Party{Workspace: "noisy", User: fmt.Sprint(i % 7)}, chance)
+							ask(line.Party{Workspace: "noisy", User: fmt.Sprint(i % 7)}, chance)
 						}
 					}
 				})
@@ -300,7 +299,7 @@ func TestQuietWorkspaceIsLeftAlone(t *testing.T) {
 			chance := rand.New(rand.NewPCG(2, 0))
 			for range each {
 				time.Sleep(time.Duration(chance.IntN(50_000)) * time.Microsecond)
-				took = append(took, ask(fair.Party{Workspace: "quiet", User: "one"}, chance))
+				took = append(took, ask(line.Party{Workspace: "quiet", User: "one"}, chance))
 			}
 			close(done)
 			group.Wait()
@@ -318,18 +317,18 @@ func TestQuietWorkspaceIsLeftAlone(t *testing.T) {
 // TestNobodyStarves has many parties come and go at random, and looks whether all of them are served.
 func TestNobodyStarves(t *testing.T) {
 	t.Parallel()
-	line := fair.NewLine(3, defaults(func(c *fair.Config) { c.Weights = map[string]int{"w0": 5}; c.User.Running = 2 }), deaf())
+	l := line.New(bounds(3, func(b *line.Bounds) { b.Weights = map[string]int{"w0": 5}; b.OfUser = 2 }), deaf())
 	var group sync.WaitGroup
 	served := make([]int, 40)
 	for i := range served {
 		group.Go(func() {
-			p := fair.Party{Workspace: fmt.Sprint("w", i%5), User: fmt.Sprint("u", i%13)}
+			p := line.Party{Workspace: fmt.Sprint("w", i%5), User: fmt.Sprint("u", i%13)}
 			for n := range 50 {
 				ctx, cancel := context.WithCancel(t.Context())
 				if n%9 == 0 {
 					cancel() // before, or while it waits
 				}
-				leave, err := line.Enter(ctx, p, nil, func() {
+				leave, err := l.Enter(ctx, p, nil, func() {
 					if n%7 == 0 {
 						go cancel()
 					}
@@ -349,7 +348,7 @@ func TestNobodyStarves(t *testing.T) {
 			t.Errorf("party %d was never served", i)
 		}
 	}
-	if taken, _, waiting := line.Load(); taken != 0 || waiting != 0 {
+	if taken, _, waiting := l.Load(); taken != 0 || waiting != 0 {
 		t.Errorf("%d places are taken and %d wait at the end", taken, waiting)
 	}
 }

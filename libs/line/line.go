@@ -1,7 +1,11 @@
-package fair
+// Package line hands out places, a bounded number of them, and has those who come when all are taken wait: a bounded number of
+// them, for a bounded time, and so that one workspace's burst is that workspace's own affair. The package knows neither what the
+// places are for nor transports; all it gives up on is said as a fault.
+package line
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -9,14 +13,33 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
+// Party is on whose behalf somebody comes.
+type Party struct{ Workspace, User string }
+
+// Bounds are a line's. All of them are for one process: replicas don't know of each other.
+type Bounds struct {
+	// Places are how many there are.
+	Places int
+	// OfUser and OfWorkspace are how many of them one user, and all of a workspace's users together, may have; 0 for no bound.
+	OfUser, OfWorkspace int
+	// Weights are for workspaces that get more places than others while there are too few: how many for each one of theirs; 1
+	// for who is not named.
+	Weights map[string]int
+	// Waiting is how many may wait, WaitingOfWorkspace how many of them one workspace may have; 0 for no bound but that on all.
+	Waiting, WaitingOfWorkspace int
+	// Patience is how long somebody waits at most.
+	Patience time.Duration
+	// What names in faults what the places are for, such as "questions".
+	What string
+}
+
 // Line hands out places. When all are taken, the next that becomes free goes to the workspace that has least of them for its
 // weight, among equal ones to who has gone without for longest; and within the workspace to the user by the same rule, and to
 // what this user asked first. So each workspace gets its share whatever the others send, nobody is passed over for ever, and no
 // place stays empty while somebody may take it. It is safe for concurrent use.
 type Line struct {
 	mu       sync.Mutex
-	places   int
-	cfg      Config
+	bounds   Bounds
 	taken    int
 	length   int // of those who wait
 	closed   bool
@@ -54,18 +77,16 @@ type waiter struct {
 	err   error         // not to be read before
 }
 
-// NewLine returns a line for a number of places.
-func NewLine(places int, cfg Config, o Observer) *Line {
-	l := &Line{all: map[string]*group{}, observer: o}
-	l.Use(places, cfg)
-	return l
+// New returns a line in which nobody is.
+func New(b Bounds, o Observer) *Line {
+	return &Line{bounds: b, all: map[string]*group{}, observer: o}
 }
 
 // Use changes the bounds. Who has a place keeps it; who waits goes on waiting, under the new ones.
-func (l *Line) Use(places int, cfg Config) {
+func (l *Line) Use(b Bounds) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.places, l.cfg = places, cfg
+	l.bounds = b
 	l.hand()
 }
 
@@ -73,7 +94,7 @@ func (l *Line) Use(places int, cfg Config) {
 func (l *Line) Load() (taken, places, waiting int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.taken, l.places, l.length
+	return l.taken, l.bounds.Places, l.length
 }
 
 // Close refuses everybody who waits, and who comes from now on.
@@ -114,7 +135,7 @@ func (l *Line) Enter(ctx context.Context, p Party, ending <-chan struct{}, wait 
 		wait()
 	}
 	l.mu.Lock()
-	patience := l.cfg.Waiting.Patience
+	patience := l.bounds.Patience
 	l.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -165,7 +186,7 @@ func (l *Line) enter(p Party) (*waiter, error) {
 		g.members = append(g.members, m)
 	}
 	// Whoever waits may only be passed by who could not take a place themselves.
-	if l.taken < l.places && l.mayTake(g, m) && len(m.queue) == 0 {
+	if l.taken < l.bounds.Places && l.mayTake(g, m) && len(m.queue) == 0 {
 		l.give(g, m)
 		return nil, nil
 	}
@@ -188,11 +209,10 @@ func (l *Line) enter(p Party) (*waiter, error) {
 // room refuses who comes to a line that is full. In one that is full of others, whoever came last of the workspace that has most
 // there makes room: a burst pushes out itself.
 func (l *Line) room(g *group) error {
-	w := l.cfg.Waiting
-	if w.Workspace > 0 && g.length >= w.Workspace {
-		return crowded().WithRetryAfter(l.soon())
+	if most := l.bounds.WaitingOfWorkspace; most > 0 && g.length >= most {
+		return l.crowded()
 	}
-	if l.length < w.All {
+	if l.length < l.bounds.Waiting {
 		return nil
 	}
 	longest := g
@@ -202,34 +222,35 @@ func (l *Line) room(g *group) error {
 		}
 	}
 	if longest == g || longest.length <= g.length+1 {
-		return fault.New(fault.Exhausted, fault.Overloaded, "too many questions at once; ask again in a few seconds").WithRetryAfter(l.soon())
+		return fault.New(fault.Exhausted, fault.Overloaded, "too many %s at once; ask again in a few seconds", l.bounds.What).WithRetryAfter(l.soon())
 	}
 	m := slices.MaxFunc(longest.members, func(a, b *member) int { return len(a.queue) - len(b.queue) })
 	last := m.queue[len(m.queue)-1]
 	l.drop(longest, m, len(m.queue)-1)
-	last.err = crowded().WithRetryAfter(l.soon())
+	last.err = l.crowded()
 	close(last.given)
 	l.observer.Refused(fault.RateLimited)
 	return nil
 }
 
-func crowded() *fault.Error {
-	return fault.New(fault.Exhausted, fault.RateLimited, "too many questions of this workspace wait already; ask again in a few seconds")
+func (l *Line) crowded() *fault.Error {
+	return fault.New(fault.Exhausted, fault.RateLimited, "too many %s of this workspace wait already; ask again in a few seconds", l.bounds.What).
+		WithRetryAfter(l.soon())
 }
 
 // soon is when it makes sense to come back.
 func (l *Line) soon() time.Duration {
-	return min(max(l.cfg.Waiting.Patience/4, time.Second), 10*time.Second)
+	return min(max(l.bounds.Patience/4, time.Second), 10*time.Second)
 }
 
 // impatient is the fault of who has waited for too long.
 func (l *Line) impatient(p Party, patience time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	reason, what := fault.Overloaded, "too many questions at once"
+	reason, what := fault.Overloaded, fmt.Sprintf("too many %s at once", l.bounds.What)
 	if g := l.all[p.Workspace]; g != nil {
 		if m := g.member(p.User); m != nil && !l.mayTake(g, m) {
-			reason, what = fault.RateLimited, "as many questions run as this caller may ask at once"
+			reason, what = fault.RateLimited, fmt.Sprintf("as many %s run as this caller may ask at once", l.bounds.What)
 		}
 	}
 	l.observer.Refused(reason)
@@ -294,7 +315,7 @@ func (l *Line) tidy(g *group, m *member) {
 // hand gives out what is free.
 func (l *Line) hand() {
 	handed := false
-	for l.taken < l.places {
+	for l.taken < l.bounds.Places {
 		g, m := l.next()
 		if g == nil {
 			break
@@ -348,12 +369,12 @@ func (l *Line) nextOf(g *group) *member {
 }
 
 func (l *Line) mayTake(g *group, m *member) bool {
-	return within(g.taken, l.cfg.Workspace.Running) && within(m.taken, l.cfg.User.Running)
+	return within(g.taken, l.bounds.OfWorkspace) && within(m.taken, l.bounds.OfUser)
 }
 
 func within(n, limit int) bool { return limit == 0 || n < limit }
 
-func (l *Line) weight(g *group) int { return max(l.cfg.Weights[g.name], 1) }
+func (l *Line) weight(g *group) int { return max(l.bounds.Weights[g.name], 1) }
 
 func (l *Line) give(g *group, m *member) {
 	l.turn++
