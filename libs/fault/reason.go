@@ -111,6 +111,8 @@ const (
 	UnknownEncoding = eventv1.Reason_REASON_UNKNOWN_ENCODING
 	// BudgetExceeded: the budget of the workspace or key is used up for its period.
 	BudgetExceeded = eventv1.Reason_REASON_BUDGET_EXCEEDED
+	// QueueFull: as much of the workspace waits to be taken in as may; RetryInfo says when to come back.
+	QueueFull = eventv1.Reason_REASON_QUEUE_FULL
 )
 
 // reasonPrefix is what the enum's names carry in the proto file and nowhere else.

@@ -51,9 +51,9 @@ func duties() map[string]duty {
 	add("dialog.v1.KeyService", duty{role: "admin", of: anyOne, scope: "manage"}, "ListKeys")
 	add("dialog.v1.KeyService", duty{role: "admin", of: anyOne, changes: true, scope: "manage"}, "CreateKey", "RotateKey", "RevokeKey")
 	add("dialog.v1.OperationsService", duty{of: theOwner}, "Backup")
-	add("retriever.v1.RetrieverService", duty{role: "viewer", scope: "read"}, "Search", "GetDocument", "ListDocuments", "ReadDocument", "Watch", "CheckDocuments")
+	add("retriever.v1.RetrieverService", duty{role: "viewer", scope: "read"}, "Search", "GetDocument", "ListDocuments", "ReadDocument", "Watch", "CheckDocuments", "GetQueue")
 	add("retriever.v1.RetrieverService", duty{role: "editor", changes: true, scope: "write"},
-		"CreateUpload", "PutPart", "CommitUpload", "DeleteDocument", "CancelIngestion", "RetryIngestion", "SetDocumentAccess")
+		"CreateUpload", "PutPart", "CommitUpload", "PutDocument", "DeleteDocument", "CancelIngestion", "RetryIngestion", "RetryDocuments", "SetDocumentAccess")
 	add("retriever.v1.RetrieverService", duty{role: "admin", changes: true, scope: "manage"}, "DeleteWorkspace")
 	add("tools.v1.ToolsService", duty{role: "viewer"}, "ListTools")
 	add("tools.v1.ToolsService", duty{of: nobody}, "Call")
@@ -312,7 +312,7 @@ func (w *world) cannotTellApart(t *testing.T) {
 	none := values{"document_id": "11111111-2222-5333-8444-555555555555", "session_id": "01ARZ3NDEKTSV4RRFFQ69G5FAV", "turn_id": "01ARZ3NDEKTSV4RRFFQ69G5FAW"}
 	for _, procedure := range []string{
 		retrieverService + "GetDocument", retrieverService + "ReadDocument", retrieverService + "DeleteDocument", retrieverService + "CancelIngestion",
-		retrieverService + "RetryIngestion", retrieverService + "SetDocumentAccess", retrieverService + "CheckDocuments",
+		retrieverService + "RetryIngestion", retrieverService + "RetryDocuments", retrieverService + "SetDocumentAccess", retrieverService + "CheckDocuments",
 		dialogService + "GetTurn", dialogService + "ListTurns", dialogService + "ExportSession", dialogService + "RenameSession", dialogService + "DeleteSession",
 		dialogService + "SendFeedback", dialogService + "StopTurn",
 	} {

@@ -72,10 +72,10 @@ func ruleOf(procedure string) (rule, bool) {
 		return rule{identity.Admin, everything, scopeManage}, true
 
 	case retriever + "Search", retriever + "GetDocument", retriever + "ListDocuments", retriever + "ReadDocument", retriever + "Watch",
-		retriever + "CheckDocuments":
+		retriever + "CheckDocuments", retriever + "GetQueue":
 		return rule{identity.Viewer, inWorkspace, scopeRead}, true
-	case retriever + "CreateUpload", retriever + "PutPart", retriever + "CommitUpload", retriever + "DeleteDocument",
-		retriever + "CancelIngestion", retriever + "RetryIngestion", retriever + "SetDocumentAccess":
+	case retriever + "CreateUpload", retriever + "PutPart", retriever + "CommitUpload", retriever + "PutDocument", retriever + "DeleteDocument",
+		retriever + "CancelIngestion", retriever + "RetryIngestion", retriever + "RetryDocuments", retriever + "SetDocumentAccess":
 		return rule{identity.Editor, inWorkspace, scopeWrite}, true
 	case retriever + "DeleteWorkspace":
 		return rule{identity.Admin, inWorkspace, scopeManage}, true

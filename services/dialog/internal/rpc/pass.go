@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"net/http"
+	"strconv"
 
 	"connectrpc.com/connect"
 
@@ -71,6 +72,15 @@ func (p retrieverPass) SetDocumentAccess(ctx context.Context, m *retrieverv1.Set
 	out, err := p.RetrieverServiceClient.SetDocumentAccess(ctx, m)
 	if err == nil {
 		p.trail.Note(audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "document.access", Target: m.GetDocumentId(), Allowed: true})
+	}
+	return out, err
+}
+
+// RetryDocuments implements the contract. It may set much work in motion at once.
+func (p retrieverPass) RetryDocuments(ctx context.Context, m *retrieverv1.RetryDocumentsRequest) (*retrieverv1.RetryDocumentsResponse, error) {
+	out, err := p.RetrieverServiceClient.RetryDocuments(ctx, m)
+	if err == nil && out.GetRetried() > 0 {
+		p.trail.Note(audit.Event{Workspace: m.GetWorkspace(), Actor: user(ctx), Action: "documents.retry", Target: strconv.FormatUint(uint64(out.GetRetried()), 10) + " documents", Allowed: true})
 	}
 	return out, err
 }

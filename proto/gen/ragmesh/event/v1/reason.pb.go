@@ -126,6 +126,8 @@ const (
 	Reason_REASON_UNKNOWN_ENCODING Reason = 48
 	// The budget of the workspace or key is used up for its period.
 	Reason_REASON_BUDGET_EXCEEDED Reason = 49
+	// As much of the workspace waits to be taken in as may; RetryInfo says when to come back.
+	Reason_REASON_QUEUE_FULL Reason = 50
 )
 
 // Enum value maps for Reason.
@@ -181,6 +183,7 @@ var (
 		47: "REASON_PARSER_FAILED",
 		48: "REASON_UNKNOWN_ENCODING",
 		49: "REASON_BUDGET_EXCEEDED",
+		50: "REASON_QUEUE_FULL",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -233,6 +236,7 @@ var (
 		"REASON_PARSER_FAILED":          47,
 		"REASON_UNKNOWN_ENCODING":       48,
 		"REASON_BUDGET_EXCEEDED":        49,
+		"REASON_QUEUE_FULL":             50,
 	}
 )
 
@@ -267,7 +271,7 @@ var File_ragmesh_event_v1_reason_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\x86\v\n" +
+	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\x9d\v\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -319,7 +323,8 @@ const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\x19REASON_DOCUMENT_TOO_LARGE\x10.\x12\x18\n" +
 	"\x14REASON_PARSER_FAILED\x10/\x12\x1b\n" +
 	"\x17REASON_UNKNOWN_ENCODING\x100\x12\x1a\n" +
-	"\x16REASON_BUDGET_EXCEEDED\x101B\xc4\x01\n" +
+	"\x16REASON_BUDGET_EXCEEDED\x101\x12\x15\n" +
+	"\x11REASON_QUEUE_FULL\x102B\xc4\x01\n" +
 	"\x14com.ragmesh.event.v1B\vReasonProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
 var (

@@ -843,8 +843,14 @@ type Document struct {
 	// Embedding model that the live version's vectors are of. Empty while they are still to be made, when state is READY and
 	// stage EMBED: the document is found by its words meanwhile; and where no embedding model is in use.
 	EmbeddingModel string `protobuf:"bytes,20,opt,name=embedding_model,json=embeddingModel,proto3" json:"embedding_model,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What the last attempt failed of, while the document is to be tried again.
+	LastError *Failure `protobuf:"bytes,21,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it is tried again at the earliest; only together with last_error.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,22,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// Seconds until it is likely to be searchable, at the rate of the last minutes; 0 when that is not known, or it does not wait.
+	EtaSeconds    uint32 `protobuf:"varint,23,opt,name=eta_seconds,json=etaSeconds,proto3" json:"eta_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Document) Reset() {
@@ -1017,6 +1023,27 @@ func (x *Document) GetEmbeddingModel() string {
 	return ""
 }
 
+func (x *Document) GetLastError() *Failure {
+	if x != nil {
+		return x.LastError
+	}
+	return nil
+}
+
+func (x *Document) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *Document) GetEtaSeconds() uint32 {
+	if x != nil {
+		return x.EtaSeconds
+	}
+	return 0
+}
+
 // AccessList names who may read a document, beside the workspace's administrators. An empty list leaves those alone.
 type AccessList struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1071,7 +1098,12 @@ type Failure struct {
 	// Machine-readable reason, a ragmesh.event.v1.Reason without its prefix.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// One sentence for the document's owner; at most 500 bytes.
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// When it failed.
+	FailedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=failed_at,json=failedAt,proto3" json:"failed_at,omitempty"`
+	// True when trying again cannot help, since the document itself is the reason; false when something was away that may be
+	// back.
+	Permanent     bool `protobuf:"varint,5,opt,name=permanent,proto3" json:"permanent,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1125,6 +1157,20 @@ func (x *Failure) GetMessage() string {
 		return x.Message
 	}
 	return ""
+}
+
+func (x *Failure) GetFailedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailedAt
+	}
+	return nil
+}
+
+func (x *Failure) GetPermanent() bool {
+	if x != nil {
+		return x.Permanent
+	}
+	return false
 }
 
 // CreateUploadRequest announces a document.
@@ -1547,6 +1593,161 @@ func (x *CommitUploadResponse) GetUnchanged() bool {
 	return false
 }
 
+// PutDocumentRequest carries a whole small document.
+type PutDocumentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace it goes into. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Path or URL it comes from; identifies the document within the workspace. 1 to 2,048 bytes.
+	SourceUri string `protobuf:"bytes,2,opt,name=source_uri,json=sourceUri,proto3" json:"source_uri,omitempty"`
+	// Title; empty means take it from the document. At most 512 bytes.
+	Title string `protobuf:"bytes,3,opt,name=title,proto3" json:"title,omitempty"`
+	// Media type; empty means find out from name and content. At most 127 bytes.
+	ContentType string `protobuf:"bytes,4,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	// The document's bytes; at most 1 MiB.
+	Data []byte `protobuf:"bytes,5,opt,name=data,proto3" json:"data,omitempty"`
+	// SHA-256 of data, lower-case hex, to be checked; empty for no check.
+	Sha256 string `protobuf:"bytes,6,opt,name=sha256,proto3" json:"sha256,omitempty"`
+	// Who may read it; unset leaves it as it is, and a new document open to everybody in the workspace.
+	Access        *AccessList `protobuf:"bytes,7,opt,name=access,proto3" json:"access,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutDocumentRequest) Reset() {
+	*x = PutDocumentRequest{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutDocumentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutDocumentRequest) ProtoMessage() {}
+
+func (x *PutDocumentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutDocumentRequest.ProtoReflect.Descriptor instead.
+func (*PutDocumentRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PutDocumentRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetSourceUri() string {
+	if x != nil {
+		return x.SourceUri
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetContentType() string {
+	if x != nil {
+		return x.ContentType
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PutDocumentRequest) GetSha256() string {
+	if x != nil {
+		return x.Sha256
+	}
+	return ""
+}
+
+func (x *PutDocumentRequest) GetAccess() *AccessList {
+	if x != nil {
+		return x.Access
+	}
+	return nil
+}
+
+// PutDocumentResponse names the document and its state.
+type PutDocumentResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The document as of now.
+	Document *Document `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
+	// True when this content was already live, and nothing had to be done.
+	Unchanged     bool `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutDocumentResponse) Reset() {
+	*x = PutDocumentResponse{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutDocumentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutDocumentResponse) ProtoMessage() {}
+
+func (x *PutDocumentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutDocumentResponse.ProtoReflect.Descriptor instead.
+func (*PutDocumentResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PutDocumentResponse) GetDocument() *Document {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *PutDocumentResponse) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
 // GetDocumentRequest names a document.
 type GetDocumentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1560,7 +1761,7 @@ type GetDocumentRequest struct {
 
 func (x *GetDocumentRequest) Reset() {
 	*x = GetDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1773,7 @@ func (x *GetDocumentRequest) String() string {
 func (*GetDocumentRequest) ProtoMessage() {}
 
 func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[17]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1786,7 @@ func (x *GetDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentRequest.ProtoReflect.Descriptor instead.
 func (*GetDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{17}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetDocumentRequest) GetWorkspace() string {
@@ -1613,7 +1814,7 @@ type GetDocumentResponse struct {
 
 func (x *GetDocumentResponse) Reset() {
 	*x = GetDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1826,7 @@ func (x *GetDocumentResponse) String() string {
 func (*GetDocumentResponse) ProtoMessage() {}
 
 func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[18]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1839,7 @@ func (x *GetDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetDocumentResponse.ProtoReflect.Descriptor instead.
 func (*GetDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{18}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetDocumentResponse) GetDocument() *Document {
@@ -1660,14 +1861,18 @@ type ListDocumentsRequest struct {
 	// Only documents in this state; unspecified means all.
 	State DocumentState `protobuf:"varint,4,opt,name=state,proto3,enum=ragmesh.retriever.v1.DocumentState" json:"state,omitempty"`
 	// Only documents whose source URI starts with this; at most 2,048 bytes.
-	SourcePrefix  string `protobuf:"bytes,5,opt,name=source_prefix,json=sourcePrefix,proto3" json:"source_prefix,omitempty"`
+	SourcePrefix string `protobuf:"bytes,5,opt,name=source_prefix,json=sourcePrefix,proto3" json:"source_prefix,omitempty"`
+	// Only these documents; empty means all. At most 1,000 ids.
+	DocumentIds []string `protobuf:"bytes,6,rep,name=document_ids,json=documentIds,proto3" json:"document_ids,omitempty"`
+	// Only documents that failed for one of these reasons; empty means all. At most 20.
+	Reasons       []string `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListDocumentsRequest) Reset() {
 	*x = ListDocumentsRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1679,7 +1884,7 @@ func (x *ListDocumentsRequest) String() string {
 func (*ListDocumentsRequest) ProtoMessage() {}
 
 func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[19]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1692,7 +1897,7 @@ func (x *ListDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*ListDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListDocumentsRequest) GetWorkspace() string {
@@ -1730,6 +1935,20 @@ func (x *ListDocumentsRequest) GetSourcePrefix() string {
 	return ""
 }
 
+func (x *ListDocumentsRequest) GetDocumentIds() []string {
+	if x != nil {
+		return x.DocumentIds
+	}
+	return nil
+}
+
+func (x *ListDocumentsRequest) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
 // ListDocumentsResponse holds a page of documents.
 type ListDocumentsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1738,14 +1957,16 @@ type ListDocumentsResponse struct {
 	// For the next page; empty on the last.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// How many documents match in all.
-	Total         uint32 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	Total uint32 `protobuf:"varint,3,opt,name=total,proto3" json:"total,omitempty"`
+	// What waits to be taken in, of the whole workspace.
+	Queue         *Queue `protobuf:"bytes,4,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListDocumentsResponse) Reset() {
 	*x = ListDocumentsResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1978,7 @@ func (x *ListDocumentsResponse) String() string {
 func (*ListDocumentsResponse) ProtoMessage() {}
 
 func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[20]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1991,7 @@ func (x *ListDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*ListDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListDocumentsResponse) GetDocuments() []*Document {
@@ -1794,6 +2015,241 @@ func (x *ListDocumentsResponse) GetTotal() uint32 {
 	return 0
 }
 
+func (x *ListDocumentsResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
+// Queue is what a workspace has waiting to be taken in, of the documents that the caller may read.
+type Queue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Documents that wait or are worked on.
+	Documents uint32 `protobuf:"varint,1,opt,name=documents,proto3" json:"documents,omitempty"`
+	// Their originals' size, bytes.
+	Bytes uint64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// Of the documents, those that a worker is seen at.
+	Processing uint32 `protobuf:"varint,3,opt,name=processing,proto3" json:"processing,omitempty"`
+	// Of the documents, those whose last attempt failed and that are to be tried again.
+	Retrying uint32 `protobuf:"varint,4,opt,name=retrying,proto3" json:"retrying,omitempty"`
+	// Documents that have failed for good, or until they are retried.
+	Failed uint32 `protobuf:"varint,5,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Documents of the workspace that ended in the last minutes, per second.
+	DocumentsPerSecond float64 `protobuf:"fixed64,6,opt,name=documents_per_second,json=documentsPerSecond,proto3" json:"documents_per_second,omitempty"`
+	// Their size, bytes per second.
+	BytesPerSecond float64 `protobuf:"fixed64,7,opt,name=bytes_per_second,json=bytesPerSecond,proto3" json:"bytes_per_second,omitempty"`
+	// Seconds until the queue is empty at that rate; 0 when that is not known or nothing waits.
+	EtaSeconds uint32 `protobuf:"varint,8,opt,name=eta_seconds,json=etaSeconds,proto3" json:"eta_seconds,omitempty"`
+	// Documents that may wait; more are refused (RESOURCE_EXHAUSTED) until some are done. 0 for no bound.
+	MaxDocuments uint32 `protobuf:"varint,9,opt,name=max_documents,json=maxDocuments,proto3" json:"max_documents,omitempty"`
+	// Bytes that may wait. 0 for no bound.
+	MaxBytes uint64 `protobuf:"varint,10,opt,name=max_bytes,json=maxBytes,proto3" json:"max_bytes,omitempty"`
+	// When the document that waits longest was uploaded; unset when none does.
+	OldestAt      *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=oldest_at,json=oldestAt,proto3" json:"oldest_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Queue) Reset() {
+	*x = Queue{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Queue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Queue) ProtoMessage() {}
+
+func (x *Queue) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Queue.ProtoReflect.Descriptor instead.
+func (*Queue) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Queue) GetDocuments() uint32 {
+	if x != nil {
+		return x.Documents
+	}
+	return 0
+}
+
+func (x *Queue) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Queue) GetProcessing() uint32 {
+	if x != nil {
+		return x.Processing
+	}
+	return 0
+}
+
+func (x *Queue) GetRetrying() uint32 {
+	if x != nil {
+		return x.Retrying
+	}
+	return 0
+}
+
+func (x *Queue) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Queue) GetDocumentsPerSecond() float64 {
+	if x != nil {
+		return x.DocumentsPerSecond
+	}
+	return 0
+}
+
+func (x *Queue) GetBytesPerSecond() float64 {
+	if x != nil {
+		return x.BytesPerSecond
+	}
+	return 0
+}
+
+func (x *Queue) GetEtaSeconds() uint32 {
+	if x != nil {
+		return x.EtaSeconds
+	}
+	return 0
+}
+
+func (x *Queue) GetMaxDocuments() uint32 {
+	if x != nil {
+		return x.MaxDocuments
+	}
+	return 0
+}
+
+func (x *Queue) GetMaxBytes() uint64 {
+	if x != nil {
+		return x.MaxBytes
+	}
+	return 0
+}
+
+func (x *Queue) GetOldestAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OldestAt
+	}
+	return nil
+}
+
+// GetQueueRequest asks for what waits.
+type GetQueueRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace. At the edge, empty means "default".
+	Workspace     string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQueueRequest) Reset() {
+	*x = GetQueueRequest{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQueueRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQueueRequest) ProtoMessage() {}
+
+func (x *GetQueueRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQueueRequest.ProtoReflect.Descriptor instead.
+func (*GetQueueRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *GetQueueRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+// GetQueueResponse says what waits.
+type GetQueueResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The queue.
+	Queue         *Queue `protobuf:"bytes,1,opt,name=queue,proto3" json:"queue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetQueueResponse) Reset() {
+	*x = GetQueueResponse{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetQueueResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetQueueResponse) ProtoMessage() {}
+
+func (x *GetQueueResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetQueueResponse.ProtoReflect.Descriptor instead.
+func (*GetQueueResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetQueueResponse) GetQueue() *Queue {
+	if x != nil {
+		return x.Queue
+	}
+	return nil
+}
+
 // ReadDocumentRequest asks for canonical text.
 type ReadDocumentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1811,7 +2267,7 @@ type ReadDocumentRequest struct {
 
 func (x *ReadDocumentRequest) Reset() {
 	*x = ReadDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1823,7 +2279,7 @@ func (x *ReadDocumentRequest) String() string {
 func (*ReadDocumentRequest) ProtoMessage() {}
 
 func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[21]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1836,7 +2292,7 @@ func (x *ReadDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentRequest.ProtoReflect.Descriptor instead.
 func (*ReadDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReadDocumentRequest) GetWorkspace() string {
@@ -1884,7 +2340,7 @@ type ReadDocumentResponse struct {
 
 func (x *ReadDocumentResponse) Reset() {
 	*x = ReadDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +2352,7 @@ func (x *ReadDocumentResponse) String() string {
 func (*ReadDocumentResponse) ProtoMessage() {}
 
 func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[22]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +2365,7 @@ func (x *ReadDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadDocumentResponse.ProtoReflect.Descriptor instead.
 func (*ReadDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{22}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReadDocumentResponse) GetText() string {
@@ -1955,7 +2411,7 @@ type SetDocumentAccessRequest struct {
 
 func (x *SetDocumentAccessRequest) Reset() {
 	*x = SetDocumentAccessRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2423,7 @@ func (x *SetDocumentAccessRequest) String() string {
 func (*SetDocumentAccessRequest) ProtoMessage() {}
 
 func (x *SetDocumentAccessRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[23]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2436,7 @@ func (x *SetDocumentAccessRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDocumentAccessRequest.ProtoReflect.Descriptor instead.
 func (*SetDocumentAccessRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{23}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SetDocumentAccessRequest) GetWorkspace() string {
@@ -2015,7 +2471,7 @@ type SetDocumentAccessResponse struct {
 
 func (x *SetDocumentAccessResponse) Reset() {
 	*x = SetDocumentAccessResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2483,7 @@ func (x *SetDocumentAccessResponse) String() string {
 func (*SetDocumentAccessResponse) ProtoMessage() {}
 
 func (x *SetDocumentAccessResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[24]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2496,7 @@ func (x *SetDocumentAccessResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetDocumentAccessResponse.ProtoReflect.Descriptor instead.
 func (*SetDocumentAccessResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{24}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SetDocumentAccessResponse) GetDocument() *Document {
@@ -2063,7 +2519,7 @@ type CheckDocumentsRequest struct {
 
 func (x *CheckDocumentsRequest) Reset() {
 	*x = CheckDocumentsRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2531,7 @@ func (x *CheckDocumentsRequest) String() string {
 func (*CheckDocumentsRequest) ProtoMessage() {}
 
 func (x *CheckDocumentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[25]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2544,7 @@ func (x *CheckDocumentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDocumentsRequest.ProtoReflect.Descriptor instead.
 func (*CheckDocumentsRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{25}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CheckDocumentsRequest) GetWorkspace() string {
@@ -2116,7 +2572,7 @@ type CheckDocumentsResponse struct {
 
 func (x *CheckDocumentsResponse) Reset() {
 	*x = CheckDocumentsResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2584,7 @@ func (x *CheckDocumentsResponse) String() string {
 func (*CheckDocumentsResponse) ProtoMessage() {}
 
 func (x *CheckDocumentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[26]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2597,7 @@ func (x *CheckDocumentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckDocumentsResponse.ProtoReflect.Descriptor instead.
 func (*CheckDocumentsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{26}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CheckDocumentsResponse) GetReadableDocumentIds() []string {
@@ -2164,7 +2620,7 @@ type DeleteDocumentRequest struct {
 
 func (x *DeleteDocumentRequest) Reset() {
 	*x = DeleteDocumentRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2176,7 +2632,7 @@ func (x *DeleteDocumentRequest) String() string {
 func (*DeleteDocumentRequest) ProtoMessage() {}
 
 func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[27]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2189,7 +2645,7 @@ func (x *DeleteDocumentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentRequest.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{27}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *DeleteDocumentRequest) GetWorkspace() string {
@@ -2217,7 +2673,7 @@ type DeleteDocumentResponse struct {
 
 func (x *DeleteDocumentResponse) Reset() {
 	*x = DeleteDocumentResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2229,7 +2685,7 @@ func (x *DeleteDocumentResponse) String() string {
 func (*DeleteDocumentResponse) ProtoMessage() {}
 
 func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[28]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2242,7 +2698,7 @@ func (x *DeleteDocumentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteDocumentResponse.ProtoReflect.Descriptor instead.
 func (*DeleteDocumentResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{28}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *DeleteDocumentResponse) GetRemovedChunks() uint32 {
@@ -2265,7 +2721,7 @@ type CancelIngestionRequest struct {
 
 func (x *CancelIngestionRequest) Reset() {
 	*x = CancelIngestionRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2277,7 +2733,7 @@ func (x *CancelIngestionRequest) String() string {
 func (*CancelIngestionRequest) ProtoMessage() {}
 
 func (x *CancelIngestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[29]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2290,7 +2746,7 @@ func (x *CancelIngestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelIngestionRequest.ProtoReflect.Descriptor instead.
 func (*CancelIngestionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{29}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelIngestionRequest) GetWorkspace() string {
@@ -2318,7 +2774,7 @@ type CancelIngestionResponse struct {
 
 func (x *CancelIngestionResponse) Reset() {
 	*x = CancelIngestionResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2330,7 +2786,7 @@ func (x *CancelIngestionResponse) String() string {
 func (*CancelIngestionResponse) ProtoMessage() {}
 
 func (x *CancelIngestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[30]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2343,7 +2799,7 @@ func (x *CancelIngestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelIngestionResponse.ProtoReflect.Descriptor instead.
 func (*CancelIngestionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{30}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *CancelIngestionResponse) GetDocument() *Document {
@@ -2366,7 +2822,7 @@ type RetryIngestionRequest struct {
 
 func (x *RetryIngestionRequest) Reset() {
 	*x = RetryIngestionRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2378,7 +2834,7 @@ func (x *RetryIngestionRequest) String() string {
 func (*RetryIngestionRequest) ProtoMessage() {}
 
 func (x *RetryIngestionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[31]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2391,7 +2847,7 @@ func (x *RetryIngestionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryIngestionRequest.ProtoReflect.Descriptor instead.
 func (*RetryIngestionRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{31}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *RetryIngestionRequest) GetWorkspace() string {
@@ -2419,7 +2875,7 @@ type RetryIngestionResponse struct {
 
 func (x *RetryIngestionResponse) Reset() {
 	*x = RetryIngestionResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2431,7 +2887,7 @@ func (x *RetryIngestionResponse) String() string {
 func (*RetryIngestionResponse) ProtoMessage() {}
 
 func (x *RetryIngestionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[32]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2444,7 +2900,7 @@ func (x *RetryIngestionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryIngestionResponse.ProtoReflect.Descriptor instead.
 func (*RetryIngestionResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{32}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RetryIngestionResponse) GetDocument() *Document {
@@ -2454,20 +2910,169 @@ func (x *RetryIngestionResponse) GetDocument() *Document {
 	return nil
 }
 
+// RetryDocumentsRequest says which failed documents to queue again. Conditions are combined with AND.
+type RetryDocumentsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace of the documents. At the edge, empty means "default".
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// These documents, as far as they have failed; empty means all that have. At most 1,000 ids.
+	DocumentIds []string `protobuf:"bytes,2,rep,name=document_ids,json=documentIds,proto3" json:"document_ids,omitempty"`
+	// Only documents whose source URI starts with this; at most 2,048 bytes.
+	SourcePrefix string `protobuf:"bytes,3,opt,name=source_prefix,json=sourcePrefix,proto3" json:"source_prefix,omitempty"`
+	// Only documents that failed for one of these reasons; at most 20.
+	Reasons []string `protobuf:"bytes,4,rep,name=reasons,proto3" json:"reasons,omitempty"`
+	// Also documents whose failure is permanent, without being named: for when a parser has been mended. Documents named by
+	// id are retried whatever they failed of.
+	IncludePermanent bool `protobuf:"varint,5,opt,name=include_permanent,json=includePermanent,proto3" json:"include_permanent,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *RetryDocumentsRequest) Reset() {
+	*x = RetryDocumentsRequest{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDocumentsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDocumentsRequest) ProtoMessage() {}
+
+func (x *RetryDocumentsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDocumentsRequest.ProtoReflect.Descriptor instead.
+func (*RetryDocumentsRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *RetryDocumentsRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *RetryDocumentsRequest) GetDocumentIds() []string {
+	if x != nil {
+		return x.DocumentIds
+	}
+	return nil
+}
+
+func (x *RetryDocumentsRequest) GetSourcePrefix() string {
+	if x != nil {
+		return x.SourcePrefix
+	}
+	return ""
+}
+
+func (x *RetryDocumentsRequest) GetReasons() []string {
+	if x != nil {
+		return x.Reasons
+	}
+	return nil
+}
+
+func (x *RetryDocumentsRequest) GetIncludePermanent() bool {
+	if x != nil {
+		return x.IncludePermanent
+	}
+	return false
+}
+
+// RetryDocumentsResponse says what was queued.
+type RetryDocumentsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Documents that were queued again; at most 1,000 with one call.
+	Retried uint32 `protobuf:"varint,1,opt,name=retried,proto3" json:"retried,omitempty"`
+	// Documents that match but were left, because their failure is permanent.
+	Permanent uint32 `protobuf:"varint,2,opt,name=permanent,proto3" json:"permanent,omitempty"`
+	// Documents that match and are left for another call.
+	Remaining     uint32 `protobuf:"varint,3,opt,name=remaining,proto3" json:"remaining,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryDocumentsResponse) Reset() {
+	*x = RetryDocumentsResponse{}
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryDocumentsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryDocumentsResponse) ProtoMessage() {}
+
+func (x *RetryDocumentsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryDocumentsResponse.ProtoReflect.Descriptor instead.
+func (*RetryDocumentsResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RetryDocumentsResponse) GetRetried() uint32 {
+	if x != nil {
+		return x.Retried
+	}
+	return 0
+}
+
+func (x *RetryDocumentsResponse) GetPermanent() uint32 {
+	if x != nil {
+		return x.Permanent
+	}
+	return 0
+}
+
+func (x *RetryDocumentsResponse) GetRemaining() uint32 {
+	if x != nil {
+		return x.Remaining
+	}
+	return 0
+}
+
 // WatchRequest asks for changes.
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Workspace to watch. At the edge, empty means "default".
 	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
 	// Only these documents; empty means all. At most 1,000 ids.
-	DocumentIds   []string `protobuf:"bytes,2,rep,name=document_ids,json=documentIds,proto3" json:"document_ids,omitempty"`
+	DocumentIds []string `protobuf:"bytes,2,rep,name=document_ids,json=documentIds,proto3" json:"document_ids,omitempty"`
+	// Also tell how much waits to be taken in, every second at most, whenever that has changed.
+	Queue         bool `protobuf:"varint,3,opt,name=queue,proto3" json:"queue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2479,7 +3084,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[33]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2492,7 +3097,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{33}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *WatchRequest) GetWorkspace() string {
@@ -2509,6 +3114,13 @@ func (x *WatchRequest) GetDocumentIds() []string {
 	return nil
 }
 
+func (x *WatchRequest) GetQueue() bool {
+	if x != nil {
+		return x.Queue
+	}
+	return false
+}
+
 // WatchResponse is one change or a heartbeat.
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2522,6 +3134,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Deleted
 	//	*WatchResponse_Heartbeat
 	//	*WatchResponse_Synced
+	//	*WatchResponse_Queue
 	Event         isWatchResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2529,7 +3142,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2541,7 +3154,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[34]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2554,7 +3167,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{34}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *WatchResponse) GetSeq() uint64 {
@@ -2607,6 +3220,15 @@ func (x *WatchResponse) GetSynced() *Synced {
 	return nil
 }
 
+func (x *WatchResponse) GetQueue() *Queue {
+	if x != nil {
+		if x, ok := x.Event.(*WatchResponse_Queue); ok {
+			return x.Queue
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Event interface {
 	isWatchResponse_Event()
 }
@@ -2631,6 +3253,11 @@ type WatchResponse_Synced struct {
 	Synced *Synced `protobuf:"bytes,5,opt,name=synced,proto3,oneof"`
 }
 
+type WatchResponse_Queue struct {
+	// What waits to be taken in now; only when it was asked for.
+	Queue *Queue `protobuf:"bytes,6,opt,name=queue,proto3,oneof"`
+}
+
 func (*WatchResponse_Changed) isWatchResponse_Event() {}
 
 func (*WatchResponse_Deleted) isWatchResponse_Event() {}
@@ -2638,6 +3265,8 @@ func (*WatchResponse_Deleted) isWatchResponse_Event() {}
 func (*WatchResponse_Heartbeat) isWatchResponse_Event() {}
 
 func (*WatchResponse_Synced) isWatchResponse_Event() {}
+
+func (*WatchResponse_Queue) isWatchResponse_Event() {}
 
 // Heartbeat keeps an idle stream open.
 type Heartbeat struct {
@@ -2648,7 +3277,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2660,7 +3289,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[35]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2673,7 +3302,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{35}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{42}
 }
 
 // Synced marks the end of the initial state.
@@ -2685,7 +3314,7 @@ type Synced struct {
 
 func (x *Synced) Reset() {
 	*x = Synced{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2697,7 +3326,7 @@ func (x *Synced) String() string {
 func (*Synced) ProtoMessage() {}
 
 func (x *Synced) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[36]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2710,7 +3339,7 @@ func (x *Synced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Synced.ProtoReflect.Descriptor instead.
 func (*Synced) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{36}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{43}
 }
 
 // DeleteWorkspaceRequest names a workspace whose documents to delete.
@@ -2724,7 +3353,7 @@ type DeleteWorkspaceRequest struct {
 
 func (x *DeleteWorkspaceRequest) Reset() {
 	*x = DeleteWorkspaceRequest{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2736,7 +3365,7 @@ func (x *DeleteWorkspaceRequest) String() string {
 func (*DeleteWorkspaceRequest) ProtoMessage() {}
 
 func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[37]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2749,7 +3378,7 @@ func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{37}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *DeleteWorkspaceRequest) GetWorkspace() string {
@@ -2770,7 +3399,7 @@ type DeleteWorkspaceResponse struct {
 
 func (x *DeleteWorkspaceResponse) Reset() {
 	*x = DeleteWorkspaceResponse{}
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2782,7 +3411,7 @@ func (x *DeleteWorkspaceResponse) String() string {
 func (*DeleteWorkspaceResponse) ProtoMessage() {}
 
 func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[38]
+	mi := &file_ragmesh_retriever_v1_retriever_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2795,7 +3424,7 @@ func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{38}
+	return file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *DeleteWorkspaceResponse) GetRemovedDocuments() uint32 {
@@ -2868,7 +3497,7 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"candidates\x18\x06 \x01(\rR\n" +
 	"candidates\x12'\n" +
 	"\x0fembedding_model\x18\a \x01(\tR\x0eembeddingModel\x12!\n" +
-	"\frerank_model\x18\b \x01(\tR\vrerankModel\"\x91\x06\n" +
+	"\frerank_model\x18\b \x01(\tR\vrerankModel\"\xa7\a\n" +
 	"\bDocument\x12\x1f\n" +
 	"\vdocument_id\x18\x01 \x01(\tR\n" +
 	"documentId\x12\x1c\n" +
@@ -2897,14 +3526,21 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"updated_at\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\tupdatedAt\x12\x1a\n" +
 	"\battempts\x18\x12 \x01(\rR\battempts\x128\n" +
 	"\x06access\x18\x13 \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\x12'\n" +
-	"\x0fembedding_model\x18\x14 \x01(\tR\x0eembeddingModel\"q\n" +
+	"\x0fembedding_model\x18\x14 \x01(\tR\x0eembeddingModel\x12<\n" +
+	"\n" +
+	"last_error\x18\x15 \x01(\v2\x1d.ragmesh.retriever.v1.FailureR\tlastError\x125\n" +
+	"\bretry_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x1f\n" +
+	"\veta_seconds\x18\x17 \x01(\rR\n" +
+	"etaSeconds\"q\n" +
 	"\n" +
 	"AccessList\x12c\n" +
-	"\areaders\x18\x01 \x03(\tBI\xbaHF\x92\x01C\x10\xc8\x01\x18\x01\"<r:(\x80\x0225^(user|group|service|key):[^\\s\\p{C}]+( [^\\s\\p{C}]+)*$R\areaders\"n\n" +
+	"\areaders\x18\x01 \x03(\tBI\xbaHF\x92\x01C\x10\xc8\x01\x18\x01\"<r:(\x80\x0225^(user|group|service|key):[^\\s\\p{C}]+( [^\\s\\p{C}]+)*$R\areaders\"\xc5\x01\n" +
 	"\aFailure\x121\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x1b.ragmesh.retriever.v1.StageR\x05stage\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xdb\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x127\n" +
+	"\tfailed_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bfailedAt\x12\x1c\n" +
+	"\tpermanent\x18\x05 \x01(\bR\tpermanent\"\xdb\x02\n" +
 	"\x13CreateUploadRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
 	"\n" +
@@ -2939,24 +3575,61 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\tupload_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\buploadId\"p\n" +
 	"\x14CommitUploadResponse\x12:\n" +
 	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"\xdd\x02\n" +
+	"\x12PutDocumentRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
+	"\n" +
+	"source_uri\x18\x02 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01(\x80\x10R\tsourceUri\x12\x1e\n" +
+	"\x05title\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05title\x12*\n" +
+	"\fcontent_type\x18\x04 \x01(\tB\a\xbaH\x04r\x02(\x7fR\vcontentType\x12\x1d\n" +
+	"\x04data\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\x04data\x120\n" +
+	"\x06sha256\x18\x06 \x01(\tB\x18\xbaH\x15r\x132\x11^([0-9a-f]{64})?$R\x06sha256\x128\n" +
+	"\x06access\x18\a \x01(\v2 .ragmesh.retriever.v1.AccessListR\x06access\"o\n" +
+	"\x13PutDocumentResponse\x12:\n" +
+	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\x12\x1c\n" +
 	"\tunchanged\x18\x02 \x01(\bR\tunchanged\"\x86\x01\n" +
 	"\x12GetDocumentRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
 	"\vdocument_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"documentId\"Q\n" +
 	"\x13GetDocumentResponse\x12:\n" +
-	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\"\xa1\x02\n" +
+	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\"\x93\x03\n" +
 	"\x14ListDocumentsRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12%\n" +
 	"\tpage_size\x18\x02 \x01(\rB\b\xbaH\x05*\x03\x18\xe8\aR\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\tpageToken\x12C\n" +
 	"\x05state\x18\x04 \x01(\x0e2#.ragmesh.retriever.v1.DocumentStateB\b\xbaH\x05\x82\x01\x02\x10\x01R\x05state\x12-\n" +
-	"\rsource_prefix\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\fsourcePrefix\"\x93\x01\n" +
+	"\rsource_prefix\x18\x05 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\fsourcePrefix\x123\n" +
+	"\fdocument_ids\x18\x06 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\x12;\n" +
+	"\areasons\x18\a \x03(\tB!\xbaH\x1e\x92\x01\x1b\x10\x14\"\x17r\x152\x13^[A-Z][A-Z_]{0,63}$R\areasons\"\xc6\x01\n" +
 	"\x15ListDocumentsResponse\x12<\n" +
 	"\tdocuments\x18\x01 \x03(\v2\x1e.ragmesh.retriever.v1.DocumentR\tdocuments\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x14\n" +
-	"\x05total\x18\x03 \x01(\rR\x05total\"\xe1\x01\n" +
+	"\x05total\x18\x03 \x01(\rR\x05total\x121\n" +
+	"\x05queue\x18\x04 \x01(\v2\x1b.ragmesh.retriever.v1.QueueR\x05queue\"\x87\x03\n" +
+	"\x05Queue\x12\x1c\n" +
+	"\tdocuments\x18\x01 \x01(\rR\tdocuments\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\x12\x1e\n" +
+	"\n" +
+	"processing\x18\x03 \x01(\rR\n" +
+	"processing\x12\x1a\n" +
+	"\bretrying\x18\x04 \x01(\rR\bretrying\x12\x16\n" +
+	"\x06failed\x18\x05 \x01(\rR\x06failed\x120\n" +
+	"\x14documents_per_second\x18\x06 \x01(\x01R\x12documentsPerSecond\x12(\n" +
+	"\x10bytes_per_second\x18\a \x01(\x01R\x0ebytesPerSecond\x12\x1f\n" +
+	"\veta_seconds\x18\b \x01(\rR\n" +
+	"etaSeconds\x12#\n" +
+	"\rmax_documents\x18\t \x01(\rR\fmaxDocuments\x12\x1b\n" +
+	"\tmax_bytes\x18\n" +
+	" \x01(\x04R\bmaxBytes\x127\n" +
+	"\toldest_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\boldestAt\"X\n" +
+	"\x0fGetQueueRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\"E\n" +
+	"\x10GetQueueResponse\x121\n" +
+	"\x05queue\x18\x01 \x01(\v2\x1b.ragmesh.retriever.v1.QueueR\x05queue\"\xe1\x01\n" +
 	"\x13ReadDocumentRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12)\n" +
 	"\vdocument_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
@@ -2998,17 +3671,30 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\vdocument_id\x18\x02 \x01(\tB\b\xbaH\x05r\x03\xb0\x01\x01R\n" +
 	"documentId\"T\n" +
 	"\x16RetryIngestionResponse\x12:\n" +
-	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\"\x8a\x01\n" +
+	"\bdocument\x18\x01 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentR\bdocument\"\xac\x02\n" +
+	"\x15RetryDocumentsRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x123\n" +
+	"\fdocument_ids\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
+	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\x12-\n" +
+	"\rsource_prefix\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\fsourcePrefix\x12;\n" +
+	"\areasons\x18\x04 \x03(\tB!\xbaH\x1e\x92\x01\x1b\x10\x14\"\x17r\x152\x13^[A-Z][A-Z_]{0,63}$R\areasons\x12+\n" +
+	"\x11include_permanent\x18\x05 \x01(\bR\x10includePermanent\"n\n" +
+	"\x16RetryDocumentsResponse\x12\x18\n" +
+	"\aretried\x18\x01 \x01(\rR\aretried\x12\x1c\n" +
+	"\tpermanent\x18\x02 \x01(\rR\tpermanent\x12\x1c\n" +
+	"\tremaining\x18\x03 \x01(\rR\tremaining\"\xa0\x01\n" +
 	"\fWatchRequest\x12E\n" +
 	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x123\n" +
 	"\fdocument_ids\x18\x02 \x03(\tB\x10\xbaH\r\x92\x01\n" +
-	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\"\xfb\x01\n" +
+	"\x10\xe8\a\"\x05r\x03\xb0\x01\x01R\vdocumentIds\x12\x14\n" +
+	"\x05queue\x18\x03 \x01(\bR\x05queue\"\xb0\x02\n" +
 	"\rWatchResponse\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12:\n" +
 	"\achanged\x18\x02 \x01(\v2\x1e.ragmesh.retriever.v1.DocumentH\x00R\achanged\x12\x1a\n" +
 	"\adeleted\x18\x03 \x01(\tH\x00R\adeleted\x12?\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x1f.ragmesh.retriever.v1.HeartbeatH\x00R\theartbeat\x126\n" +
-	"\x06synced\x18\x05 \x01(\v2\x1c.ragmesh.retriever.v1.SyncedH\x00R\x06syncedB\a\n" +
+	"\x06synced\x18\x05 \x01(\v2\x1c.ragmesh.retriever.v1.SyncedH\x00R\x06synced\x123\n" +
+	"\x05queue\x18\x06 \x01(\v2\x1b.ragmesh.retriever.v1.QueueH\x00R\x05queueB\a\n" +
 	"\x05event\"\v\n" +
 	"\tHeartbeat\"\b\n" +
 	"\x06Synced\"_\n" +
@@ -3028,12 +3714,13 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\vSTAGE_PARSE\x10\x02\x12\x0f\n" +
 	"\vSTAGE_CHUNK\x10\x03\x12\x0f\n" +
 	"\vSTAGE_EMBED\x10\x04\x12\x0f\n" +
-	"\vSTAGE_INDEX\x10\x052\xf9\v\n" +
+	"\vSTAGE_INDEX\x10\x052\xb4\x0e\n" +
 	"\x10RetrieverService\x12X\n" +
 	"\x06Search\x12#.ragmesh.retriever.v1.SearchRequest\x1a$.ragmesh.retriever.v1.SearchResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\fCreateUpload\x12).ragmesh.retriever.v1.CreateUploadRequest\x1a*.ragmesh.retriever.v1.CreateUploadResponse\"\x03\x90\x02\x02\x12[\n" +
 	"\aPutPart\x12$.ragmesh.retriever.v1.PutPartRequest\x1a%.ragmesh.retriever.v1.PutPartResponse\"\x03\x90\x02\x02\x12j\n" +
 	"\fCommitUpload\x12).ragmesh.retriever.v1.CommitUploadRequest\x1a*.ragmesh.retriever.v1.CommitUploadResponse\"\x03\x90\x02\x02\x12g\n" +
+	"\vPutDocument\x12(.ragmesh.retriever.v1.PutDocumentRequest\x1a).ragmesh.retriever.v1.PutDocumentResponse\"\x03\x90\x02\x02\x12g\n" +
 	"\vGetDocument\x12(.ragmesh.retriever.v1.GetDocumentRequest\x1a).ragmesh.retriever.v1.GetDocumentResponse\"\x03\x90\x02\x01\x12m\n" +
 	"\rListDocuments\x12*.ragmesh.retriever.v1.ListDocumentsRequest\x1a+.ragmesh.retriever.v1.ListDocumentsResponse\"\x03\x90\x02\x01\x12j\n" +
 	"\fReadDocument\x12).ragmesh.retriever.v1.ReadDocumentRequest\x1a*.ragmesh.retriever.v1.ReadDocumentResponse\"\x03\x90\x02\x01\x12y\n" +
@@ -3041,7 +3728,9 @@ const file_ragmesh_retriever_v1_retriever_proto_rawDesc = "" +
 	"\x0eCheckDocuments\x12+.ragmesh.retriever.v1.CheckDocumentsRequest\x1a,.ragmesh.retriever.v1.CheckDocumentsResponse\"\x03\x90\x02\x01\x12p\n" +
 	"\x0eDeleteDocument\x12+.ragmesh.retriever.v1.DeleteDocumentRequest\x1a,.ragmesh.retriever.v1.DeleteDocumentResponse\"\x03\x90\x02\x02\x12s\n" +
 	"\x0fCancelIngestion\x12,.ragmesh.retriever.v1.CancelIngestionRequest\x1a-.ragmesh.retriever.v1.CancelIngestionResponse\"\x03\x90\x02\x02\x12p\n" +
-	"\x0eRetryIngestion\x12+.ragmesh.retriever.v1.RetryIngestionRequest\x1a,.ragmesh.retriever.v1.RetryIngestionResponse\"\x03\x90\x02\x02\x12W\n" +
+	"\x0eRetryIngestion\x12+.ragmesh.retriever.v1.RetryIngestionRequest\x1a,.ragmesh.retriever.v1.RetryIngestionResponse\"\x03\x90\x02\x02\x12p\n" +
+	"\x0eRetryDocuments\x12+.ragmesh.retriever.v1.RetryDocumentsRequest\x1a,.ragmesh.retriever.v1.RetryDocumentsResponse\"\x03\x90\x02\x02\x12^\n" +
+	"\bGetQueue\x12%.ragmesh.retriever.v1.GetQueueRequest\x1a&.ragmesh.retriever.v1.GetQueueResponse\"\x03\x90\x02\x01\x12W\n" +
 	"\x05Watch\x12\".ragmesh.retriever.v1.WatchRequest\x1a#.ragmesh.retriever.v1.WatchResponse\"\x03\x90\x02\x010\x01\x12s\n" +
 	"\x0fDeleteWorkspace\x12,.ragmesh.retriever.v1.DeleteWorkspaceRequest\x1a-.ragmesh.retriever.v1.DeleteWorkspaceResponse\"\x03\x90\x02\x02B\xe3\x01\n" +
 	"\x18com.ragmesh.retriever.v1B\x0eRetrieverProtoP\x01ZEgithub.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1;retrieverv1\xa2\x02\x03RRX\xaa\x02\x14Ragmesh.Retriever.V1\xca\x02\x14Ragmesh\\Retriever\\V1\xe2\x02 Ragmesh\\Retriever\\V1\\GPBMetadata\xea\x02\x16Ragmesh::Retriever::V1b\x06proto3"
@@ -3059,7 +3748,7 @@ func file_ragmesh_retriever_v1_retriever_proto_rawDescGZIP() []byte {
 }
 
 var file_ragmesh_retriever_v1_retriever_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_ragmesh_retriever_v1_retriever_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_ragmesh_retriever_v1_retriever_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_ragmesh_retriever_v1_retriever_proto_goTypes = []any{
 	(DocumentState)(0),                // 0: ragmesh.retriever.v1.DocumentState
 	(Stage)(0),                        // 1: ragmesh.retriever.v1.Stage
@@ -3080,94 +3769,116 @@ var file_ragmesh_retriever_v1_retriever_proto_goTypes = []any{
 	(*PutPartResponse)(nil),           // 16: ragmesh.retriever.v1.PutPartResponse
 	(*CommitUploadRequest)(nil),       // 17: ragmesh.retriever.v1.CommitUploadRequest
 	(*CommitUploadResponse)(nil),      // 18: ragmesh.retriever.v1.CommitUploadResponse
-	(*GetDocumentRequest)(nil),        // 19: ragmesh.retriever.v1.GetDocumentRequest
-	(*GetDocumentResponse)(nil),       // 20: ragmesh.retriever.v1.GetDocumentResponse
-	(*ListDocumentsRequest)(nil),      // 21: ragmesh.retriever.v1.ListDocumentsRequest
-	(*ListDocumentsResponse)(nil),     // 22: ragmesh.retriever.v1.ListDocumentsResponse
-	(*ReadDocumentRequest)(nil),       // 23: ragmesh.retriever.v1.ReadDocumentRequest
-	(*ReadDocumentResponse)(nil),      // 24: ragmesh.retriever.v1.ReadDocumentResponse
-	(*SetDocumentAccessRequest)(nil),  // 25: ragmesh.retriever.v1.SetDocumentAccessRequest
-	(*SetDocumentAccessResponse)(nil), // 26: ragmesh.retriever.v1.SetDocumentAccessResponse
-	(*CheckDocumentsRequest)(nil),     // 27: ragmesh.retriever.v1.CheckDocumentsRequest
-	(*CheckDocumentsResponse)(nil),    // 28: ragmesh.retriever.v1.CheckDocumentsResponse
-	(*DeleteDocumentRequest)(nil),     // 29: ragmesh.retriever.v1.DeleteDocumentRequest
-	(*DeleteDocumentResponse)(nil),    // 30: ragmesh.retriever.v1.DeleteDocumentResponse
-	(*CancelIngestionRequest)(nil),    // 31: ragmesh.retriever.v1.CancelIngestionRequest
-	(*CancelIngestionResponse)(nil),   // 32: ragmesh.retriever.v1.CancelIngestionResponse
-	(*RetryIngestionRequest)(nil),     // 33: ragmesh.retriever.v1.RetryIngestionRequest
-	(*RetryIngestionResponse)(nil),    // 34: ragmesh.retriever.v1.RetryIngestionResponse
-	(*WatchRequest)(nil),              // 35: ragmesh.retriever.v1.WatchRequest
-	(*WatchResponse)(nil),             // 36: ragmesh.retriever.v1.WatchResponse
-	(*Heartbeat)(nil),                 // 37: ragmesh.retriever.v1.Heartbeat
-	(*Synced)(nil),                    // 38: ragmesh.retriever.v1.Synced
-	(*DeleteWorkspaceRequest)(nil),    // 39: ragmesh.retriever.v1.DeleteWorkspaceRequest
-	(*DeleteWorkspaceResponse)(nil),   // 40: ragmesh.retriever.v1.DeleteWorkspaceResponse
-	nil,                               // 41: ragmesh.retriever.v1.Passage.ScorePartsEntry
-	(*timestamppb.Timestamp)(nil),     // 42: google.protobuf.Timestamp
+	(*PutDocumentRequest)(nil),        // 19: ragmesh.retriever.v1.PutDocumentRequest
+	(*PutDocumentResponse)(nil),       // 20: ragmesh.retriever.v1.PutDocumentResponse
+	(*GetDocumentRequest)(nil),        // 21: ragmesh.retriever.v1.GetDocumentRequest
+	(*GetDocumentResponse)(nil),       // 22: ragmesh.retriever.v1.GetDocumentResponse
+	(*ListDocumentsRequest)(nil),      // 23: ragmesh.retriever.v1.ListDocumentsRequest
+	(*ListDocumentsResponse)(nil),     // 24: ragmesh.retriever.v1.ListDocumentsResponse
+	(*Queue)(nil),                     // 25: ragmesh.retriever.v1.Queue
+	(*GetQueueRequest)(nil),           // 26: ragmesh.retriever.v1.GetQueueRequest
+	(*GetQueueResponse)(nil),          // 27: ragmesh.retriever.v1.GetQueueResponse
+	(*ReadDocumentRequest)(nil),       // 28: ragmesh.retriever.v1.ReadDocumentRequest
+	(*ReadDocumentResponse)(nil),      // 29: ragmesh.retriever.v1.ReadDocumentResponse
+	(*SetDocumentAccessRequest)(nil),  // 30: ragmesh.retriever.v1.SetDocumentAccessRequest
+	(*SetDocumentAccessResponse)(nil), // 31: ragmesh.retriever.v1.SetDocumentAccessResponse
+	(*CheckDocumentsRequest)(nil),     // 32: ragmesh.retriever.v1.CheckDocumentsRequest
+	(*CheckDocumentsResponse)(nil),    // 33: ragmesh.retriever.v1.CheckDocumentsResponse
+	(*DeleteDocumentRequest)(nil),     // 34: ragmesh.retriever.v1.DeleteDocumentRequest
+	(*DeleteDocumentResponse)(nil),    // 35: ragmesh.retriever.v1.DeleteDocumentResponse
+	(*CancelIngestionRequest)(nil),    // 36: ragmesh.retriever.v1.CancelIngestionRequest
+	(*CancelIngestionResponse)(nil),   // 37: ragmesh.retriever.v1.CancelIngestionResponse
+	(*RetryIngestionRequest)(nil),     // 38: ragmesh.retriever.v1.RetryIngestionRequest
+	(*RetryIngestionResponse)(nil),    // 39: ragmesh.retriever.v1.RetryIngestionResponse
+	(*RetryDocumentsRequest)(nil),     // 40: ragmesh.retriever.v1.RetryDocumentsRequest
+	(*RetryDocumentsResponse)(nil),    // 41: ragmesh.retriever.v1.RetryDocumentsResponse
+	(*WatchRequest)(nil),              // 42: ragmesh.retriever.v1.WatchRequest
+	(*WatchResponse)(nil),             // 43: ragmesh.retriever.v1.WatchResponse
+	(*Heartbeat)(nil),                 // 44: ragmesh.retriever.v1.Heartbeat
+	(*Synced)(nil),                    // 45: ragmesh.retriever.v1.Synced
+	(*DeleteWorkspaceRequest)(nil),    // 46: ragmesh.retriever.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil),   // 47: ragmesh.retriever.v1.DeleteWorkspaceResponse
+	nil,                               // 48: ragmesh.retriever.v1.Passage.ScorePartsEntry
+	(*timestamppb.Timestamp)(nil),     // 49: google.protobuf.Timestamp
 }
 var file_ragmesh_retriever_v1_retriever_proto_depIdxs = []int32{
 	4,  // 0: ragmesh.retriever.v1.PageRegion.boxes:type_name -> ragmesh.retriever.v1.Box
 	2,  // 1: ragmesh.retriever.v1.Passage.range:type_name -> ragmesh.retriever.v1.ByteRange
 	3,  // 2: ragmesh.retriever.v1.Passage.pages:type_name -> ragmesh.retriever.v1.PageRegion
-	41, // 3: ragmesh.retriever.v1.Passage.score_parts:type_name -> ragmesh.retriever.v1.Passage.ScorePartsEntry
+	48, // 3: ragmesh.retriever.v1.Passage.score_parts:type_name -> ragmesh.retriever.v1.Passage.ScorePartsEntry
 	8,  // 4: ragmesh.retriever.v1.SearchRequest.filter:type_name -> ragmesh.retriever.v1.Filter
 	5,  // 5: ragmesh.retriever.v1.SearchResponse.passages:type_name -> ragmesh.retriever.v1.Passage
 	6,  // 6: ragmesh.retriever.v1.SearchResponse.degradations:type_name -> ragmesh.retriever.v1.Degradation
 	0,  // 7: ragmesh.retriever.v1.Document.state:type_name -> ragmesh.retriever.v1.DocumentState
 	1,  // 8: ragmesh.retriever.v1.Document.stage:type_name -> ragmesh.retriever.v1.Stage
 	12, // 9: ragmesh.retriever.v1.Document.failure:type_name -> ragmesh.retriever.v1.Failure
-	42, // 10: ragmesh.retriever.v1.Document.created_at:type_name -> google.protobuf.Timestamp
-	42, // 11: ragmesh.retriever.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
+	49, // 10: ragmesh.retriever.v1.Document.created_at:type_name -> google.protobuf.Timestamp
+	49, // 11: ragmesh.retriever.v1.Document.updated_at:type_name -> google.protobuf.Timestamp
 	11, // 12: ragmesh.retriever.v1.Document.access:type_name -> ragmesh.retriever.v1.AccessList
-	1,  // 13: ragmesh.retriever.v1.Failure.stage:type_name -> ragmesh.retriever.v1.Stage
-	11, // 14: ragmesh.retriever.v1.CreateUploadRequest.access:type_name -> ragmesh.retriever.v1.AccessList
-	42, // 15: ragmesh.retriever.v1.CreateUploadResponse.expires_at:type_name -> google.protobuf.Timestamp
-	10, // 16: ragmesh.retriever.v1.CommitUploadResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 17: ragmesh.retriever.v1.GetDocumentResponse.document:type_name -> ragmesh.retriever.v1.Document
-	0,  // 18: ragmesh.retriever.v1.ListDocumentsRequest.state:type_name -> ragmesh.retriever.v1.DocumentState
-	10, // 19: ragmesh.retriever.v1.ListDocumentsResponse.documents:type_name -> ragmesh.retriever.v1.Document
-	2,  // 20: ragmesh.retriever.v1.ReadDocumentRequest.range:type_name -> ragmesh.retriever.v1.ByteRange
-	2,  // 21: ragmesh.retriever.v1.ReadDocumentResponse.range:type_name -> ragmesh.retriever.v1.ByteRange
-	11, // 22: ragmesh.retriever.v1.SetDocumentAccessRequest.access:type_name -> ragmesh.retriever.v1.AccessList
-	10, // 23: ragmesh.retriever.v1.SetDocumentAccessResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 24: ragmesh.retriever.v1.CancelIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 25: ragmesh.retriever.v1.RetryIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 26: ragmesh.retriever.v1.WatchResponse.changed:type_name -> ragmesh.retriever.v1.Document
-	37, // 27: ragmesh.retriever.v1.WatchResponse.heartbeat:type_name -> ragmesh.retriever.v1.Heartbeat
-	38, // 28: ragmesh.retriever.v1.WatchResponse.synced:type_name -> ragmesh.retriever.v1.Synced
-	7,  // 29: ragmesh.retriever.v1.RetrieverService.Search:input_type -> ragmesh.retriever.v1.SearchRequest
-	13, // 30: ragmesh.retriever.v1.RetrieverService.CreateUpload:input_type -> ragmesh.retriever.v1.CreateUploadRequest
-	15, // 31: ragmesh.retriever.v1.RetrieverService.PutPart:input_type -> ragmesh.retriever.v1.PutPartRequest
-	17, // 32: ragmesh.retriever.v1.RetrieverService.CommitUpload:input_type -> ragmesh.retriever.v1.CommitUploadRequest
-	19, // 33: ragmesh.retriever.v1.RetrieverService.GetDocument:input_type -> ragmesh.retriever.v1.GetDocumentRequest
-	21, // 34: ragmesh.retriever.v1.RetrieverService.ListDocuments:input_type -> ragmesh.retriever.v1.ListDocumentsRequest
-	23, // 35: ragmesh.retriever.v1.RetrieverService.ReadDocument:input_type -> ragmesh.retriever.v1.ReadDocumentRequest
-	25, // 36: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:input_type -> ragmesh.retriever.v1.SetDocumentAccessRequest
-	27, // 37: ragmesh.retriever.v1.RetrieverService.CheckDocuments:input_type -> ragmesh.retriever.v1.CheckDocumentsRequest
-	29, // 38: ragmesh.retriever.v1.RetrieverService.DeleteDocument:input_type -> ragmesh.retriever.v1.DeleteDocumentRequest
-	31, // 39: ragmesh.retriever.v1.RetrieverService.CancelIngestion:input_type -> ragmesh.retriever.v1.CancelIngestionRequest
-	33, // 40: ragmesh.retriever.v1.RetrieverService.RetryIngestion:input_type -> ragmesh.retriever.v1.RetryIngestionRequest
-	35, // 41: ragmesh.retriever.v1.RetrieverService.Watch:input_type -> ragmesh.retriever.v1.WatchRequest
-	39, // 42: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:input_type -> ragmesh.retriever.v1.DeleteWorkspaceRequest
-	9,  // 43: ragmesh.retriever.v1.RetrieverService.Search:output_type -> ragmesh.retriever.v1.SearchResponse
-	14, // 44: ragmesh.retriever.v1.RetrieverService.CreateUpload:output_type -> ragmesh.retriever.v1.CreateUploadResponse
-	16, // 45: ragmesh.retriever.v1.RetrieverService.PutPart:output_type -> ragmesh.retriever.v1.PutPartResponse
-	18, // 46: ragmesh.retriever.v1.RetrieverService.CommitUpload:output_type -> ragmesh.retriever.v1.CommitUploadResponse
-	20, // 47: ragmesh.retriever.v1.RetrieverService.GetDocument:output_type -> ragmesh.retriever.v1.GetDocumentResponse
-	22, // 48: ragmesh.retriever.v1.RetrieverService.ListDocuments:output_type -> ragmesh.retriever.v1.ListDocumentsResponse
-	24, // 49: ragmesh.retriever.v1.RetrieverService.ReadDocument:output_type -> ragmesh.retriever.v1.ReadDocumentResponse
-	26, // 50: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:output_type -> ragmesh.retriever.v1.SetDocumentAccessResponse
-	28, // 51: ragmesh.retriever.v1.RetrieverService.CheckDocuments:output_type -> ragmesh.retriever.v1.CheckDocumentsResponse
-	30, // 52: ragmesh.retriever.v1.RetrieverService.DeleteDocument:output_type -> ragmesh.retriever.v1.DeleteDocumentResponse
-	32, // 53: ragmesh.retriever.v1.RetrieverService.CancelIngestion:output_type -> ragmesh.retriever.v1.CancelIngestionResponse
-	34, // 54: ragmesh.retriever.v1.RetrieverService.RetryIngestion:output_type -> ragmesh.retriever.v1.RetryIngestionResponse
-	36, // 55: ragmesh.retriever.v1.RetrieverService.Watch:output_type -> ragmesh.retriever.v1.WatchResponse
-	40, // 56: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:output_type -> ragmesh.retriever.v1.DeleteWorkspaceResponse
-	43, // [43:57] is the sub-list for method output_type
-	29, // [29:43] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	12, // 13: ragmesh.retriever.v1.Document.last_error:type_name -> ragmesh.retriever.v1.Failure
+	49, // 14: ragmesh.retriever.v1.Document.retry_at:type_name -> google.protobuf.Timestamp
+	1,  // 15: ragmesh.retriever.v1.Failure.stage:type_name -> ragmesh.retriever.v1.Stage
+	49, // 16: ragmesh.retriever.v1.Failure.failed_at:type_name -> google.protobuf.Timestamp
+	11, // 17: ragmesh.retriever.v1.CreateUploadRequest.access:type_name -> ragmesh.retriever.v1.AccessList
+	49, // 18: ragmesh.retriever.v1.CreateUploadResponse.expires_at:type_name -> google.protobuf.Timestamp
+	10, // 19: ragmesh.retriever.v1.CommitUploadResponse.document:type_name -> ragmesh.retriever.v1.Document
+	11, // 20: ragmesh.retriever.v1.PutDocumentRequest.access:type_name -> ragmesh.retriever.v1.AccessList
+	10, // 21: ragmesh.retriever.v1.PutDocumentResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 22: ragmesh.retriever.v1.GetDocumentResponse.document:type_name -> ragmesh.retriever.v1.Document
+	0,  // 23: ragmesh.retriever.v1.ListDocumentsRequest.state:type_name -> ragmesh.retriever.v1.DocumentState
+	10, // 24: ragmesh.retriever.v1.ListDocumentsResponse.documents:type_name -> ragmesh.retriever.v1.Document
+	25, // 25: ragmesh.retriever.v1.ListDocumentsResponse.queue:type_name -> ragmesh.retriever.v1.Queue
+	49, // 26: ragmesh.retriever.v1.Queue.oldest_at:type_name -> google.protobuf.Timestamp
+	25, // 27: ragmesh.retriever.v1.GetQueueResponse.queue:type_name -> ragmesh.retriever.v1.Queue
+	2,  // 28: ragmesh.retriever.v1.ReadDocumentRequest.range:type_name -> ragmesh.retriever.v1.ByteRange
+	2,  // 29: ragmesh.retriever.v1.ReadDocumentResponse.range:type_name -> ragmesh.retriever.v1.ByteRange
+	11, // 30: ragmesh.retriever.v1.SetDocumentAccessRequest.access:type_name -> ragmesh.retriever.v1.AccessList
+	10, // 31: ragmesh.retriever.v1.SetDocumentAccessResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 32: ragmesh.retriever.v1.CancelIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 33: ragmesh.retriever.v1.RetryIngestionResponse.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 34: ragmesh.retriever.v1.WatchResponse.changed:type_name -> ragmesh.retriever.v1.Document
+	44, // 35: ragmesh.retriever.v1.WatchResponse.heartbeat:type_name -> ragmesh.retriever.v1.Heartbeat
+	45, // 36: ragmesh.retriever.v1.WatchResponse.synced:type_name -> ragmesh.retriever.v1.Synced
+	25, // 37: ragmesh.retriever.v1.WatchResponse.queue:type_name -> ragmesh.retriever.v1.Queue
+	7,  // 38: ragmesh.retriever.v1.RetrieverService.Search:input_type -> ragmesh.retriever.v1.SearchRequest
+	13, // 39: ragmesh.retriever.v1.RetrieverService.CreateUpload:input_type -> ragmesh.retriever.v1.CreateUploadRequest
+	15, // 40: ragmesh.retriever.v1.RetrieverService.PutPart:input_type -> ragmesh.retriever.v1.PutPartRequest
+	17, // 41: ragmesh.retriever.v1.RetrieverService.CommitUpload:input_type -> ragmesh.retriever.v1.CommitUploadRequest
+	19, // 42: ragmesh.retriever.v1.RetrieverService.PutDocument:input_type -> ragmesh.retriever.v1.PutDocumentRequest
+	21, // 43: ragmesh.retriever.v1.RetrieverService.GetDocument:input_type -> ragmesh.retriever.v1.GetDocumentRequest
+	23, // 44: ragmesh.retriever.v1.RetrieverService.ListDocuments:input_type -> ragmesh.retriever.v1.ListDocumentsRequest
+	28, // 45: ragmesh.retriever.v1.RetrieverService.ReadDocument:input_type -> ragmesh.retriever.v1.ReadDocumentRequest
+	30, // 46: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:input_type -> ragmesh.retriever.v1.SetDocumentAccessRequest
+	32, // 47: ragmesh.retriever.v1.RetrieverService.CheckDocuments:input_type -> ragmesh.retriever.v1.CheckDocumentsRequest
+	34, // 48: ragmesh.retriever.v1.RetrieverService.DeleteDocument:input_type -> ragmesh.retriever.v1.DeleteDocumentRequest
+	36, // 49: ragmesh.retriever.v1.RetrieverService.CancelIngestion:input_type -> ragmesh.retriever.v1.CancelIngestionRequest
+	38, // 50: ragmesh.retriever.v1.RetrieverService.RetryIngestion:input_type -> ragmesh.retriever.v1.RetryIngestionRequest
+	40, // 51: ragmesh.retriever.v1.RetrieverService.RetryDocuments:input_type -> ragmesh.retriever.v1.RetryDocumentsRequest
+	26, // 52: ragmesh.retriever.v1.RetrieverService.GetQueue:input_type -> ragmesh.retriever.v1.GetQueueRequest
+	42, // 53: ragmesh.retriever.v1.RetrieverService.Watch:input_type -> ragmesh.retriever.v1.WatchRequest
+	46, // 54: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:input_type -> ragmesh.retriever.v1.DeleteWorkspaceRequest
+	9,  // 55: ragmesh.retriever.v1.RetrieverService.Search:output_type -> ragmesh.retriever.v1.SearchResponse
+	14, // 56: ragmesh.retriever.v1.RetrieverService.CreateUpload:output_type -> ragmesh.retriever.v1.CreateUploadResponse
+	16, // 57: ragmesh.retriever.v1.RetrieverService.PutPart:output_type -> ragmesh.retriever.v1.PutPartResponse
+	18, // 58: ragmesh.retriever.v1.RetrieverService.CommitUpload:output_type -> ragmesh.retriever.v1.CommitUploadResponse
+	20, // 59: ragmesh.retriever.v1.RetrieverService.PutDocument:output_type -> ragmesh.retriever.v1.PutDocumentResponse
+	22, // 60: ragmesh.retriever.v1.RetrieverService.GetDocument:output_type -> ragmesh.retriever.v1.GetDocumentResponse
+	24, // 61: ragmesh.retriever.v1.RetrieverService.ListDocuments:output_type -> ragmesh.retriever.v1.ListDocumentsResponse
+	29, // 62: ragmesh.retriever.v1.RetrieverService.ReadDocument:output_type -> ragmesh.retriever.v1.ReadDocumentResponse
+	31, // 63: ragmesh.retriever.v1.RetrieverService.SetDocumentAccess:output_type -> ragmesh.retriever.v1.SetDocumentAccessResponse
+	33, // 64: ragmesh.retriever.v1.RetrieverService.CheckDocuments:output_type -> ragmesh.retriever.v1.CheckDocumentsResponse
+	35, // 65: ragmesh.retriever.v1.RetrieverService.DeleteDocument:output_type -> ragmesh.retriever.v1.DeleteDocumentResponse
+	37, // 66: ragmesh.retriever.v1.RetrieverService.CancelIngestion:output_type -> ragmesh.retriever.v1.CancelIngestionResponse
+	39, // 67: ragmesh.retriever.v1.RetrieverService.RetryIngestion:output_type -> ragmesh.retriever.v1.RetryIngestionResponse
+	41, // 68: ragmesh.retriever.v1.RetrieverService.RetryDocuments:output_type -> ragmesh.retriever.v1.RetryDocumentsResponse
+	27, // 69: ragmesh.retriever.v1.RetrieverService.GetQueue:output_type -> ragmesh.retriever.v1.GetQueueResponse
+	43, // 70: ragmesh.retriever.v1.RetrieverService.Watch:output_type -> ragmesh.retriever.v1.WatchResponse
+	47, // 71: ragmesh.retriever.v1.RetrieverService.DeleteWorkspace:output_type -> ragmesh.retriever.v1.DeleteWorkspaceResponse
+	55, // [55:72] is the sub-list for method output_type
+	38, // [38:55] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_retriever_v1_retriever_proto_init() }
@@ -3175,11 +3886,12 @@ func file_ragmesh_retriever_v1_retriever_proto_init() {
 	if File_ragmesh_retriever_v1_retriever_proto != nil {
 		return
 	}
-	file_ragmesh_retriever_v1_retriever_proto_msgTypes[34].OneofWrappers = []any{
+	file_ragmesh_retriever_v1_retriever_proto_msgTypes[41].OneofWrappers = []any{
 		(*WatchResponse_Changed)(nil),
 		(*WatchResponse_Deleted)(nil),
 		(*WatchResponse_Heartbeat)(nil),
 		(*WatchResponse_Synced)(nil),
+		(*WatchResponse_Queue)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3187,7 +3899,7 @@ func file_ragmesh_retriever_v1_retriever_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_retriever_v1_retriever_proto_rawDesc), len(file_ragmesh_retriever_v1_retriever_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   40,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

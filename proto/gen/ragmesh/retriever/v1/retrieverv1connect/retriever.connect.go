@@ -46,6 +46,9 @@ const (
 	// RetrieverServiceCommitUploadProcedure is the fully-qualified name of the RetrieverService's
 	// CommitUpload RPC.
 	RetrieverServiceCommitUploadProcedure = "/ragmesh.retriever.v1.RetrieverService/CommitUpload"
+	// RetrieverServicePutDocumentProcedure is the fully-qualified name of the RetrieverService's
+	// PutDocument RPC.
+	RetrieverServicePutDocumentProcedure = "/ragmesh.retriever.v1.RetrieverService/PutDocument"
 	// RetrieverServiceGetDocumentProcedure is the fully-qualified name of the RetrieverService's
 	// GetDocument RPC.
 	RetrieverServiceGetDocumentProcedure = "/ragmesh.retriever.v1.RetrieverService/GetDocument"
@@ -70,6 +73,12 @@ const (
 	// RetrieverServiceRetryIngestionProcedure is the fully-qualified name of the RetrieverService's
 	// RetryIngestion RPC.
 	RetrieverServiceRetryIngestionProcedure = "/ragmesh.retriever.v1.RetrieverService/RetryIngestion"
+	// RetrieverServiceRetryDocumentsProcedure is the fully-qualified name of the RetrieverService's
+	// RetryDocuments RPC.
+	RetrieverServiceRetryDocumentsProcedure = "/ragmesh.retriever.v1.RetrieverService/RetryDocuments"
+	// RetrieverServiceGetQueueProcedure is the fully-qualified name of the RetrieverService's GetQueue
+	// RPC.
+	RetrieverServiceGetQueueProcedure = "/ragmesh.retriever.v1.RetrieverService/GetQueue"
 	// RetrieverServiceWatchProcedure is the fully-qualified name of the RetrieverService's Watch RPC.
 	RetrieverServiceWatchProcedure = "/ragmesh.retriever.v1.RetrieverService/Watch"
 	// RetrieverServiceDeleteWorkspaceProcedure is the fully-qualified name of the RetrieverService's
@@ -90,6 +99,9 @@ type RetrieverServiceClient interface {
 	// CommitUpload checks that every part is there and that the content hash is right, and queues the ingestion job. When it
 	// returns, the document is durable.
 	CommitUpload(context.Context, *v1.CommitUploadRequest) (*v1.CommitUploadResponse, error)
+	// PutDocument takes in a document of at most 1 MiB with one call, in place of CreateUpload, PutPart and CommitUpload. When it
+	// returns, the document is durable.
+	PutDocument(context.Context, *v1.PutDocumentRequest) (*v1.PutDocumentResponse, error)
 	// GetDocument returns one document with its ingestion stage.
 	GetDocument(context.Context, *v1.GetDocumentRequest) (*v1.GetDocumentResponse, error)
 	// ListDocuments returns a workspace's documents ordered by source URI, a page at a time.
@@ -106,6 +118,10 @@ type RetrieverServiceClient interface {
 	CancelIngestion(context.Context, *v1.CancelIngestionRequest) (*v1.CancelIngestionResponse, error)
 	// RetryIngestion queues a failed document's job again.
 	RetryIngestion(context.Context, *v1.RetryIngestionRequest) (*v1.RetryIngestionResponse, error)
+	// RetryDocuments queues failed documents again: those named, or all that failed.
+	RetryDocuments(context.Context, *v1.RetryDocumentsRequest) (*v1.RetryDocumentsResponse, error)
+	// GetQueue says how much waits to be taken in, and how long that takes.
+	GetQueue(context.Context, *v1.GetQueueRequest) (*v1.GetQueueResponse, error)
 	// Watch streams document changes of one workspace, first the present state, then every change, with heartbeats between.
 	Watch(context.Context, *v1.WatchRequest) (*connect.ServerStreamForClient[v1.WatchResponse], error)
 	// DeleteWorkspace removes every document of a workspace.
@@ -148,6 +164,13 @@ func NewRetrieverServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			httpClient,
 			baseURL+RetrieverServiceCommitUploadProcedure,
 			connect.WithSchema(retrieverServiceMethods.ByName("CommitUpload")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		putDocument: connect.NewClient[v1.PutDocumentRequest, v1.PutDocumentResponse](
+			httpClient,
+			baseURL+RetrieverServicePutDocumentProcedure,
+			connect.WithSchema(retrieverServiceMethods.ByName("PutDocument")),
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
@@ -207,6 +230,20 @@ func NewRetrieverServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithIdempotency(connect.IdempotencyIdempotent),
 			connect.WithClientOptions(opts...),
 		),
+		retryDocuments: connect.NewClient[v1.RetryDocumentsRequest, v1.RetryDocumentsResponse](
+			httpClient,
+			baseURL+RetrieverServiceRetryDocumentsProcedure,
+			connect.WithSchema(retrieverServiceMethods.ByName("RetryDocuments")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
+		getQueue: connect.NewClient[v1.GetQueueRequest, v1.GetQueueResponse](
+			httpClient,
+			baseURL+RetrieverServiceGetQueueProcedure,
+			connect.WithSchema(retrieverServiceMethods.ByName("GetQueue")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 		watch: connect.NewClient[v1.WatchRequest, v1.WatchResponse](
 			httpClient,
 			baseURL+RetrieverServiceWatchProcedure,
@@ -230,6 +267,7 @@ type retrieverServiceClient struct {
 	createUpload      *connect.Client[v1.CreateUploadRequest, v1.CreateUploadResponse]
 	putPart           *connect.Client[v1.PutPartRequest, v1.PutPartResponse]
 	commitUpload      *connect.Client[v1.CommitUploadRequest, v1.CommitUploadResponse]
+	putDocument       *connect.Client[v1.PutDocumentRequest, v1.PutDocumentResponse]
 	getDocument       *connect.Client[v1.GetDocumentRequest, v1.GetDocumentResponse]
 	listDocuments     *connect.Client[v1.ListDocumentsRequest, v1.ListDocumentsResponse]
 	readDocument      *connect.Client[v1.ReadDocumentRequest, v1.ReadDocumentResponse]
@@ -238,6 +276,8 @@ type retrieverServiceClient struct {
 	deleteDocument    *connect.Client[v1.DeleteDocumentRequest, v1.DeleteDocumentResponse]
 	cancelIngestion   *connect.Client[v1.CancelIngestionRequest, v1.CancelIngestionResponse]
 	retryIngestion    *connect.Client[v1.RetryIngestionRequest, v1.RetryIngestionResponse]
+	retryDocuments    *connect.Client[v1.RetryDocumentsRequest, v1.RetryDocumentsResponse]
+	getQueue          *connect.Client[v1.GetQueueRequest, v1.GetQueueResponse]
 	watch             *connect.Client[v1.WatchRequest, v1.WatchResponse]
 	deleteWorkspace   *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
 }
@@ -272,6 +312,15 @@ func (c *retrieverServiceClient) PutPart(ctx context.Context, req *v1.PutPartReq
 // CommitUpload calls ragmesh.retriever.v1.RetrieverService.CommitUpload.
 func (c *retrieverServiceClient) CommitUpload(ctx context.Context, req *v1.CommitUploadRequest) (*v1.CommitUploadResponse, error) {
 	response, err := c.commitUpload.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// PutDocument calls ragmesh.retriever.v1.RetrieverService.PutDocument.
+func (c *retrieverServiceClient) PutDocument(ctx context.Context, req *v1.PutDocumentRequest) (*v1.PutDocumentResponse, error) {
+	response, err := c.putDocument.CallUnary(ctx, connect.NewRequest(req))
 	if response != nil {
 		return response.Msg, err
 	}
@@ -350,6 +399,24 @@ func (c *retrieverServiceClient) RetryIngestion(ctx context.Context, req *v1.Ret
 	return nil, err
 }
 
+// RetryDocuments calls ragmesh.retriever.v1.RetrieverService.RetryDocuments.
+func (c *retrieverServiceClient) RetryDocuments(ctx context.Context, req *v1.RetryDocumentsRequest) (*v1.RetryDocumentsResponse, error) {
+	response, err := c.retryDocuments.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// GetQueue calls ragmesh.retriever.v1.RetrieverService.GetQueue.
+func (c *retrieverServiceClient) GetQueue(ctx context.Context, req *v1.GetQueueRequest) (*v1.GetQueueResponse, error) {
+	response, err := c.getQueue.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // Watch calls ragmesh.retriever.v1.RetrieverService.Watch.
 func (c *retrieverServiceClient) Watch(ctx context.Context, req *v1.WatchRequest) (*connect.ServerStreamForClient[v1.WatchResponse], error) {
 	return c.watch.CallServerStream(ctx, connect.NewRequest(req))
@@ -378,6 +445,9 @@ type RetrieverServiceHandler interface {
 	// CommitUpload checks that every part is there and that the content hash is right, and queues the ingestion job. When it
 	// returns, the document is durable.
 	CommitUpload(context.Context, *v1.CommitUploadRequest) (*v1.CommitUploadResponse, error)
+	// PutDocument takes in a document of at most 1 MiB with one call, in place of CreateUpload, PutPart and CommitUpload. When it
+	// returns, the document is durable.
+	PutDocument(context.Context, *v1.PutDocumentRequest) (*v1.PutDocumentResponse, error)
 	// GetDocument returns one document with its ingestion stage.
 	GetDocument(context.Context, *v1.GetDocumentRequest) (*v1.GetDocumentResponse, error)
 	// ListDocuments returns a workspace's documents ordered by source URI, a page at a time.
@@ -394,6 +464,10 @@ type RetrieverServiceHandler interface {
 	CancelIngestion(context.Context, *v1.CancelIngestionRequest) (*v1.CancelIngestionResponse, error)
 	// RetryIngestion queues a failed document's job again.
 	RetryIngestion(context.Context, *v1.RetryIngestionRequest) (*v1.RetryIngestionResponse, error)
+	// RetryDocuments queues failed documents again: those named, or all that failed.
+	RetryDocuments(context.Context, *v1.RetryDocumentsRequest) (*v1.RetryDocumentsResponse, error)
+	// GetQueue says how much waits to be taken in, and how long that takes.
+	GetQueue(context.Context, *v1.GetQueueRequest) (*v1.GetQueueResponse, error)
 	// Watch streams document changes of one workspace, first the present state, then every change, with heartbeats between.
 	Watch(context.Context, *v1.WatchRequest, *connect.ServerStream[v1.WatchResponse]) error
 	// DeleteWorkspace removes every document of a workspace.
@@ -432,6 +506,13 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 		RetrieverServiceCommitUploadProcedure,
 		svc.CommitUpload,
 		connect.WithSchema(retrieverServiceMethods.ByName("CommitUpload")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	retrieverServicePutDocumentHandler := connect.NewUnaryHandlerSimple(
+		RetrieverServicePutDocumentProcedure,
+		svc.PutDocument,
+		connect.WithSchema(retrieverServiceMethods.ByName("PutDocument")),
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
@@ -491,6 +572,20 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 		connect.WithIdempotency(connect.IdempotencyIdempotent),
 		connect.WithHandlerOptions(opts...),
 	)
+	retrieverServiceRetryDocumentsHandler := connect.NewUnaryHandlerSimple(
+		RetrieverServiceRetryDocumentsProcedure,
+		svc.RetryDocuments,
+		connect.WithSchema(retrieverServiceMethods.ByName("RetryDocuments")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
+	retrieverServiceGetQueueHandler := connect.NewUnaryHandlerSimple(
+		RetrieverServiceGetQueueProcedure,
+		svc.GetQueue,
+		connect.WithSchema(retrieverServiceMethods.ByName("GetQueue")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	retrieverServiceWatchHandler := connect.NewServerStreamHandlerSimple(
 		RetrieverServiceWatchProcedure,
 		svc.Watch,
@@ -515,6 +610,8 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 			retrieverServicePutPartHandler.ServeHTTP(w, r)
 		case RetrieverServiceCommitUploadProcedure:
 			retrieverServiceCommitUploadHandler.ServeHTTP(w, r)
+		case RetrieverServicePutDocumentProcedure:
+			retrieverServicePutDocumentHandler.ServeHTTP(w, r)
 		case RetrieverServiceGetDocumentProcedure:
 			retrieverServiceGetDocumentHandler.ServeHTTP(w, r)
 		case RetrieverServiceListDocumentsProcedure:
@@ -531,6 +628,10 @@ func NewRetrieverServiceHandler(svc RetrieverServiceHandler, opts ...connect.Han
 			retrieverServiceCancelIngestionHandler.ServeHTTP(w, r)
 		case RetrieverServiceRetryIngestionProcedure:
 			retrieverServiceRetryIngestionHandler.ServeHTTP(w, r)
+		case RetrieverServiceRetryDocumentsProcedure:
+			retrieverServiceRetryDocumentsHandler.ServeHTTP(w, r)
+		case RetrieverServiceGetQueueProcedure:
+			retrieverServiceGetQueueHandler.ServeHTTP(w, r)
 		case RetrieverServiceWatchProcedure:
 			retrieverServiceWatchHandler.ServeHTTP(w, r)
 		case RetrieverServiceDeleteWorkspaceProcedure:
@@ -558,6 +659,10 @@ func (UnimplementedRetrieverServiceHandler) PutPart(context.Context, *v1.PutPart
 
 func (UnimplementedRetrieverServiceHandler) CommitUpload(context.Context, *v1.CommitUploadRequest) (*v1.CommitUploadResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.CommitUpload is not implemented"))
+}
+
+func (UnimplementedRetrieverServiceHandler) PutDocument(context.Context, *v1.PutDocumentRequest) (*v1.PutDocumentResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.PutDocument is not implemented"))
 }
 
 func (UnimplementedRetrieverServiceHandler) GetDocument(context.Context, *v1.GetDocumentRequest) (*v1.GetDocumentResponse, error) {
@@ -590,6 +695,14 @@ func (UnimplementedRetrieverServiceHandler) CancelIngestion(context.Context, *v1
 
 func (UnimplementedRetrieverServiceHandler) RetryIngestion(context.Context, *v1.RetryIngestionRequest) (*v1.RetryIngestionResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.RetryIngestion is not implemented"))
+}
+
+func (UnimplementedRetrieverServiceHandler) RetryDocuments(context.Context, *v1.RetryDocumentsRequest) (*v1.RetryDocumentsResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.RetryDocuments is not implemented"))
+}
+
+func (UnimplementedRetrieverServiceHandler) GetQueue(context.Context, *v1.GetQueueRequest) (*v1.GetQueueResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.retriever.v1.RetrieverService.GetQueue is not implemented"))
 }
 
 func (UnimplementedRetrieverServiceHandler) Watch(context.Context, *v1.WatchRequest, *connect.ServerStream[v1.WatchResponse]) error {
