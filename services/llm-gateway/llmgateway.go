@@ -5,6 +5,7 @@ package llmgateway
 import (
 	"cmp"
 	"context"
+	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"time"
@@ -103,6 +104,7 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 	answers, err := answer.New(prompts, routes, answer.Options{
 		Budget:    prompt.Budget{Context: cfg.Budget.Context, History: cfg.Budget.History, Total: cfg.Budget.Total},
 		MaxTokens: cfg.Budget.Answer,
+		Clock:     s.deps.Clock, Draw: rand.Float64,
 	})
 	return rpc.Serving{
 		Answers: answers, Vectors: s.vectorModels(cfg, providers), Revision: revision, Heartbeat: cfg.Limits.Heartbeat,

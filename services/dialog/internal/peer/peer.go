@@ -230,7 +230,7 @@ func (m *Model) Generate(ctx context.Context, g turn.Generate) (turn.Stream, err
 	request := &llmv1.GenerateRequest{
 		Workspace: g.Workspace, Question: g.Question, PromptId: g.PromptID, Model: g.Model, Language: g.Language,
 		Instructions: g.Form.Instructions, MaxTokens: uint32(min(max(g.Form.MaxTokens, 0), maxTokens)),
-		Temperature: g.Form.Temperature, TopP: g.Form.TopP, Stop: g.Form.Stop,
+		Temperature: g.Form.Temperature, TopP: g.Form.TopP, Stop: g.Form.Stop, Session: g.Session, Variables: g.Variables,
 	}
 	for _, h := range g.History {
 		role := llmv1.Role_ROLE_USER

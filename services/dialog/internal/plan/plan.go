@@ -39,6 +39,7 @@ type Intent struct {
 	Tool      string            `yaml:"tool" doc:"Tool to call; empty for none. The intent is passed over while the tool is not enabled."`
 	Arguments map[string]string `yaml:"arguments" doc:"The tool's arguments by name: a value, or $group for what a named group of the pattern matched."`
 	PromptID  string            `yaml:"prompt_id" doc:"Prompt template to answer with; empty for the default."`
+	Variables map[string]string `yaml:"prompt_variables" doc:"Values for the variables that prompt_id's template declares."`
 	Strategy  string            `yaml:"strategy" doc:"Retrieval strategy; empty for the default."`
 	Retrieve  *bool             `yaml:"retrieve" doc:"Whether documents are searched too. Unset means true."`
 	Reply     map[string]string `yaml:"reply" doc:"A fixed answer by language (en, zh), given without search or model; empty for none."`
@@ -46,8 +47,9 @@ type Intent struct {
 
 // Config configures a Planner.
 type Config struct {
-	Builtin bool     `yaml:"builtin_intents" doc:"Whether arithmetic, the time of day and small talk are recognised without further rules."`
-	Intents []Intent `yaml:"intents" doc:"Rules, tried in order before the built-in ones; every match counts. At most 200."`
+	Builtin   bool              `yaml:"builtin_intents" doc:"Whether arithmetic, the time of day and small talk are recognised without further rules."`
+	Variables map[string]string `yaml:"prompt_variables" doc:"Values for the variables that the default prompt's template declares."`
+	Intents   []Intent          `yaml:"intents" doc:"Rules, tried in order before the built-in ones; every match counts. At most 200."`
 }
 
 // Defaults returns the configuration used where none is given.
@@ -76,14 +78,17 @@ type Plan struct {
 	Retrieve bool
 	Calls    []Call
 	PromptID string
-	Strategy string
+	// Variables are values for the prompt's variables.
+	Variables map[string]string
+	Strategy  string
 	// Reply is a fixed answer by language; nil when the turn has to find one.
 	Reply map[string]string
 }
 
 // Planner makes plans. It is safe for concurrent use.
 type Planner struct {
-	rules []rule
+	rules     []rule
+	variables map[string]string // of the default prompt
 }
 
 // rule looks at a question; it reports false when it does not apply.
@@ -100,6 +105,7 @@ type match struct {
 	arguments map[string]string
 	search    bool
 	promptID  string
+	variables map[string]string
 	strategy  string
 	reply     map[string]string
 }
@@ -109,7 +115,7 @@ func New(cfg Config) (*Planner, error) {
 	if len(cfg.Intents) > maxIntents {
 		return nil, config.Invalid("intents", "must be at most %d, not %d", maxIntents, len(cfg.Intents))
 	}
-	p := &Planner{}
+	p := &Planner{variables: cfg.Variables}
 	seen := map[string]bool{}
 	for i, intent := range cfg.Intents {
 		r, err := compile(intent)
@@ -130,6 +136,14 @@ func New(cfg Config) (*Planner, error) {
 
 // Plan decides about a standalone question. enabled tells which tools may be called; nil means none.
 func (p *Planner) Plan(q string, enabled func(tool string) bool) Plan {
+	out := p.byRules(q, enabled)
+	if out.PromptID == "" {
+		out.Variables = p.variables
+	}
+	return out
+}
+
+func (p *Planner) byRules(q string, enabled func(tool string) bool) Plan {
 	out := Plan{Retrieve: true}
 	if len(q) > maxQuestion {
 		return out
@@ -160,7 +174,9 @@ func (p *Planner) Plan(q string, enabled func(tool string) bool) Plan {
 		found = true
 		out.Intents = append(out.Intents, r.name)
 		search = search || m.search
-		out.PromptID = or(out.PromptID, m.promptID)
+		if out.PromptID == "" && m.promptID != "" {
+			out.PromptID, out.Variables = m.promptID, m.variables
+		}
 		out.Strategy = or(out.Strategy, m.strategy)
 		if r.tool != "" {
 			out.Calls = append(out.Calls, Call{ID: fmt.Sprintf("call-%d", len(out.Calls)+1), Tool: r.tool, Arguments: string(arguments)})
@@ -180,6 +196,8 @@ func compile(in Intent) (rule, error) {
 		return rule{}, errors.New("patterns or keywords must be given")
 	case len(in.Patterns) > maxPatterns || len(in.Keywords) > maxPatterns:
 		return rule{}, fmt.Errorf("at most %d patterns and %d keywords are allowed", maxPatterns, maxPatterns)
+	case in.PromptID == "" && len(in.Variables) > 0:
+		return rule{}, errors.New("prompt_variables are given without a prompt_id; those of the default prompt stand beside intents")
 	case in.Tool == "" && len(in.Arguments) > 0:
 		return rule{}, errors.New("arguments are given without a tool")
 	}
@@ -213,7 +231,7 @@ func compile(in Intent) (rule, error) {
 }
 
 func (in Intent) match(q question, patterns []*regexp.Regexp, keywords []string) (match, bool) {
-	m := match{search: in.Retrieve == nil || *in.Retrieve, promptID: in.PromptID, strategy: in.Strategy, arguments: map[string]string{}}
+	m := match{search: in.Retrieve == nil || *in.Retrieve, promptID: in.PromptID, variables: in.Variables, strategy: in.Strategy, arguments: map[string]string{}}
 	if len(in.Reply) > 0 {
 		m.reply = in.Reply
 	}

@@ -75,7 +75,7 @@ func Turn(t turn.Turn) *dialogv1.Turn {
 	}
 	if g := t.Generation; g != nil {
 		out.Generation = &llmv1.Started{
-			PromptId: g.PromptID, PromptHash: g.PromptHash, PromptRevision: g.PromptRevision, SourceIds: g.SourceIDs, Model: g.Model,
+			PromptId: g.PromptID, CanaryOf: g.CanaryOf, Cached: g.Cached, PromptHash: g.PromptHash, PromptRevision: g.PromptRevision, SourceIds: g.SourceIDs, Model: g.Model,
 			Provider: g.Provider, ProviderModel: g.ProviderModel, Rung: g.Rung, ConfigRevision: g.Revision, Degradations: Degradations(g.Degradations),
 		}
 	}
@@ -212,7 +212,7 @@ func FromDegradations(list []*retrieverv1.Degradation) []turn.Degradation {
 // FromStarted returns the domain's form of m.
 func FromStarted(m *llmv1.Started) *turn.Generation {
 	return &turn.Generation{
-		PromptID: m.GetPromptId(), PromptHash: m.GetPromptHash(), PromptRevision: m.GetPromptRevision(), SourceIDs: m.GetSourceIds(), Model: m.GetModel(),
+		PromptID: m.GetPromptId(), CanaryOf: m.GetCanaryOf(), Cached: m.GetCached(), PromptHash: m.GetPromptHash(), PromptRevision: m.GetPromptRevision(), SourceIDs: m.GetSourceIds(), Model: m.GetModel(),
 		Provider: m.GetProvider(), ProviderModel: m.GetProviderModel(), Rung: m.GetRung(), Revision: m.GetConfigRevision(), Degradations: FromDegradations(m.GetDegradations()),
 	}
 }

@@ -285,7 +285,7 @@ func (r *run) plan(ctx context.Context) {
 	}
 	p := r.terms.planner.Plan(r.turn.Standalone, func(tool string) bool { return enabled[tool] })
 	if r.q.PromptID != "" {
-		p.PromptID = r.q.PromptID
+		p.PromptID, p.Variables = r.q.PromptID, nil // its own defaults
 	}
 	if r.q.Strategy != "" {
 		p.Strategy = r.q.Strategy

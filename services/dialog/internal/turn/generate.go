@@ -189,8 +189,8 @@ func supportName(s citing.Support) string {
 func (r *run) generate(ctx context.Context, w *writer, history []Turn) error {
 	t := &r.turn
 	g := Generate{
-		Workspace: r.q.Workspace, Question: t.Standalone, History: messages(history, r.terms.cfg.History, r.terms.cfg.Tokens, t.Standalone),
-		Sources: t.Sources, PromptID: t.Plan.PromptID, Model: r.q.Model, Language: t.Language, Form: r.q.Form,
+		Workspace: r.q.Workspace, Session: t.Session, Question: t.Standalone, History: messages(history, r.terms.cfg.History, r.terms.cfg.Tokens, t.Standalone),
+		Sources: t.Sources, PromptID: t.Plan.PromptID, Variables: t.Plan.Variables, Model: r.q.Model, Language: t.Language, Form: r.q.Form,
 	}
 	input := map[string]any{"question": g.Question, "history": len(g.History), "sources": len(g.Sources), "prompt_id": g.PromptID, "model": g.Model, "language": g.Language}
 	if !g.Form.isZero() {
@@ -382,7 +382,7 @@ func (r *run) take(w *writer, p Part) bool {
 }
 
 func bounded(g Generation) *Generation {
-	for _, s := range []*string{&g.PromptID, &g.PromptHash, &g.PromptRevision, &g.Model, &g.Provider, &g.ProviderModel, &g.Revision} {
+	for _, s := range []*string{&g.PromptID, &g.CanaryOf, &g.PromptHash, &g.PromptRevision, &g.Model, &g.Provider, &g.ProviderModel, &g.Revision} {
 		*s = clip(*s, maxName)
 	}
 	g.SourceIDs = g.SourceIDs[:min(len(g.SourceIDs), maxSources)]

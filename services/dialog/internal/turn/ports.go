@@ -53,10 +53,12 @@ type Models interface {
 
 // Generate asks for an answer.
 type Generate struct {
-	Workspace, Question       string
+	Workspace, Session        string
+	Question                  string
 	History                   []Message
 	Sources                   []Source
 	PromptID, Model, Language string
+	Variables                 map[string]string
 	Form                      Form
 }
 

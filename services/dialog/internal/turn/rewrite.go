@@ -113,7 +113,7 @@ func (r *run) remodel(ctx context.Context, out *rewritten, earlier []followup.Ex
 			return nil, err
 		}
 		g := Generate{
-			Workspace: r.q.Workspace, Question: r.turn.Question, PromptID: RewritePrompt, Model: cfg.FollowUp.Model,
+			Workspace: r.q.Workspace, Session: r.turn.Session, Question: r.turn.Question, PromptID: RewritePrompt, Model: cfg.FollowUp.Model,
 			Language: languageOf(r.turn.Question, ""), Form: Form{MaxTokens: rewriteTokens, Temperature: &zero},
 		}
 		for _, e := range earlier[max(0, len(earlier)-rewriteHistory):] {

@@ -192,11 +192,15 @@ const (
 // Generation says which prompt and model answered.
 type Generation struct {
 	PromptID, PromptHash, PromptRevision string
-	SourceIDs                            []string
-	Model, Provider, ProviderModel       string
-	Rung                                 uint32
-	Revision                             string
-	Degradations                         []Degradation
+	// CanaryOf is the prompt that was to answer, where PromptID is its canary.
+	CanaryOf string
+	// Cached says that the answer was kept from an earlier request.
+	Cached                         bool
+	SourceIDs                      []string
+	Model, Provider, ProviderModel string
+	Rung                           uint32
+	Revision                       string
+	Degradations                   []Degradation
 }
 
 // Usage counts tokens.

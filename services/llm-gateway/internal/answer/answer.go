@@ -5,6 +5,7 @@ package answer
 import (
 	"cmp"
 	"context"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
@@ -18,6 +19,8 @@ type Request struct {
 	Ask ask.Request
 	// PromptID and Model may be empty: the default prompt; the prompt's model, else the default one.
 	PromptID, Model string
+	// Session keeps to one of a prompt's variants; empty for none.
+	Session string
 	// MaxTokens bounds the answer; 0 for the prompt's bound, else the configured one.
 	MaxTokens int
 	// Temperature and TopP are nil for the prompt's, else the provider's.
@@ -28,7 +31,10 @@ type Request struct {
 
 // Asked is what a model is asked.
 type Asked struct {
+	// Template is the prompt that was asked for, or the canary that answers for the session.
 	Template *prompt.Template
+	// CanaryOf is the prompt that was asked for, where Template is its canary.
+	CanaryOf string
 	Rendered prompt.Rendered
 	// Route is the model's name, First its first target.
 	Route string
@@ -42,6 +48,10 @@ type Options struct {
 	Budget prompt.Budget
 	// MaxTokens bounds answers for which neither request nor prompt says it.
 	MaxTokens int
+	// Clock tells the date that prompts may name.
+	Clock func() time.Time
+	// Draw returns a number in [0, 1), for requests without a session where a prompt has variants.
+	Draw func() float64
 }
 
 // Service answers. Safe for concurrent use.
@@ -70,28 +80,41 @@ func (s *Service) Routes() *route.Router { return s.routes }
 
 // Prepare renders what a model would be asked.
 func (s *Service) Prepare(r Request) (Asked, error) {
-	t, err := s.prompts.Get(r.PromptID)
+	t, err := s.prompts.Choose(r.PromptID, r.Session, s.opts.Draw())
 	if err != nil {
 		return Asked{}, err
+	}
+	canaryOf := ""
+	if id := cmp.Or(r.PromptID, prompt.DefaultID); id != t.ID {
+		canaryOf = id
 	}
 	name, first, err := s.routes.Resolve(cmp.Or(r.Model, t.Params.Model))
 	if err != nil {
 		return Asked{}, err
 	}
-	rendered, err := t.Render(r.Ask, s.opts.Budget)
+	rendered, err := t.Render(r.Ask, s.opts.Clock(), s.opts.Budget)
 	if err != nil {
 		return Asked{}, err
 	}
 	fitting := r.Ask
 	fitting.Sources = rendered.Sources
 	return Asked{
-		Template: t, Rendered: rendered, Route: name, First: first,
+		Template: t, CanaryOf: canaryOf, Rendered: rendered, Route: name, First: first,
 		request: provider.Request{
 			Ask: fitting, Messages: rendered.Messages,
 			MaxTokens:   cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens),
 			Temperature: cmp.Or(r.Temperature, t.Params.Temperature), TopP: r.TopP, Stop: r.Stop,
+			Schema: schemaOf(t),
 		},
 	}, nil
+}
+
+// schemaOf is what a template wants answers to be.
+func schemaOf(t *prompt.Template) *provider.Schema {
+	if t.Schema == nil {
+		return nil
+	}
+	return &provider.Schema{Name: t.ID, JSON: t.Schema.JSON, Strict: true, Check: t.Schema.Check}
 }
 
 // Generate answers what was prepared.

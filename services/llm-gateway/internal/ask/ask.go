@@ -68,7 +68,9 @@ type Source struct {
 
 // Request is what is asked.
 type Request struct {
-	Question string
+	// Workspace is on whose behalf.
+	Workspace string
+	Question  string
 	// History is the conversation before the question, oldest first.
 	History []Message
 	// Sources stand best first.
@@ -77,6 +79,8 @@ type Request struct {
 	Language string
 	// Instructions are the calling application's, about the answer's form; usually none.
 	Instructions string
+	// Variables are values for those that the prompt template declares, by name.
+	Variables map[string]string
 }
 
 // Languages an answer can be written in.

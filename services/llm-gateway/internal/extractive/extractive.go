@@ -8,6 +8,7 @@ import (
 	"context"
 	"strings"
 
+	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
 
@@ -21,6 +22,9 @@ var _ provider.Provider = Model{}
 
 // Generate answers r from its sources, sentence by sentence.
 func (Model) Generate(ctx context.Context, r provider.Request, emit func(provider.Piece) error) (provider.Result, error) {
+	if r.Schema != nil || len(r.Tools) > 0 {
+		return provider.Result{}, fault.New(fault.Precondition, fault.ProviderRejected, "the built-in model answers in sentences of the sources: no JSON, no tools")
+	}
 	answer := compose(r.Ask)
 	var told strings.Builder
 	for _, s := range answer.sentences {

@@ -1,16 +1,6 @@
 package prompt
 
-import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-
-	"github.com/ragmesh/ragmesh/libs/fault"
-)
+import "strings"
 
 // DefaultID is the template that answers when a request names none.
 const DefaultID = "default"
@@ -75,69 +65,4 @@ You rewrite the person's last question so that it can be understood by someone w
 		}}},
 		Params: Params{MaxTokens: 256},
 	}
-}
-
-// builtinRevision is the content hash of the built-in template.
-func builtinRevision(f File) string {
-	raw, err := json.Marshal(f)
-	if err != nil {
-		return "" // a File is plain data: it marshals
-	}
-	sum := sha256.Sum256(raw)
-	return hex.EncodeToString(sum[:6])
-}
-
-// Source is a template file that was read.
-type Source struct {
-	ID       string
-	Revision string
-	File     File
-}
-
-// Library holds the loaded templates. Safe for concurrent use; it does not change.
-type Library struct {
-	templates map[string]*Template
-}
-
-// NewLibrary compiles files, and adds the built-in templates where none has their ids.
-func NewLibrary(files []Source) (*Library, error) {
-	l := &Library{templates: make(map[string]*Template)}
-	for _, f := range files {
-		t, err := Compile(f.ID, f.Revision, f.File)
-		if err != nil {
-			return nil, fmt.Errorf("prompt %s: %w", f.ID, err)
-		}
-		l.templates[f.ID] = t
-	}
-	for id, f := range map[string]File{DefaultID: Builtin(), RewriteID: BuiltinRewrite()} {
-		if _, ok := l.templates[id]; ok {
-			continue
-		}
-		t, err := Compile(id, builtinRevision(f), f)
-		if err != nil {
-			return nil, fmt.Errorf("built-in prompt %s: %w", id, err)
-		}
-		l.templates[id] = t
-	}
-	return l, nil
-}
-
-// Get returns a template by id; empty means the default one.
-func (l *Library) Get(id string) (*Template, error) {
-	if id == "" {
-		id = DefaultID
-	}
-	if t, ok := l.templates[id]; ok {
-		return t, nil
-	}
-	return nil, fault.New(fault.NotFound, fault.PromptNotFound, "there is no prompt %q; ListPrompts names those there are", id)
-}
-
-// All returns the templates ordered by id.
-func (l *Library) All() []*Template {
-	var out []*Template
-	for _, id := range slices.Sorted(maps.Keys(l.templates)) {
-		out = append(out, l.templates[id])
-	}
-	return out
 }

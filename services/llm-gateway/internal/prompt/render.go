@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/text"
@@ -37,10 +38,15 @@ type Rendered struct {
 	Tokens int
 }
 
-// Render makes the messages for r within budget.
-func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
+// Render makes the messages for r within budget. Today is the date that the template may name.
+func (t *Template) Render(r ask.Request, today time.Time, budget Budget) (Rendered, error) {
+	values, err := t.values(r.Variables)
+	if err != nil {
+		return Rendered{}, err
+	}
 	language := r.AnswerLanguage()
 	l := t.locales[language]
+	v := vars{Workspace: r.Workspace, Date: today.UTC().Format(time.DateOnly), Vars: values}.in(language)
 	var examples []ask.Message
 	for _, e := range l.examples {
 		examples = append(examples,
@@ -49,7 +55,7 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	}
 	// The instructions may name the number of sources, which depends on what the instructions leave room for. Their size
 	// hardly does, so measure them with all sources.
-	widest, err := execute(l.system, vars(language, len(r.Sources)))
+	widest, err := execute(l.system, v.with(len(r.Sources)))
 	if err != nil {
 		return Rendered{}, err
 	}
@@ -63,7 +69,7 @@ func (t *Template) Render(r ask.Request, budget Budget) (Rendered, error) {
 	}
 	sources, blocks, used := fitSources(r.Sources, min(budget.Context, room))
 	history := fitHistory(r.History, min(budget.History, room-used))
-	system, err := execute(l.system, vars(language, len(sources)))
+	system, err := execute(l.system, v.with(len(sources)))
 	if err != nil {
 		return Rendered{}, err
 	}

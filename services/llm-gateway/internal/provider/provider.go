@@ -51,6 +51,8 @@ type Schema struct {
 	Name   string
 	JSON   json.RawMessage
 	Strict bool
+	// Check says what is wrong with an answer; nil where the caller sees for himself.
+	Check func(answer string) error
 }
 
 // Piece is a part of an answer: text, or a part of a call. One without either says that the model is at work, as when it

@@ -6,12 +6,22 @@ import (
 	"strings"
 )
 
-// Generate has p answer r, and ends the answer before the first of r's stop texts also where the provider does not do that
-// itself. Text that may be the beginning of one is held back until what follows tells.
+// Generate has p answer r as r wants it, also where the provider does not do that itself: in one piece that keeps r's schema,
+// or ended before the first of r's stop texts.
 func Generate(ctx context.Context, p Provider, r Request, emit func(Piece) error) (Result, error) {
-	if len(r.Stop) == 0 {
+	switch {
+	case r.Schema != nil && r.Schema.Check != nil:
+		return whole(ctx, p, r, emit)
+	case len(r.Stop) > 0:
+		return stopping(ctx, p, r, emit)
+	default:
 		return p.Generate(ctx, r, emit)
 	}
+}
+
+// stopping ends the answer before the first of r's stop texts. Text that may be the beginning of one is held back until what
+// follows tells.
+func stopping(ctx context.Context, p Provider, r Request, emit func(Piece) error) (Result, error) {
 	ctx, cancel := context.WithCancel(ctx) // nobody reads what comes after
 	defer cancel()
 	var said strings.Builder

@@ -1,6 +1,8 @@
 package rpc
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -11,6 +13,7 @@ import (
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
@@ -20,8 +23,11 @@ const stage = "llm-gateway"
 
 func requestOf(r *llmv1.GenerateRequest) (answer.Request, error) {
 	out := answer.Request{
-		Ask:      ask.Request{Question: r.GetQuestion(), Language: r.GetLanguage(), Instructions: r.GetInstructions()},
-		PromptID: r.GetPromptId(), Model: r.GetModel(), MaxTokens: int(r.GetMaxTokens()),
+		Ask: ask.Request{
+			Workspace: r.GetWorkspace(), Question: r.GetQuestion(), Language: r.GetLanguage(), Instructions: r.GetInstructions(),
+			Variables: r.GetVariables(),
+		},
+		PromptID: r.GetPromptId(), Model: r.GetModel(), Session: r.GetSession(), MaxTokens: int(r.GetMaxTokens()),
 		Temperature: r.Temperature, TopP: r.TopP, Stop: r.GetStop(),
 	}
 	for _, m := range r.GetHistory() {
@@ -91,7 +97,7 @@ func messagesOf(messages []ask.Message) []*llmv1.Message {
 
 func startedOf(a answer.Asked, s route.Started, revision string) *llmv1.Started {
 	out := &llmv1.Started{
-		PromptId: a.Template.ID, PromptHash: a.Rendered.Hash, PromptRevision: a.Template.Revision,
+		PromptId: a.Template.ID, CanaryOf: a.CanaryOf, PromptHash: a.Rendered.Hash, PromptRevision: a.Template.Revision,
 		Model: a.Route, Provider: s.Name, ProviderModel: s.Model, Rung: count(s.Rung), ConfigRevision: revision,
 	}
 	for _, source := range a.Rendered.Sources {
@@ -153,4 +159,20 @@ func clip(s string, limit int) string {
 		limit--
 	}
 	return s[:limit]
+}
+
+func promptOf(t *prompt.Template) *llmv1.Prompt {
+	out := &llmv1.Prompt{
+		PromptId: t.ID, Revision: t.Revision, Description: t.Description, CanaryPromptId: t.Canary.Prompt, CanaryPercent: t.Canary.Percent,
+		HasOutputSchema: t.Schema != nil,
+	}
+	for _, name := range slices.Sorted(maps.Keys(t.Variables)) {
+		v := t.Variables[name]
+		variable := &llmv1.PromptVariable{Name: name, Type: v.Kind(), Description: v.Description, Required: v.Default == nil, OneOf: v.OneOf}
+		if v.Default != nil {
+			variable.DefaultValue = *v.Default
+		}
+		out.Variables = append(out.Variables, variable)
+	}
+	return out
 }

@@ -135,7 +135,7 @@ func (h *Handler) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv
 	serving := h.serving.Load()
 	out := &llmv1.ListPromptsResponse{ConfigRevision: serving.Revision}
 	for _, t := range serving.Answers.Prompts() {
-		out.Prompts = append(out.Prompts, &llmv1.Prompt{PromptId: t.ID, Revision: t.Revision, Description: t.Description})
+		out.Prompts = append(out.Prompts, promptOf(t))
 	}
 	return out, nil
 }

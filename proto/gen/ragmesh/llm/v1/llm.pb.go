@@ -1732,9 +1732,17 @@ type Prompt struct {
 	// Content hash, lower-case hex.
 	Revision string `protobuf:"bytes,2,opt,name=revision,proto3" json:"revision,omitempty"`
 	// What it is for.
-	Description   string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Values that requests may give, ordered by name.
+	Variables []*PromptVariable `protobuf:"bytes,4,rep,name=variables,proto3" json:"variables,omitempty"`
+	// Id of the template that answers a part of the sessions instead; empty for none.
+	CanaryPromptId string `protobuf:"bytes,5,opt,name=canary_prompt_id,json=canaryPromptId,proto3" json:"canary_prompt_id,omitempty"`
+	// That part, in percent.
+	CanaryPercent float64 `protobuf:"fixed64,6,opt,name=canary_percent,json=canaryPercent,proto3" json:"canary_percent,omitempty"`
+	// True when answers are JSON that keeps the template's schema.
+	HasOutputSchema bool `protobuf:"varint,7,opt,name=has_output_schema,json=hasOutputSchema,proto3" json:"has_output_schema,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Prompt) Reset() {
@@ -1788,6 +1796,125 @@ func (x *Prompt) GetDescription() string {
 	return ""
 }
 
+func (x *Prompt) GetVariables() []*PromptVariable {
+	if x != nil {
+		return x.Variables
+	}
+	return nil
+}
+
+func (x *Prompt) GetCanaryPromptId() string {
+	if x != nil {
+		return x.CanaryPromptId
+	}
+	return ""
+}
+
+func (x *Prompt) GetCanaryPercent() float64 {
+	if x != nil {
+		return x.CanaryPercent
+	}
+	return 0
+}
+
+func (x *Prompt) GetHasOutputSchema() bool {
+	if x != nil {
+		return x.HasOutputSchema
+	}
+	return false
+}
+
+// PromptVariable is a value that requests may give.
+type PromptVariable struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its name in GenerateRequest.variables.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// "string", "integer", "number" or "boolean".
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// What it is for.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// True when a request must give it.
+	Required bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	// Its value where a request gives none.
+	DefaultValue string `protobuf:"bytes,5,opt,name=default_value,json=defaultValue,proto3" json:"default_value,omitempty"`
+	// The values it may have; any when empty.
+	OneOf         []string `protobuf:"bytes,6,rep,name=one_of,json=oneOf,proto3" json:"one_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PromptVariable) Reset() {
+	*x = PromptVariable{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PromptVariable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PromptVariable) ProtoMessage() {}
+
+func (x *PromptVariable) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PromptVariable.ProtoReflect.Descriptor instead.
+func (*PromptVariable) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *PromptVariable) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PromptVariable) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *PromptVariable) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *PromptVariable) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *PromptVariable) GetDefaultValue() string {
+	if x != nil {
+		return x.DefaultValue
+	}
+	return ""
+}
+
+func (x *PromptVariable) GetOneOf() []string {
+	if x != nil {
+		return x.OneOf
+	}
+	return nil
+}
+
 // ListPromptsResponse holds the templates.
 type ListPromptsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1801,7 +1928,7 @@ type ListPromptsResponse struct {
 
 func (x *ListPromptsResponse) Reset() {
 	*x = ListPromptsResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1813,7 +1940,7 @@ func (x *ListPromptsResponse) String() string {
 func (*ListPromptsResponse) ProtoMessage() {}
 
 func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[18]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1826,7 +1953,7 @@ func (x *ListPromptsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPromptsResponse.ProtoReflect.Descriptor instead.
 func (*ListPromptsResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{18}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ListPromptsResponse) GetPrompts() []*Prompt {
@@ -1860,7 +1987,7 @@ type EmbedRequest struct {
 
 func (x *EmbedRequest) Reset() {
 	*x = EmbedRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +1999,7 @@ func (x *EmbedRequest) String() string {
 func (*EmbedRequest) ProtoMessage() {}
 
 func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[19]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2012,7 @@ func (x *EmbedRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedRequest.ProtoReflect.Descriptor instead.
 func (*EmbedRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{19}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EmbedRequest) GetWorkspace() string {
@@ -1933,7 +2060,7 @@ type EmbedResponse struct {
 
 func (x *EmbedResponse) Reset() {
 	*x = EmbedResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2072,7 @@ func (x *EmbedResponse) String() string {
 func (*EmbedResponse) ProtoMessage() {}
 
 func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[20]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2085,7 @@ func (x *EmbedResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EmbedResponse.ProtoReflect.Descriptor instead.
 func (*EmbedResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{20}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *EmbedResponse) GetVectors() []*Vector {
@@ -2000,7 +2127,7 @@ type Vector struct {
 
 func (x *Vector) Reset() {
 	*x = Vector{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2139,7 @@ func (x *Vector) String() string {
 func (*Vector) ProtoMessage() {}
 
 func (x *Vector) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[21]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2152,7 @@ func (x *Vector) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Vector.ProtoReflect.Descriptor instead.
 func (*Vector) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{21}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Vector) GetValues() []float32 {
@@ -2052,7 +2179,7 @@ type RerankRequest struct {
 
 func (x *RerankRequest) Reset() {
 	*x = RerankRequest{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2191,7 @@ func (x *RerankRequest) String() string {
 func (*RerankRequest) ProtoMessage() {}
 
 func (x *RerankRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[22]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2204,7 @@ func (x *RerankRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankRequest.ProtoReflect.Descriptor instead.
 func (*RerankRequest) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{22}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RerankRequest) GetWorkspace() string {
@@ -2123,7 +2250,7 @@ type RerankResponse struct {
 
 func (x *RerankResponse) Reset() {
 	*x = RerankResponse{}
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2135,7 +2262,7 @@ func (x *RerankResponse) String() string {
 func (*RerankResponse) ProtoMessage() {}
 
 func (x *RerankResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[23]
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2148,7 +2275,7 @@ func (x *RerankResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RerankResponse.ProtoReflect.Descriptor instead.
 func (*RerankResponse) Descriptor() ([]byte, []int) {
-	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{23}
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RerankResponse) GetScores() []float64 {
@@ -2281,11 +2408,22 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\rdefault_model\x18\x02 \x01(\tR\fdefaultModel\x126\n" +
 	"\x17default_embedding_model\x18\x03 \x01(\tR\x15defaultEmbeddingModel\x120\n" +
 	"\x14default_rerank_model\x18\x04 \x01(\tR\x12defaultRerankModel\"\x14\n" +
-	"\x12ListPromptsRequest\"c\n" +
+	"\x12ListPromptsRequest\"\x9e\x02\n" +
 	"\x06Prompt\x12\x1b\n" +
 	"\tprompt_id\x18\x01 \x01(\tR\bpromptId\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\tR\brevision\x12 \n" +
-	"\vdescription\x18\x03 \x01(\tR\vdescription\"p\n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12<\n" +
+	"\tvariables\x18\x04 \x03(\v2\x1e.ragmesh.llm.v1.PromptVariableR\tvariables\x12(\n" +
+	"\x10canary_prompt_id\x18\x05 \x01(\tR\x0ecanaryPromptId\x12%\n" +
+	"\x0ecanary_percent\x18\x06 \x01(\x01R\rcanaryPercent\x12*\n" +
+	"\x11has_output_schema\x18\a \x01(\bR\x0fhasOutputSchema\"\xb2\x01\n" +
+	"\x0ePromptVariable\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12\x1a\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\x12#\n" +
+	"\rdefault_value\x18\x05 \x01(\tR\fdefaultValue\x12\x15\n" +
+	"\x06one_of\x18\x06 \x03(\tR\x05oneOf\"p\n" +
 	"\x13ListPromptsResponse\x120\n" +
 	"\aprompts\x18\x01 \x03(\v2\x16.ragmesh.llm.v1.PromptR\aprompts\x12'\n" +
 	"\x0fconfig_revision\x18\x02 \x01(\tR\x0econfigRevision\"\xe4\x01\n" +
@@ -2366,7 +2504,7 @@ func file_ragmesh_llm_v1_llm_proto_rawDescGZIP() []byte {
 }
 
 var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_ragmesh_llm_v1_llm_proto_goTypes = []any{
 	(Role)(0),                    // 0: ragmesh.llm.v1.Role
 	(FinishReason)(0),            // 1: ragmesh.llm.v1.FinishReason
@@ -2392,37 +2530,38 @@ var file_ragmesh_llm_v1_llm_proto_goTypes = []any{
 	(*ListModelsResponse)(nil),   // 21: ragmesh.llm.v1.ListModelsResponse
 	(*ListPromptsRequest)(nil),   // 22: ragmesh.llm.v1.ListPromptsRequest
 	(*Prompt)(nil),               // 23: ragmesh.llm.v1.Prompt
-	(*ListPromptsResponse)(nil),  // 24: ragmesh.llm.v1.ListPromptsResponse
-	(*EmbedRequest)(nil),         // 25: ragmesh.llm.v1.EmbedRequest
-	(*EmbedResponse)(nil),        // 26: ragmesh.llm.v1.EmbedResponse
-	(*Vector)(nil),               // 27: ragmesh.llm.v1.Vector
-	(*RerankRequest)(nil),        // 28: ragmesh.llm.v1.RerankRequest
-	(*RerankResponse)(nil),       // 29: ragmesh.llm.v1.RerankResponse
-	nil,                          // 30: ragmesh.llm.v1.GenerateRequest.VariablesEntry
-	(*v1.Passage)(nil),           // 31: ragmesh.retriever.v1.Passage
-	(*v11.ToolResult)(nil),       // 32: ragmesh.tools.v1.ToolResult
-	(*v1.Degradation)(nil),       // 33: ragmesh.retriever.v1.Degradation
-	(*durationpb.Duration)(nil),  // 34: google.protobuf.Duration
+	(*PromptVariable)(nil),       // 24: ragmesh.llm.v1.PromptVariable
+	(*ListPromptsResponse)(nil),  // 25: ragmesh.llm.v1.ListPromptsResponse
+	(*EmbedRequest)(nil),         // 26: ragmesh.llm.v1.EmbedRequest
+	(*EmbedResponse)(nil),        // 27: ragmesh.llm.v1.EmbedResponse
+	(*Vector)(nil),               // 28: ragmesh.llm.v1.Vector
+	(*RerankRequest)(nil),        // 29: ragmesh.llm.v1.RerankRequest
+	(*RerankResponse)(nil),       // 30: ragmesh.llm.v1.RerankResponse
+	nil,                          // 31: ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	(*v1.Passage)(nil),           // 32: ragmesh.retriever.v1.Passage
+	(*v11.ToolResult)(nil),       // 33: ragmesh.tools.v1.ToolResult
+	(*v1.Degradation)(nil),       // 34: ragmesh.retriever.v1.Degradation
+	(*durationpb.Duration)(nil),  // 35: google.protobuf.Duration
 }
 var file_ragmesh_llm_v1_llm_proto_depIdxs = []int32{
-	31, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
-	32, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
+	32, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
+	33, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
 	0,  // 2: ragmesh.llm.v1.Message.role:type_name -> ragmesh.llm.v1.Role
 	7,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
 	6,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
-	30, // 5: ragmesh.llm.v1.GenerateRequest.variables:type_name -> ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	31, // 5: ragmesh.llm.v1.GenerateRequest.variables:type_name -> ragmesh.llm.v1.GenerateRequest.VariablesEntry
 	2,  // 6: ragmesh.llm.v1.GenerateRequest.cache:type_name -> ragmesh.llm.v1.CacheMode
 	11, // 7: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
 	12, // 8: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
 	13, // 9: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
 	15, // 10: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
-	33, // 11: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
+	34, // 11: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
 	1,  // 12: ragmesh.llm.v1.Completed.finish_reason:type_name -> ragmesh.llm.v1.FinishReason
 	8,  // 13: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
-	34, // 14: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
-	34, // 15: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
+	35, // 14: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
+	35, // 15: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
 	14, // 16: ragmesh.llm.v1.Completed.tries:type_name -> ragmesh.llm.v1.Try
-	34, // 17: ragmesh.llm.v1.Try.duration:type_name -> google.protobuf.Duration
+	35, // 17: ragmesh.llm.v1.Try.duration:type_name -> google.protobuf.Duration
 	8,  // 18: ragmesh.llm.v1.Try.usage:type_name -> ragmesh.llm.v1.Usage
 	9,  // 19: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
 	7,  // 20: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
@@ -2431,28 +2570,29 @@ var file_ragmesh_llm_v1_llm_proto_depIdxs = []int32{
 	20, // 23: ragmesh.llm.v1.Model.targets:type_name -> ragmesh.llm.v1.Target
 	4,  // 24: ragmesh.llm.v1.Target.state:type_name -> ragmesh.llm.v1.TargetState
 	19, // 25: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
-	23, // 26: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
-	5,  // 27: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
-	27, // 28: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
-	8,  // 29: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	8,  // 30: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	9,  // 31: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
-	16, // 32: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
-	18, // 33: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
-	22, // 34: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
-	25, // 35: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
-	28, // 36: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
-	10, // 37: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
-	17, // 38: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
-	21, // 39: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
-	24, // 40: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
-	26, // 41: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
-	29, // 42: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
-	37, // [37:43] is the sub-list for method output_type
-	31, // [31:37] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	24, // 26: ragmesh.llm.v1.Prompt.variables:type_name -> ragmesh.llm.v1.PromptVariable
+	23, // 27: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
+	5,  // 28: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
+	28, // 29: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
+	8,  // 30: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	8,  // 31: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	9,  // 32: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
+	16, // 33: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
+	18, // 34: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
+	22, // 35: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
+	26, // 36: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
+	29, // 37: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
+	10, // 38: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
+	17, // 39: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
+	21, // 40: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
+	25, // 41: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
+	27, // 42: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
+	30, // 43: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
+	38, // [38:44] is the sub-list for method output_type
+	32, // [32:38] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_llm_v1_llm_proto_init() }
@@ -2477,7 +2617,7 @@ func file_ragmesh_llm_v1_llm_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_llm_v1_llm_proto_rawDesc), len(file_ragmesh_llm_v1_llm_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
