@@ -26,6 +26,7 @@ import (
 	evalv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1/evalv1connect"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 )
@@ -78,6 +79,7 @@ type edge struct {
 	dialogv1connect.UnimplementedKeyServiceHandler
 	retrieverv1connect.UnimplementedRetrieverServiceHandler
 	evalv1connect.UnimplementedEvalServiceHandler
+	llmv1connect.UnimplementedLLMServiceHandler
 
 	mu        sync.Mutex
 	key       string // asked for when not empty
@@ -116,6 +118,7 @@ func serve(t *testing.T, e *edge) string {
 	mux.Handle(dialogv1connect.NewKeyServiceHandler(e, check))
 	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(retriever{e}, check))
 	mux.Handle(evalv1connect.NewEvalServiceHandler(e, check))
+	mux.Handle(llmv1connect.NewLLMServiceHandler(e, check))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL

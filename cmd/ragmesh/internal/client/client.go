@@ -18,6 +18,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1/dialogv1connect"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/eval/v1/evalv1connect"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1/retrieverv1connect"
 )
 
@@ -48,6 +49,7 @@ type Client struct {
 	Keys       dialogv1connect.KeyServiceClient
 	Operations dialogv1connect.OperationsServiceClient
 	Retriever  retrieverv1connect.RetrieverServiceClient
+	Models     llmv1connect.LLMServiceClient
 	Eval       evalv1connect.EvalServiceClient
 
 	transport *http.Transport
@@ -79,6 +81,7 @@ func New(o Options) (*Client, error) {
 		Keys:       dialogv1connect.NewKeyServiceClient(h, server, options...),
 		Operations: dialogv1connect.NewOperationsServiceClient(h, server, options...),
 		Retriever:  retrieverv1connect.NewRetrieverServiceClient(h, server, options...),
+		Models:     llmv1connect.NewLLMServiceClient(h, server, options...),
 		Eval:       evalv1connect.NewEvalServiceClient(h, server, options...),
 		transport:  transport,
 	}, nil

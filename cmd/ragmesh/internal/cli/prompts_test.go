@@ -1,0 +1,53 @@
+package cli_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/ragmesh/ragmesh/libs/fault"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+)
+
+func (e *edge) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv1.ListPromptsResponse, error) {
+	return &llmv1.ListPromptsResponse{Prompts: []*llmv1.Prompt{{
+		PromptId: "default", Revision: "abc", Description: "Answers.", CanaryPromptId: "next", CanaryPercent: 2.5,
+		Variables: []*llmv1.PromptVariable{{Name: "company", Required: true}, {Name: "tone"}},
+	}}}, nil
+}
+
+func (e *edge) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
+	if r.GetGenerate().GetVariables()["company"] == "" {
+		return nil, fault.New(fault.Invalid, fault.InvalidRequest, "the values for prompt %q are not as it declares them", "default").
+			WithField("variables.company", "must be given: a string")
+	}
+	return &llmv1.RenderPromptResponse{
+		Messages: []*llmv1.Message{
+			{Role: llmv1.Role_ROLE_SYSTEM, Content: "You speak for " + r.GetGenerate().GetVariables()["company"] + ".\x1b[31m"},
+			{Role: llmv1.Role_ROLE_USER, Content: r.GetGenerate().GetQuestion()},
+		},
+		Started: &llmv1.Started{PromptId: "next", CanaryOf: "default", PromptRevision: "abc", Model: "main", Provider: "openai"}, PromptTokens: 12,
+	}, nil
+}
+
+func TestPrompts(t *testing.T) {
+	t.Parallel()
+	url := serve(t, &edge{})
+	got := run(t, t.Context(), "", "prompts", "list", "--server", url)
+	if got.code != 0 || !strings.Contains(got.stdout, "company* tone") || !strings.Contains(got.stdout, "next 2.5 %") {
+		t.Errorf("prompts list: %+v", got)
+	}
+	got = run(t, t.Context(), "", "prompts", "render", "What", "now?", "--variable", "company=The Bank", "--server", url, "-w", "bank")
+	for _, want := range []string{"system\nYou speak for The Bank.", "user\nWhat now?", "prompt next, revision abc, about 12 tokens, for main (openai)", "canary of default"} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("prompts render lacks %q: %+v", want, got)
+		}
+	}
+	if strings.Contains(got.stdout, "\x1b") {
+		t.Error("a prompt's control characters reach the terminal")
+	}
+	got = run(t, t.Context(), "", "prompts", "render", "What now?", "--server", url, "-w", "bank")
+	if got.code != 1 || !strings.Contains(got.stderr, "variables.company") {
+		t.Errorf("prompts render without a variable: %+v", got)
+	}
+}
