@@ -73,6 +73,7 @@ func before() []string {
 func after() []string {
 	return []string{
 		bus.KeyValueStream(bus.Uploads), bus.Jobs, bus.KeyValueStream(bus.Requests), bus.KeyValueStream(bus.Sessions), bus.Turns, bus.Events, bus.SpanStream,
+		bus.Usage,
 	}
 }
 

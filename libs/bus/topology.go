@@ -26,6 +26,11 @@ const (
 	Jobs = "RAGMESH_JOBS"
 	// Vectors keeps what embedding models made of documents, on ragmesh.vector.v1.<workspace>.<document>.<space>.<part>.
 	Vectors = "RAGMESH_VECTORS"
+	// Usage says what models were used for, in numbers, on ragmesh.usage.v1.<workspace>.<node>.<day>.<life>: each message replaces
+	// the one before it.
+	Usage = "RAGMESH_USAGE"
+	// Answers keeps answers of models for whoever asks the same again, on ragmesh.answer.v1.<workspace>.<hash of what was asked>.
+	Answers = "RAGMESH_ANSWERS"
 
 	// Workspaces maps a workspace to its description.
 	Workspaces = "RAGMESH_WORKSPACES"
@@ -71,6 +76,18 @@ func SpanSubject(service string) string { return subject("ragmesh.span.v1", serv
 // VectorSubject is where a part of a document's vectors is published. Each of the last three may be "*".
 func VectorSubject(workspace, document, space, part string) string {
 	return subject("ragmesh.vector.v1", workspace, document, space, part)
+}
+
+// UsageSubject is where a process says what it used models for in a workspace on a day; life tells apart workspaces that had one
+// name one after the other. Each may be "*".
+func UsageSubject(workspace, node, day, life string) string {
+	return subject("ragmesh.usage.v1", workspace, node, day, life)
+}
+
+// AnswerSubject is where an answer is kept for whoever asks the same in the same workspace. With "*" for what was asked it matches
+// all of a workspace's.
+func AnswerSubject(workspace, asked string) string {
+	return subject("ragmesh.answer.v1", workspace, asked)
 }
 
 // JobSubject is where a job for a workspace is published; what is ingest.
@@ -124,10 +141,10 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 			Duplicates: 10 * time.Minute, AllowDirect: true, Replicas: replicas,
 		},
 		{
-			// Telemetry on its way to eval: a day or 128 MiB, whichever is less; the oldest go first. One copy is enough for what
+			// Telemetry on its way to eval: a day or 96 MiB, whichever is less; the oldest go first. One copy is enough for what
 			// may be lost anyway.
 			Name: SpanStream, Subjects: []string{"ragmesh.span.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-			MaxAge: day, MaxBytes: 128 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: 1,
+			MaxAge: day, MaxBytes: 96 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld, AllowDirect: true, Replicas: 1,
 		},
 		{
 			// A job lives until a worker acknowledges it, so no age limit. Jobs are ids, not documents: a bound on their number
@@ -140,6 +157,19 @@ func streamConfigs(replicas int) []jetstream.StreamConfig {
 			// A cache: what is in it was paid for, and can be made again. The newest only, a month or 256 MiB, the oldest go first.
 			Name: Vectors, Subjects: []string{"ragmesh.vector.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
 			MaxMsgsPerSubject: 1, MaxAge: 30 * day, MaxBytes: 256 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld,
+			AllowDirect: true, Replicas: 1,
+		},
+		{
+			// What was spent. One message per workspace, process and day, whose numbers only grow: repeating one is harmless. Kept
+			// for a year and a bit, and never dropped for space: it is small.
+			Name: Usage, Subjects: []string{"ragmesh.usage.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, MaxAge: 400 * day, MaxMsgSize: mib, Discard: jetstream.DiscardOld,
+			Duplicates: 2 * time.Minute, AllowDirect: true, Replicas: replicas,
+		},
+		{
+			// A cache: a day or 32 MiB, the oldest go first.
+			Name: Answers, Subjects: []string{"ragmesh.answer.v1.>"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			MaxMsgsPerSubject: 1, MaxAge: day, MaxBytes: 32 * mib, MaxMsgSize: mib, Discard: jetstream.DiscardOld,
 			AllowDirect: true, Replicas: 1,
 		},
 	}

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(tb testing.TB) *bus.Bus) {
 		"consume carries the trace":               consumeTrace,
 		"keys and values":                         keyValue,
 		"watch shows what is there and changes":   watch,
+		"follow shows what is there and comes":    follow,
 		"objects":                                 objects,
 		"spans may be lost but usually are not":   spans,
 	} {
@@ -45,6 +46,49 @@ func Run(t *testing.T, open func(tb testing.TB) *bus.Bus) {
 			test(t, open(t))
 		})
 	}
+}
+
+func follow(t *testing.T, b *bus.Bus) {
+	ctx, cancel := context.WithCancel(bound(t))
+	publish := func(day, text string) {
+		t.Helper()
+		ok(t, b.Publish(ctx, bus.UsageSubject("w", "n", day, "0"), "", []byte(text)))
+	}
+	seen := make(chan string, 16)
+	done := make(chan error, 1)
+	begin := func() {
+		go func() {
+			done <- b.Follow(ctx, bus.Usage, func(m bus.Message) {
+				if m.Sequence == 0 {
+					seen <- "that is all"
+					return
+				}
+				seen <- string(m.Data)
+			})
+		}()
+	}
+	next := func(want string) {
+		t.Helper()
+		select {
+		case got := <-seen:
+			if got != want {
+				t.Errorf("followed %q, want %q", got, want)
+			}
+		case <-bound(t).Done():
+			t.Fatalf("%q does not come", want)
+		}
+	}
+	publish("1", "old")
+	publish("2", "two")
+	publish("1", "new") // takes the place of the first
+	begin()
+	for _, want := range []string{"two", "new", "that is all"} {
+		next(want)
+	}
+	publish("3", "three")
+	next("three")
+	cancel()
+	ok(t, <-done)
 }
 
 func topologyTwice(t *testing.T, b *bus.Bus) {

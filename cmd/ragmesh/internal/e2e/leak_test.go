@@ -59,7 +59,8 @@ func duties() map[string]duty {
 	add("tools.v1.ToolsService", duty{of: nobody}, "Call")
 	add("llm.v1.LLMService", duty{role: "viewer", of: anyOne}, "ListModels", "ListPrompts")
 	add("llm.v1.LLMService", duty{role: "viewer"}, "RenderPrompt")
-	add("llm.v1.LLMService", duty{of: nobody}, "Generate", "Embed", "Rerank")
+	add("llm.v1.LLMService", duty{of: nobody}, "Generate", "Embed", "Rerank", "DeleteWorkspace")
+	add("llm.v1.LLMService", duty{role: "admin", scope: "manage"}, "GetUsage")
 	add("eval.v1.EvalService", duty{role: "viewer", scope: "eval"}, "GetTrace", "ListTraces", "GetRun", "CompareRuns", "ListGaps")
 	add("eval.v1.EvalService", duty{role: "editor", changes: true, scope: "eval"}, "CreateRun", "Replay")
 	return all

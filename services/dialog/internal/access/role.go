@@ -89,7 +89,10 @@ func ruleOf(procedure string) (rule, bool) {
 		return rule{identity.Viewer, anyWorkspace, always}, true
 	case llm + "RenderPrompt":
 		return rule{identity.Viewer, inWorkspace, always}, true
-	case llm + "Generate", llm + "Embed", llm + "Rerank": // models cost money; Chat is the way to them
+	case llm + "GetUsage": // who spent what is for those who answer for it
+		return rule{identity.Admin, inWorkspace, scopeManage}, true
+	case llm + "Generate", llm + "Embed", llm + "Rerank", // models cost money; Chat is the way to them
+		llm + "DeleteWorkspace": // which is a part of deleting one
 		return rule{identity.Admin, closed, scopeManage}, true
 
 	case eval + "GetTrace", eval + "ListTraces", eval + "GetRun", eval + "CompareRuns", eval + "ListGaps":

@@ -142,3 +142,8 @@ func (p llmPass) ListPrompts(ctx context.Context, m *llmv1.ListPromptsRequest) (
 func (p llmPass) RenderPrompt(ctx context.Context, m *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
 	return p.client.RenderPrompt(ctx, m)
 }
+
+// GetUsage implements the contract.
+func (p llmPass) GetUsage(ctx context.Context, m *llmv1.GetUsageRequest) (*llmv1.GetUsageResponse, error) {
+	return p.client.GetUsage(ctx, m)
+}

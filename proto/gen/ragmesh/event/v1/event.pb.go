@@ -431,6 +431,309 @@ func (x *IngestJob) GetSequence() uint64 {
 	return 0
 }
 
+// UsageRecorded is the payload of stream RAGMESH_USAGE, subject ragmesh.usage.v1.<workspace>.<node>.<day>.<life>: what a process
+// used models for in a workspace on a day, so far. It replaces what the process said of that day before.
+type UsageRecorded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace that it was used for.
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// Day, in UTC, as 2026-11-21.
+	Day string `protobuf:"bytes,2,opt,name=day,proto3" json:"day,omitempty"`
+	// The process's own name; it stays the same over its restarts.
+	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	// Sequence of the message that said the workspace was deleted, of the latest one that the process knew of; 0 for none. Rows of
+	// an earlier life are not the workspace's any more.
+	Life uint64 `protobuf:"varint,4,opt,name=life,proto3" json:"life,omitempty"`
+	// The numbers.
+	Rows          []*UsageRow `protobuf:"bytes,5,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRecorded) Reset() {
+	*x = UsageRecorded{}
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRecorded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRecorded) ProtoMessage() {}
+
+func (x *UsageRecorded) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRecorded.ProtoReflect.Descriptor instead.
+func (*UsageRecorded) Descriptor() ([]byte, []int) {
+	return file_ragmesh_event_v1_event_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UsageRecorded) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *UsageRecorded) GetDay() string {
+	if x != nil {
+		return x.Day
+	}
+	return ""
+}
+
+func (x *UsageRecorded) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *UsageRecorded) GetLife() uint64 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
+}
+
+func (x *UsageRecorded) GetRows() []*UsageRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// UsageRow adds up the requests of one key to one target.
+type UsageRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// API key or person; empty once the workspace was deleted, and for those beyond the number that is told apart.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Route, embedding or rerank model.
+	Route string `protobuf:"bytes,2,opt,name=route,proto3" json:"route,omitempty"`
+	// Provider's configured name; empty for answers from the cache, which asked none.
+	Provider string `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The provider's own model name.
+	Model string `protobuf:"bytes,4,opt,name=model,proto3" json:"model,omitempty"`
+	// Requests that this target answered.
+	Requests uint64 `protobuf:"varint,5,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Requests that the cache answered.
+	Cached uint64 `protobuf:"varint,6,opt,name=cached,proto3" json:"cached,omitempty"`
+	// Tries at the target that failed or were cut off.
+	Failed uint64 `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Requests whose process died before the target's answer was known. What they used is the most that they may have used.
+	Unsettled uint64 `protobuf:"varint,8,opt,name=unsettled,proto3" json:"unsettled,omitempty"`
+	// Tokens of prompts.
+	PromptTokens uint64 `protobuf:"varint,9,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Of these, those that the provider had in its own cache.
+	CachedPromptTokens uint64 `protobuf:"varint,10,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
+	// Tokens of answers.
+	CompletionTokens uint64 `protobuf:"varint,11,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
+	// Millionths of the currency.
+	CostMicros uint64 `protobuf:"varint,12,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
+	// Of the cost, that of unsettled requests.
+	UnsettledMicros uint64 `protobuf:"varint,13,opt,name=unsettled_micros,json=unsettledMicros,proto3" json:"unsettled_micros,omitempty"`
+	// Tries whose tokens have no price: they cost something that is not known.
+	Unpriced uint64 `protobuf:"varint,14,opt,name=unpriced,proto3" json:"unpriced,omitempty"`
+	// Tries whose tokens are estimated.
+	Estimated     uint64 `protobuf:"varint,15,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRow) Reset() {
+	*x = UsageRow{}
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRow) ProtoMessage() {}
+
+func (x *UsageRow) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
+func (*UsageRow) Descriptor() ([]byte, []int) {
+	return file_ragmesh_event_v1_event_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UsageRow) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UsageRow) GetRoute() string {
+	if x != nil {
+		return x.Route
+	}
+	return ""
+}
+
+func (x *UsageRow) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *UsageRow) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *UsageRow) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCached() uint64 {
+	if x != nil {
+		return x.Cached
+	}
+	return 0
+}
+
+func (x *UsageRow) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnsettled() uint64 {
+	if x != nil {
+		return x.Unsettled
+	}
+	return 0
+}
+
+func (x *UsageRow) GetPromptTokens() uint64 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCachedPromptTokens() uint64 {
+	if x != nil {
+		return x.CachedPromptTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCompletionTokens() uint64 {
+	if x != nil {
+		return x.CompletionTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCostMicros() uint64 {
+	if x != nil {
+		return x.CostMicros
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnsettledMicros() uint64 {
+	if x != nil {
+		return x.UnsettledMicros
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnpriced() uint64 {
+	if x != nil {
+		return x.Unpriced
+	}
+	return 0
+}
+
+func (x *UsageRow) GetEstimated() uint64 {
+	if x != nil {
+		return x.Estimated
+	}
+	return 0
+}
+
+// WorkspaceUsageClosed is sent on RAGMESH_USAGE, subject ragmesh.usage.v1.<workspace>.-.-.-, when a workspace was deleted: its
+// sequence begins the next life of the workspace's name.
+type WorkspaceUsageClosed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	Workspace     string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WorkspaceUsageClosed) Reset() {
+	*x = WorkspaceUsageClosed{}
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WorkspaceUsageClosed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WorkspaceUsageClosed) ProtoMessage() {}
+
+func (x *WorkspaceUsageClosed) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WorkspaceUsageClosed.ProtoReflect.Descriptor instead.
+func (*WorkspaceUsageClosed) Descriptor() ([]byte, []int) {
+	return file_ragmesh_event_v1_event_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *WorkspaceUsageClosed) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
 var File_ragmesh_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_event_proto_rawDesc = "" +
@@ -465,7 +768,33 @@ const file_ragmesh_event_v1_event_proto_rawDesc = "" +
 	"\vdocument_id\x18\x02 \x01(\tR\n" +
 	"documentId\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12\x1a\n" +
-	"\bsequence\x18\x04 \x01(\x04R\bsequenceB\xc3\x01\n" +
+	"\bsequence\x18\x04 \x01(\x04R\bsequence\"\x97\x01\n" +
+	"\rUsageRecorded\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
+	"\x03day\x18\x02 \x01(\tR\x03day\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x12\x12\n" +
+	"\x04life\x18\x04 \x01(\x04R\x04life\x12.\n" +
+	"\x04rows\x18\x05 \x03(\v2\x1a.ragmesh.event.v1.UsageRowR\x04rows\"\xd8\x03\n" +
+	"\bUsageRow\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05route\x18\x02 \x01(\tR\x05route\x12\x1a\n" +
+	"\bprovider\x18\x03 \x01(\tR\bprovider\x12\x14\n" +
+	"\x05model\x18\x04 \x01(\tR\x05model\x12\x1a\n" +
+	"\brequests\x18\x05 \x01(\x04R\brequests\x12\x16\n" +
+	"\x06cached\x18\x06 \x01(\x04R\x06cached\x12\x16\n" +
+	"\x06failed\x18\a \x01(\x04R\x06failed\x12\x1c\n" +
+	"\tunsettled\x18\b \x01(\x04R\tunsettled\x12#\n" +
+	"\rprompt_tokens\x18\t \x01(\x04R\fpromptTokens\x120\n" +
+	"\x14cached_prompt_tokens\x18\n" +
+	" \x01(\x04R\x12cachedPromptTokens\x12+\n" +
+	"\x11completion_tokens\x18\v \x01(\x04R\x10completionTokens\x12\x1f\n" +
+	"\vcost_micros\x18\f \x01(\x04R\n" +
+	"costMicros\x12)\n" +
+	"\x10unsettled_micros\x18\r \x01(\x04R\x0funsettledMicros\x12\x1a\n" +
+	"\bunpriced\x18\x0e \x01(\x04R\bunpriced\x12\x1c\n" +
+	"\testimated\x18\x0f \x01(\x04R\testimated\"4\n" +
+	"\x14WorkspaceUsageClosed\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspaceB\xc3\x01\n" +
 	"\x14com.ragmesh.event.v1B\n" +
 	"EventProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
@@ -481,30 +810,34 @@ func file_ragmesh_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_ragmesh_event_v1_event_proto_rawDescData
 }
 
-var file_ragmesh_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_ragmesh_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_ragmesh_event_v1_event_proto_goTypes = []any{
 	(*TurnRecorded)(nil),          // 0: ragmesh.event.v1.TurnRecorded
 	(*FeedbackGiven)(nil),         // 1: ragmesh.event.v1.FeedbackGiven
 	(*DocumentChanged)(nil),       // 2: ragmesh.event.v1.DocumentChanged
 	(*Audited)(nil),               // 3: ragmesh.event.v1.Audited
 	(*IngestJob)(nil),             // 4: ragmesh.event.v1.IngestJob
-	(*v1.Turn)(nil),               // 5: ragmesh.dialog.v1.Turn
-	(v1.Verdict)(0),               // 6: ragmesh.dialog.v1.Verdict
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*v11.Document)(nil),          // 8: ragmesh.retriever.v1.Document
+	(*UsageRecorded)(nil),         // 5: ragmesh.event.v1.UsageRecorded
+	(*UsageRow)(nil),              // 6: ragmesh.event.v1.UsageRow
+	(*WorkspaceUsageClosed)(nil),  // 7: ragmesh.event.v1.WorkspaceUsageClosed
+	(*v1.Turn)(nil),               // 8: ragmesh.dialog.v1.Turn
+	(v1.Verdict)(0),               // 9: ragmesh.dialog.v1.Verdict
+	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*v11.Document)(nil),          // 11: ragmesh.retriever.v1.Document
 }
 var file_ragmesh_event_v1_event_proto_depIdxs = []int32{
-	5, // 0: ragmesh.event.v1.TurnRecorded.turn:type_name -> ragmesh.dialog.v1.Turn
-	6, // 1: ragmesh.event.v1.FeedbackGiven.verdict:type_name -> ragmesh.dialog.v1.Verdict
-	7, // 2: ragmesh.event.v1.FeedbackGiven.at:type_name -> google.protobuf.Timestamp
-	8, // 3: ragmesh.event.v1.DocumentChanged.document:type_name -> ragmesh.retriever.v1.Document
-	7, // 4: ragmesh.event.v1.DocumentChanged.at:type_name -> google.protobuf.Timestamp
-	7, // 5: ragmesh.event.v1.Audited.at:type_name -> google.protobuf.Timestamp
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	8,  // 0: ragmesh.event.v1.TurnRecorded.turn:type_name -> ragmesh.dialog.v1.Turn
+	9,  // 1: ragmesh.event.v1.FeedbackGiven.verdict:type_name -> ragmesh.dialog.v1.Verdict
+	10, // 2: ragmesh.event.v1.FeedbackGiven.at:type_name -> google.protobuf.Timestamp
+	11, // 3: ragmesh.event.v1.DocumentChanged.document:type_name -> ragmesh.retriever.v1.Document
+	10, // 4: ragmesh.event.v1.DocumentChanged.at:type_name -> google.protobuf.Timestamp
+	10, // 5: ragmesh.event.v1.Audited.at:type_name -> google.protobuf.Timestamp
+	6,  // 6: ragmesh.event.v1.UsageRecorded.rows:type_name -> ragmesh.event.v1.UsageRow
+	7,  // [7:7] is the sub-list for method output_type
+	7,  // [7:7] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_event_v1_event_proto_init() }
@@ -518,7 +851,7 @@ func file_ragmesh_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_event_v1_event_proto_rawDesc), len(file_ragmesh_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -15,6 +15,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -371,6 +372,63 @@ func (x EmbedPurpose) Number() protoreflect.EnumNumber {
 // Deprecated: Use EmbedPurpose.Descriptor instead.
 func (EmbedPurpose) EnumDescriptor() ([]byte, []int) {
 	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{5}
+}
+
+// UsageDimension is something that usage can be told apart by.
+type UsageDimension int32
+
+const (
+	// Never sent.
+	UsageDimension_USAGE_DIMENSION_UNSPECIFIED UsageDimension = 0
+	// The day, in UTC.
+	UsageDimension_USAGE_DIMENSION_DAY UsageDimension = 1
+	// The API key or person.
+	UsageDimension_USAGE_DIMENSION_KEY UsageDimension = 2
+	// The model, with the provider that answered.
+	UsageDimension_USAGE_DIMENSION_MODEL UsageDimension = 3
+)
+
+// Enum value maps for UsageDimension.
+var (
+	UsageDimension_name = map[int32]string{
+		0: "USAGE_DIMENSION_UNSPECIFIED",
+		1: "USAGE_DIMENSION_DAY",
+		2: "USAGE_DIMENSION_KEY",
+		3: "USAGE_DIMENSION_MODEL",
+	}
+	UsageDimension_value = map[string]int32{
+		"USAGE_DIMENSION_UNSPECIFIED": 0,
+		"USAGE_DIMENSION_DAY":         1,
+		"USAGE_DIMENSION_KEY":         2,
+		"USAGE_DIMENSION_MODEL":       3,
+	}
+)
+
+func (x UsageDimension) Enum() *UsageDimension {
+	p := new(UsageDimension)
+	*p = x
+	return p
+}
+
+func (x UsageDimension) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UsageDimension) Descriptor() protoreflect.EnumDescriptor {
+	return file_ragmesh_llm_v1_llm_proto_enumTypes[6].Descriptor()
+}
+
+func (UsageDimension) Type() protoreflect.EnumType {
+	return &file_ragmesh_llm_v1_llm_proto_enumTypes[6]
+}
+
+func (x UsageDimension) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UsageDimension.Descriptor instead.
+func (UsageDimension) EnumDescriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{6}
 }
 
 // Source is something an answer may cite. Passages and tool results share one number space.
@@ -2299,11 +2357,521 @@ func (x *RerankResponse) GetUsage() *Usage {
 	return nil
 }
 
+// GetUsageRequest asks what models were used for.
+type GetUsageRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Workspace.
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// First day, in UTC, as 2026-11-21; empty for the first of the current month.
+	FirstDay string `protobuf:"bytes,2,opt,name=first_day,json=firstDay,proto3" json:"first_day,omitempty"`
+	// Last day; empty for today.
+	LastDay string `protobuf:"bytes,3,opt,name=last_day,json=lastDay,proto3" json:"last_day,omitempty"`
+	// What rows are told apart by; none for one row.
+	By            []UsageDimension `protobuf:"varint,4,rep,packed,name=by,proto3,enum=ragmesh.llm.v1.UsageDimension" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageRequest) Reset() {
+	*x = GetUsageRequest{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageRequest) ProtoMessage() {}
+
+func (x *GetUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageRequest.ProtoReflect.Descriptor instead.
+func (*GetUsageRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *GetUsageRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetFirstDay() string {
+	if x != nil {
+		return x.FirstDay
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetLastDay() string {
+	if x != nil {
+		return x.LastDay
+	}
+	return ""
+}
+
+func (x *GetUsageRequest) GetBy() []UsageDimension {
+	if x != nil {
+		return x.By
+	}
+	return nil
+}
+
+// GetUsageResponse says what models were used for.
+type GetUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows, ordered by what they are told apart by; at most 10,000.
+	Rows []*UsageRow `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// All of them together, and those beyond the number of rows too.
+	Total *UsageRow `protobuf:"bytes,2,opt,name=total,proto3" json:"total,omitempty"`
+	// Budgets that the workspace or one of its keys has, as far as anything was spent of them.
+	Budgets []*UsageBudget `protobuf:"bytes,3,rep,name=budgets,proto3" json:"budgets,omitempty"`
+	// True when limits and budgets only report what they would refuse.
+	Shadow bool `protobuf:"varint,4,opt,name=shadow,proto3" json:"shadow,omitempty"`
+	// Until when what other processes used is known; unset when it has not been read yet. Older than some seconds, NATS is away.
+	KnownAt       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=known_at,json=knownAt,proto3" json:"known_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetUsageResponse) Reset() {
+	*x = GetUsageResponse{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetUsageResponse) ProtoMessage() {}
+
+func (x *GetUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetUsageResponse.ProtoReflect.Descriptor instead.
+func (*GetUsageResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetUsageResponse) GetRows() []*UsageRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetTotal() *UsageRow {
+	if x != nil {
+		return x.Total
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetBudgets() []*UsageBudget {
+	if x != nil {
+		return x.Budgets
+	}
+	return nil
+}
+
+func (x *GetUsageResponse) GetShadow() bool {
+	if x != nil {
+		return x.Shadow
+	}
+	return false
+}
+
+func (x *GetUsageResponse) GetKnownAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.KnownAt
+	}
+	return nil
+}
+
+// UsageRow adds up requests.
+type UsageRow struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Day, in UTC; empty when rows are not told apart by it.
+	Day string `protobuf:"bytes,1,opt,name=day,proto3" json:"day,omitempty"`
+	// API key or person; empty when rows are not told apart by it.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Route, embedding or rerank model; empty when rows are not told apart by it.
+	Model string `protobuf:"bytes,3,opt,name=model,proto3" json:"model,omitempty"`
+	// Provider's configured name; empty for answers from the cache.
+	Provider string `protobuf:"bytes,4,opt,name=provider,proto3" json:"provider,omitempty"`
+	// The provider's own model name.
+	ProviderModel string `protobuf:"bytes,5,opt,name=provider_model,json=providerModel,proto3" json:"provider_model,omitempty"`
+	// Requests that were answered, by a provider or the cache.
+	Requests uint64 `protobuf:"varint,6,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Of these, those that the cache answered.
+	Cached uint64 `protobuf:"varint,7,opt,name=cached,proto3" json:"cached,omitempty"`
+	// Tries at providers that failed or were cut off.
+	Failed uint64 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
+	// Requests whose process died before the answer's end was known; they count with the most that they may have used.
+	Unsettled uint64 `protobuf:"varint,9,opt,name=unsettled,proto3" json:"unsettled,omitempty"`
+	// Tokens of prompts.
+	PromptTokens uint64 `protobuf:"varint,10,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
+	// Of these, those that the provider had in its own cache.
+	CachedPromptTokens uint64 `protobuf:"varint,11,opt,name=cached_prompt_tokens,json=cachedPromptTokens,proto3" json:"cached_prompt_tokens,omitempty"`
+	// Tokens of answers.
+	CompletionTokens uint64 `protobuf:"varint,12,opt,name=completion_tokens,json=completionTokens,proto3" json:"completion_tokens,omitempty"`
+	// Cost in millionths of the configured currency.
+	CostMicros uint64 `protobuf:"varint,13,opt,name=cost_micros,json=costMicros,proto3" json:"cost_micros,omitempty"`
+	// Of the cost, that of unsettled requests.
+	UnsettledMicros uint64 `protobuf:"varint,14,opt,name=unsettled_micros,json=unsettledMicros,proto3" json:"unsettled_micros,omitempty"`
+	// Tries whose tokens have no price: the cost lacks them.
+	Unpriced uint64 `protobuf:"varint,15,opt,name=unpriced,proto3" json:"unpriced,omitempty"`
+	// Tries whose tokens are estimated, because the provider reported none.
+	Estimated     uint64 `protobuf:"varint,16,opt,name=estimated,proto3" json:"estimated,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageRow) Reset() {
+	*x = UsageRow{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageRow) ProtoMessage() {}
+
+func (x *UsageRow) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageRow.ProtoReflect.Descriptor instead.
+func (*UsageRow) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *UsageRow) GetDay() string {
+	if x != nil {
+		return x.Day
+	}
+	return ""
+}
+
+func (x *UsageRow) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UsageRow) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *UsageRow) GetProvider() string {
+	if x != nil {
+		return x.Provider
+	}
+	return ""
+}
+
+func (x *UsageRow) GetProviderModel() string {
+	if x != nil {
+		return x.ProviderModel
+	}
+	return ""
+}
+
+func (x *UsageRow) GetRequests() uint64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCached() uint64 {
+	if x != nil {
+		return x.Cached
+	}
+	return 0
+}
+
+func (x *UsageRow) GetFailed() uint64 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnsettled() uint64 {
+	if x != nil {
+		return x.Unsettled
+	}
+	return 0
+}
+
+func (x *UsageRow) GetPromptTokens() uint64 {
+	if x != nil {
+		return x.PromptTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCachedPromptTokens() uint64 {
+	if x != nil {
+		return x.CachedPromptTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCompletionTokens() uint64 {
+	if x != nil {
+		return x.CompletionTokens
+	}
+	return 0
+}
+
+func (x *UsageRow) GetCostMicros() uint64 {
+	if x != nil {
+		return x.CostMicros
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnsettledMicros() uint64 {
+	if x != nil {
+		return x.UnsettledMicros
+	}
+	return 0
+}
+
+func (x *UsageRow) GetUnpriced() uint64 {
+	if x != nil {
+		return x.Unpriced
+	}
+	return 0
+}
+
+func (x *UsageRow) GetEstimated() uint64 {
+	if x != nil {
+		return x.Estimated
+	}
+	return 0
+}
+
+// UsageBudget is a budget and what was spent of it.
+type UsageBudget struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// API key or person that it is for; empty for the whole workspace.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// What it may spend, in millionths of the currency.
+	LimitMicros uint64 `protobuf:"varint,2,opt,name=limit_micros,json=limitMicros,proto3" json:"limit_micros,omitempty"`
+	// What it has spent.
+	SpentMicros uint64 `protobuf:"varint,3,opt,name=spent_micros,json=spentMicros,proto3" json:"spent_micros,omitempty"`
+	// What requests under way in this process may spend at most.
+	ReservedMicros uint64 `protobuf:"varint,4,opt,name=reserved_micros,json=reservedMicros,proto3" json:"reserved_micros,omitempty"`
+	// When it begins anew.
+	ResetsAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=resets_at,json=resetsAt,proto3" json:"resets_at,omitempty"`
+	// True for the month's, false for the day's.
+	Month         bool `protobuf:"varint,6,opt,name=month,proto3" json:"month,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageBudget) Reset() {
+	*x = UsageBudget{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageBudget) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageBudget) ProtoMessage() {}
+
+func (x *UsageBudget) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageBudget.ProtoReflect.Descriptor instead.
+func (*UsageBudget) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *UsageBudget) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UsageBudget) GetLimitMicros() uint64 {
+	if x != nil {
+		return x.LimitMicros
+	}
+	return 0
+}
+
+func (x *UsageBudget) GetSpentMicros() uint64 {
+	if x != nil {
+		return x.SpentMicros
+	}
+	return 0
+}
+
+func (x *UsageBudget) GetReservedMicros() uint64 {
+	if x != nil {
+		return x.ReservedMicros
+	}
+	return 0
+}
+
+func (x *UsageBudget) GetResetsAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ResetsAt
+	}
+	return nil
+}
+
+func (x *UsageBudget) GetMonth() bool {
+	if x != nil {
+		return x.Month
+	}
+	return false
+}
+
+// DeleteWorkspaceRequest names the workspace to forget.
+type DeleteWorkspaceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	Workspace     string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteWorkspaceRequest) Reset() {
+	*x = DeleteWorkspaceRequest{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteWorkspaceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteWorkspaceRequest) ProtoMessage() {}
+
+func (x *DeleteWorkspaceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteWorkspaceRequest.ProtoReflect.Descriptor instead.
+func (*DeleteWorkspaceRequest) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *DeleteWorkspaceRequest) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+// DeleteWorkspaceResponse says that it is forgotten.
+type DeleteWorkspaceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteWorkspaceResponse) Reset() {
+	*x = DeleteWorkspaceResponse{}
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteWorkspaceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteWorkspaceResponse) ProtoMessage() {}
+
+func (x *DeleteWorkspaceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_llm_v1_llm_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteWorkspaceResponse.ProtoReflect.Descriptor instead.
+func (*DeleteWorkspaceResponse) Descriptor() ([]byte, []int) {
+	return file_ragmesh_llm_v1_llm_proto_rawDescGZIP(), []int{30}
+}
+
 var File_ragmesh_llm_v1_llm_proto protoreflect.FileDescriptor
 
 const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\n" +
-	"\x18ragmesh/llm/v1/llm.proto\x12\x0eragmesh.llm.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a$ragmesh/retriever/v1/retriever.proto\x1a\x1cragmesh/tools/v1/tools.proto\"\xb4\x01\n" +
+	"\x18ragmesh/llm/v1/llm.proto\x12\x0eragmesh.llm.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$ragmesh/retriever/v1/retriever.proto\x1a\x1cragmesh/tools/v1/tools.proto\"\xb4\x01\n" +
 	"\x06Source\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\rR\x06number\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x129\n" +
@@ -2448,7 +3016,47 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\x0eRerankResponse\x12\x16\n" +
 	"\x06scores\x18\x01 \x03(\x01R\x06scores\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12+\n" +
-	"\x05usage\x18\x03 \x01(\v2\x15.ragmesh.llm.v1.UsageR\x05usage*P\n" +
+	"\x05usage\x18\x03 \x01(\v2\x15.ragmesh.llm.v1.UsageR\x05usage\"\xa5\x02\n" +
+	"\x0fGetUsageRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\x12C\n" +
+	"\tfirst_day\x18\x02 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\bfirstDay\x12A\n" +
+	"\blast_day\x18\x03 \x01(\tB&\xbaH#r!2\x1f^([0-9]{4}-[0-9]{2}-[0-9]{2})?$R\alastDay\x12C\n" +
+	"\x02by\x18\x04 \x03(\x0e2\x1e.ragmesh.llm.v1.UsageDimensionB\x13\xbaH\x10\x92\x01\r\x10\x03\x18\x01\"\a\x82\x01\x04\x10\x01 \x00R\x02by\"\xf6\x01\n" +
+	"\x10GetUsageResponse\x12,\n" +
+	"\x04rows\x18\x01 \x03(\v2\x18.ragmesh.llm.v1.UsageRowR\x04rows\x12.\n" +
+	"\x05total\x18\x02 \x01(\v2\x18.ragmesh.llm.v1.UsageRowR\x05total\x125\n" +
+	"\abudgets\x18\x03 \x03(\v2\x1b.ragmesh.llm.v1.UsageBudgetR\abudgets\x12\x16\n" +
+	"\x06shadow\x18\x04 \x01(\bR\x06shadow\x125\n" +
+	"\bknown_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\aknownAt\"\xfb\x03\n" +
+	"\bUsageRow\x12\x10\n" +
+	"\x03day\x18\x01 \x01(\tR\x03day\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x14\n" +
+	"\x05model\x18\x03 \x01(\tR\x05model\x12\x1a\n" +
+	"\bprovider\x18\x04 \x01(\tR\bprovider\x12%\n" +
+	"\x0eprovider_model\x18\x05 \x01(\tR\rproviderModel\x12\x1a\n" +
+	"\brequests\x18\x06 \x01(\x04R\brequests\x12\x16\n" +
+	"\x06cached\x18\a \x01(\x04R\x06cached\x12\x16\n" +
+	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x1c\n" +
+	"\tunsettled\x18\t \x01(\x04R\tunsettled\x12#\n" +
+	"\rprompt_tokens\x18\n" +
+	" \x01(\x04R\fpromptTokens\x120\n" +
+	"\x14cached_prompt_tokens\x18\v \x01(\x04R\x12cachedPromptTokens\x12+\n" +
+	"\x11completion_tokens\x18\f \x01(\x04R\x10completionTokens\x12\x1f\n" +
+	"\vcost_micros\x18\r \x01(\x04R\n" +
+	"costMicros\x12)\n" +
+	"\x10unsettled_micros\x18\x0e \x01(\x04R\x0funsettledMicros\x12\x1a\n" +
+	"\bunpriced\x18\x0f \x01(\x04R\bunpriced\x12\x1c\n" +
+	"\testimated\x18\x10 \x01(\x04R\testimated\"\xdd\x01\n" +
+	"\vUsageBudget\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12!\n" +
+	"\flimit_micros\x18\x02 \x01(\x04R\vlimitMicros\x12!\n" +
+	"\fspent_micros\x18\x03 \x01(\x04R\vspentMicros\x12'\n" +
+	"\x0freserved_micros\x18\x04 \x01(\x04R\x0ereservedMicros\x127\n" +
+	"\tresets_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\bresetsAt\x12\x14\n" +
+	"\x05month\x18\x06 \x01(\bR\x05month\"_\n" +
+	"\x16DeleteWorkspaceRequest\x12E\n" +
+	"\tworkspace\x18\x01 \x01(\tB'\xbaH$r\"2 ^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$R\tworkspace\"\x19\n" +
+	"\x17DeleteWorkspaceResponse*P\n" +
 	"\x04Role\x12\x14\n" +
 	"\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vROLE_SYSTEM\x10\x01\x12\r\n" +
@@ -2479,7 +3087,12 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"\fEmbedPurpose\x12\x1d\n" +
 	"\x19EMBED_PURPOSE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EMBED_PURPOSE_QUERY\x10\x01\x12\x19\n" +
-	"\x15EMBED_PURPOSE_PASSAGE\x10\x022\x8d\x04\n" +
+	"\x15EMBED_PURPOSE_PASSAGE\x10\x02*~\n" +
+	"\x0eUsageDimension\x12\x1f\n" +
+	"\x1bUSAGE_DIMENSION_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13USAGE_DIMENSION_DAY\x10\x01\x12\x17\n" +
+	"\x13USAGE_DIMENSION_KEY\x10\x02\x12\x19\n" +
+	"\x15USAGE_DIMENSION_MODEL\x10\x032\xca\x05\n" +
 	"\n" +
 	"LLMService\x12O\n" +
 	"\bGenerate\x12\x1f.ragmesh.llm.v1.GenerateRequest\x1a .ragmesh.llm.v1.GenerateResponse0\x01\x12^\n" +
@@ -2488,7 +3101,9 @@ const file_ragmesh_llm_v1_llm_proto_rawDesc = "" +
 	"ListModels\x12!.ragmesh.llm.v1.ListModelsRequest\x1a\".ragmesh.llm.v1.ListModelsResponse\"\x03\x90\x02\x01\x12[\n" +
 	"\vListPrompts\x12\".ragmesh.llm.v1.ListPromptsRequest\x1a#.ragmesh.llm.v1.ListPromptsResponse\"\x03\x90\x02\x01\x12I\n" +
 	"\x05Embed\x12\x1c.ragmesh.llm.v1.EmbedRequest\x1a\x1d.ragmesh.llm.v1.EmbedResponse\"\x03\x90\x02\x01\x12L\n" +
-	"\x06Rerank\x12\x1d.ragmesh.llm.v1.RerankRequest\x1a\x1e.ragmesh.llm.v1.RerankResponse\"\x03\x90\x02\x01B\xb3\x01\n" +
+	"\x06Rerank\x12\x1d.ragmesh.llm.v1.RerankRequest\x1a\x1e.ragmesh.llm.v1.RerankResponse\"\x03\x90\x02\x01\x12R\n" +
+	"\bGetUsage\x12\x1f.ragmesh.llm.v1.GetUsageRequest\x1a .ragmesh.llm.v1.GetUsageResponse\"\x03\x90\x02\x01\x12g\n" +
+	"\x0fDeleteWorkspace\x12&.ragmesh.llm.v1.DeleteWorkspaceRequest\x1a'.ragmesh.llm.v1.DeleteWorkspaceResponse\"\x03\x90\x02\x02B\xb3\x01\n" +
 	"\x12com.ragmesh.llm.v1B\bLlmProtoP\x01Z9github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1;llmv1\xa2\x02\x03RLX\xaa\x02\x0eRagmesh.Llm.V1\xca\x02\x0eRagmesh\\Llm\\V1\xe2\x02\x1aRagmesh\\Llm\\V1\\GPBMetadata\xea\x02\x10Ragmesh::Llm::V1b\x06proto3"
 
 var (
@@ -2503,96 +3118,114 @@ func file_ragmesh_llm_v1_llm_proto_rawDescGZIP() []byte {
 	return file_ragmesh_llm_v1_llm_proto_rawDescData
 }
 
-var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_ragmesh_llm_v1_llm_proto_enumTypes = make([]protoimpl.EnumInfo, 7)
+var file_ragmesh_llm_v1_llm_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_ragmesh_llm_v1_llm_proto_goTypes = []any{
-	(Role)(0),                    // 0: ragmesh.llm.v1.Role
-	(FinishReason)(0),            // 1: ragmesh.llm.v1.FinishReason
-	(CacheMode)(0),               // 2: ragmesh.llm.v1.CacheMode
-	(ModelKind)(0),               // 3: ragmesh.llm.v1.ModelKind
-	(TargetState)(0),             // 4: ragmesh.llm.v1.TargetState
-	(EmbedPurpose)(0),            // 5: ragmesh.llm.v1.EmbedPurpose
-	(*Source)(nil),               // 6: ragmesh.llm.v1.Source
-	(*Message)(nil),              // 7: ragmesh.llm.v1.Message
-	(*Usage)(nil),                // 8: ragmesh.llm.v1.Usage
-	(*GenerateRequest)(nil),      // 9: ragmesh.llm.v1.GenerateRequest
-	(*GenerateResponse)(nil),     // 10: ragmesh.llm.v1.GenerateResponse
-	(*Started)(nil),              // 11: ragmesh.llm.v1.Started
-	(*Delta)(nil),                // 12: ragmesh.llm.v1.Delta
-	(*Completed)(nil),            // 13: ragmesh.llm.v1.Completed
-	(*Try)(nil),                  // 14: ragmesh.llm.v1.Try
-	(*Heartbeat)(nil),            // 15: ragmesh.llm.v1.Heartbeat
-	(*RenderPromptRequest)(nil),  // 16: ragmesh.llm.v1.RenderPromptRequest
-	(*RenderPromptResponse)(nil), // 17: ragmesh.llm.v1.RenderPromptResponse
-	(*ListModelsRequest)(nil),    // 18: ragmesh.llm.v1.ListModelsRequest
-	(*Model)(nil),                // 19: ragmesh.llm.v1.Model
-	(*Target)(nil),               // 20: ragmesh.llm.v1.Target
-	(*ListModelsResponse)(nil),   // 21: ragmesh.llm.v1.ListModelsResponse
-	(*ListPromptsRequest)(nil),   // 22: ragmesh.llm.v1.ListPromptsRequest
-	(*Prompt)(nil),               // 23: ragmesh.llm.v1.Prompt
-	(*PromptVariable)(nil),       // 24: ragmesh.llm.v1.PromptVariable
-	(*ListPromptsResponse)(nil),  // 25: ragmesh.llm.v1.ListPromptsResponse
-	(*EmbedRequest)(nil),         // 26: ragmesh.llm.v1.EmbedRequest
-	(*EmbedResponse)(nil),        // 27: ragmesh.llm.v1.EmbedResponse
-	(*Vector)(nil),               // 28: ragmesh.llm.v1.Vector
-	(*RerankRequest)(nil),        // 29: ragmesh.llm.v1.RerankRequest
-	(*RerankResponse)(nil),       // 30: ragmesh.llm.v1.RerankResponse
-	nil,                          // 31: ragmesh.llm.v1.GenerateRequest.VariablesEntry
-	(*v1.Passage)(nil),           // 32: ragmesh.retriever.v1.Passage
-	(*v11.ToolResult)(nil),       // 33: ragmesh.tools.v1.ToolResult
-	(*v1.Degradation)(nil),       // 34: ragmesh.retriever.v1.Degradation
-	(*durationpb.Duration)(nil),  // 35: google.protobuf.Duration
+	(Role)(0),                       // 0: ragmesh.llm.v1.Role
+	(FinishReason)(0),               // 1: ragmesh.llm.v1.FinishReason
+	(CacheMode)(0),                  // 2: ragmesh.llm.v1.CacheMode
+	(ModelKind)(0),                  // 3: ragmesh.llm.v1.ModelKind
+	(TargetState)(0),                // 4: ragmesh.llm.v1.TargetState
+	(EmbedPurpose)(0),               // 5: ragmesh.llm.v1.EmbedPurpose
+	(UsageDimension)(0),             // 6: ragmesh.llm.v1.UsageDimension
+	(*Source)(nil),                  // 7: ragmesh.llm.v1.Source
+	(*Message)(nil),                 // 8: ragmesh.llm.v1.Message
+	(*Usage)(nil),                   // 9: ragmesh.llm.v1.Usage
+	(*GenerateRequest)(nil),         // 10: ragmesh.llm.v1.GenerateRequest
+	(*GenerateResponse)(nil),        // 11: ragmesh.llm.v1.GenerateResponse
+	(*Started)(nil),                 // 12: ragmesh.llm.v1.Started
+	(*Delta)(nil),                   // 13: ragmesh.llm.v1.Delta
+	(*Completed)(nil),               // 14: ragmesh.llm.v1.Completed
+	(*Try)(nil),                     // 15: ragmesh.llm.v1.Try
+	(*Heartbeat)(nil),               // 16: ragmesh.llm.v1.Heartbeat
+	(*RenderPromptRequest)(nil),     // 17: ragmesh.llm.v1.RenderPromptRequest
+	(*RenderPromptResponse)(nil),    // 18: ragmesh.llm.v1.RenderPromptResponse
+	(*ListModelsRequest)(nil),       // 19: ragmesh.llm.v1.ListModelsRequest
+	(*Model)(nil),                   // 20: ragmesh.llm.v1.Model
+	(*Target)(nil),                  // 21: ragmesh.llm.v1.Target
+	(*ListModelsResponse)(nil),      // 22: ragmesh.llm.v1.ListModelsResponse
+	(*ListPromptsRequest)(nil),      // 23: ragmesh.llm.v1.ListPromptsRequest
+	(*Prompt)(nil),                  // 24: ragmesh.llm.v1.Prompt
+	(*PromptVariable)(nil),          // 25: ragmesh.llm.v1.PromptVariable
+	(*ListPromptsResponse)(nil),     // 26: ragmesh.llm.v1.ListPromptsResponse
+	(*EmbedRequest)(nil),            // 27: ragmesh.llm.v1.EmbedRequest
+	(*EmbedResponse)(nil),           // 28: ragmesh.llm.v1.EmbedResponse
+	(*Vector)(nil),                  // 29: ragmesh.llm.v1.Vector
+	(*RerankRequest)(nil),           // 30: ragmesh.llm.v1.RerankRequest
+	(*RerankResponse)(nil),          // 31: ragmesh.llm.v1.RerankResponse
+	(*GetUsageRequest)(nil),         // 32: ragmesh.llm.v1.GetUsageRequest
+	(*GetUsageResponse)(nil),        // 33: ragmesh.llm.v1.GetUsageResponse
+	(*UsageRow)(nil),                // 34: ragmesh.llm.v1.UsageRow
+	(*UsageBudget)(nil),             // 35: ragmesh.llm.v1.UsageBudget
+	(*DeleteWorkspaceRequest)(nil),  // 36: ragmesh.llm.v1.DeleteWorkspaceRequest
+	(*DeleteWorkspaceResponse)(nil), // 37: ragmesh.llm.v1.DeleteWorkspaceResponse
+	nil,                             // 38: ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	(*v1.Passage)(nil),              // 39: ragmesh.retriever.v1.Passage
+	(*v11.ToolResult)(nil),          // 40: ragmesh.tools.v1.ToolResult
+	(*v1.Degradation)(nil),          // 41: ragmesh.retriever.v1.Degradation
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),   // 43: google.protobuf.Timestamp
 }
 var file_ragmesh_llm_v1_llm_proto_depIdxs = []int32{
-	32, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
-	33, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
+	39, // 0: ragmesh.llm.v1.Source.passage:type_name -> ragmesh.retriever.v1.Passage
+	40, // 1: ragmesh.llm.v1.Source.tool_result:type_name -> ragmesh.tools.v1.ToolResult
 	0,  // 2: ragmesh.llm.v1.Message.role:type_name -> ragmesh.llm.v1.Role
-	7,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
-	6,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
-	31, // 5: ragmesh.llm.v1.GenerateRequest.variables:type_name -> ragmesh.llm.v1.GenerateRequest.VariablesEntry
+	8,  // 3: ragmesh.llm.v1.GenerateRequest.history:type_name -> ragmesh.llm.v1.Message
+	7,  // 4: ragmesh.llm.v1.GenerateRequest.sources:type_name -> ragmesh.llm.v1.Source
+	38, // 5: ragmesh.llm.v1.GenerateRequest.variables:type_name -> ragmesh.llm.v1.GenerateRequest.VariablesEntry
 	2,  // 6: ragmesh.llm.v1.GenerateRequest.cache:type_name -> ragmesh.llm.v1.CacheMode
-	11, // 7: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
-	12, // 8: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
-	13, // 9: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
-	15, // 10: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
-	34, // 11: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
+	12, // 7: ragmesh.llm.v1.GenerateResponse.started:type_name -> ragmesh.llm.v1.Started
+	13, // 8: ragmesh.llm.v1.GenerateResponse.delta:type_name -> ragmesh.llm.v1.Delta
+	14, // 9: ragmesh.llm.v1.GenerateResponse.completed:type_name -> ragmesh.llm.v1.Completed
+	16, // 10: ragmesh.llm.v1.GenerateResponse.heartbeat:type_name -> ragmesh.llm.v1.Heartbeat
+	41, // 11: ragmesh.llm.v1.Started.degradations:type_name -> ragmesh.retriever.v1.Degradation
 	1,  // 12: ragmesh.llm.v1.Completed.finish_reason:type_name -> ragmesh.llm.v1.FinishReason
-	8,  // 13: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
-	35, // 14: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
-	35, // 15: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
-	14, // 16: ragmesh.llm.v1.Completed.tries:type_name -> ragmesh.llm.v1.Try
-	35, // 17: ragmesh.llm.v1.Try.duration:type_name -> google.protobuf.Duration
-	8,  // 18: ragmesh.llm.v1.Try.usage:type_name -> ragmesh.llm.v1.Usage
-	9,  // 19: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
-	7,  // 20: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
-	11, // 21: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
+	9,  // 13: ragmesh.llm.v1.Completed.usage:type_name -> ragmesh.llm.v1.Usage
+	42, // 14: ragmesh.llm.v1.Completed.time_to_first_token:type_name -> google.protobuf.Duration
+	42, // 15: ragmesh.llm.v1.Completed.duration:type_name -> google.protobuf.Duration
+	15, // 16: ragmesh.llm.v1.Completed.tries:type_name -> ragmesh.llm.v1.Try
+	42, // 17: ragmesh.llm.v1.Try.duration:type_name -> google.protobuf.Duration
+	9,  // 18: ragmesh.llm.v1.Try.usage:type_name -> ragmesh.llm.v1.Usage
+	10, // 19: ragmesh.llm.v1.RenderPromptRequest.generate:type_name -> ragmesh.llm.v1.GenerateRequest
+	8,  // 20: ragmesh.llm.v1.RenderPromptResponse.messages:type_name -> ragmesh.llm.v1.Message
+	12, // 21: ragmesh.llm.v1.RenderPromptResponse.started:type_name -> ragmesh.llm.v1.Started
 	3,  // 22: ragmesh.llm.v1.Model.kind:type_name -> ragmesh.llm.v1.ModelKind
-	20, // 23: ragmesh.llm.v1.Model.targets:type_name -> ragmesh.llm.v1.Target
+	21, // 23: ragmesh.llm.v1.Model.targets:type_name -> ragmesh.llm.v1.Target
 	4,  // 24: ragmesh.llm.v1.Target.state:type_name -> ragmesh.llm.v1.TargetState
-	19, // 25: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
-	24, // 26: ragmesh.llm.v1.Prompt.variables:type_name -> ragmesh.llm.v1.PromptVariable
-	23, // 27: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
+	20, // 25: ragmesh.llm.v1.ListModelsResponse.models:type_name -> ragmesh.llm.v1.Model
+	25, // 26: ragmesh.llm.v1.Prompt.variables:type_name -> ragmesh.llm.v1.PromptVariable
+	24, // 27: ragmesh.llm.v1.ListPromptsResponse.prompts:type_name -> ragmesh.llm.v1.Prompt
 	5,  // 28: ragmesh.llm.v1.EmbedRequest.purpose:type_name -> ragmesh.llm.v1.EmbedPurpose
-	28, // 29: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
-	8,  // 30: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	8,  // 31: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
-	9,  // 32: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
-	16, // 33: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
-	18, // 34: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
-	22, // 35: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
-	26, // 36: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
-	29, // 37: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
-	10, // 38: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
-	17, // 39: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
-	21, // 40: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
-	25, // 41: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
-	27, // 42: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
-	30, // 43: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
-	38, // [38:44] is the sub-list for method output_type
-	32, // [32:38] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	29, // 29: ragmesh.llm.v1.EmbedResponse.vectors:type_name -> ragmesh.llm.v1.Vector
+	9,  // 30: ragmesh.llm.v1.EmbedResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	9,  // 31: ragmesh.llm.v1.RerankResponse.usage:type_name -> ragmesh.llm.v1.Usage
+	6,  // 32: ragmesh.llm.v1.GetUsageRequest.by:type_name -> ragmesh.llm.v1.UsageDimension
+	34, // 33: ragmesh.llm.v1.GetUsageResponse.rows:type_name -> ragmesh.llm.v1.UsageRow
+	34, // 34: ragmesh.llm.v1.GetUsageResponse.total:type_name -> ragmesh.llm.v1.UsageRow
+	35, // 35: ragmesh.llm.v1.GetUsageResponse.budgets:type_name -> ragmesh.llm.v1.UsageBudget
+	43, // 36: ragmesh.llm.v1.GetUsageResponse.known_at:type_name -> google.protobuf.Timestamp
+	43, // 37: ragmesh.llm.v1.UsageBudget.resets_at:type_name -> google.protobuf.Timestamp
+	10, // 38: ragmesh.llm.v1.LLMService.Generate:input_type -> ragmesh.llm.v1.GenerateRequest
+	17, // 39: ragmesh.llm.v1.LLMService.RenderPrompt:input_type -> ragmesh.llm.v1.RenderPromptRequest
+	19, // 40: ragmesh.llm.v1.LLMService.ListModels:input_type -> ragmesh.llm.v1.ListModelsRequest
+	23, // 41: ragmesh.llm.v1.LLMService.ListPrompts:input_type -> ragmesh.llm.v1.ListPromptsRequest
+	27, // 42: ragmesh.llm.v1.LLMService.Embed:input_type -> ragmesh.llm.v1.EmbedRequest
+	30, // 43: ragmesh.llm.v1.LLMService.Rerank:input_type -> ragmesh.llm.v1.RerankRequest
+	32, // 44: ragmesh.llm.v1.LLMService.GetUsage:input_type -> ragmesh.llm.v1.GetUsageRequest
+	36, // 45: ragmesh.llm.v1.LLMService.DeleteWorkspace:input_type -> ragmesh.llm.v1.DeleteWorkspaceRequest
+	11, // 46: ragmesh.llm.v1.LLMService.Generate:output_type -> ragmesh.llm.v1.GenerateResponse
+	18, // 47: ragmesh.llm.v1.LLMService.RenderPrompt:output_type -> ragmesh.llm.v1.RenderPromptResponse
+	22, // 48: ragmesh.llm.v1.LLMService.ListModels:output_type -> ragmesh.llm.v1.ListModelsResponse
+	26, // 49: ragmesh.llm.v1.LLMService.ListPrompts:output_type -> ragmesh.llm.v1.ListPromptsResponse
+	28, // 50: ragmesh.llm.v1.LLMService.Embed:output_type -> ragmesh.llm.v1.EmbedResponse
+	31, // 51: ragmesh.llm.v1.LLMService.Rerank:output_type -> ragmesh.llm.v1.RerankResponse
+	33, // 52: ragmesh.llm.v1.LLMService.GetUsage:output_type -> ragmesh.llm.v1.GetUsageResponse
+	37, // 53: ragmesh.llm.v1.LLMService.DeleteWorkspace:output_type -> ragmesh.llm.v1.DeleteWorkspaceResponse
+	46, // [46:54] is the sub-list for method output_type
+	38, // [38:46] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_llm_v1_llm_proto_init() }
@@ -2616,8 +3249,8 @@ func file_ragmesh_llm_v1_llm_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_llm_v1_llm_proto_rawDesc), len(file_ragmesh_llm_v1_llm_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   26,
+			NumEnums:      7,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -46,6 +46,11 @@ const (
 	LLMServiceEmbedProcedure = "/ragmesh.llm.v1.LLMService/Embed"
 	// LLMServiceRerankProcedure is the fully-qualified name of the LLMService's Rerank RPC.
 	LLMServiceRerankProcedure = "/ragmesh.llm.v1.LLMService/Rerank"
+	// LLMServiceGetUsageProcedure is the fully-qualified name of the LLMService's GetUsage RPC.
+	LLMServiceGetUsageProcedure = "/ragmesh.llm.v1.LLMService/GetUsage"
+	// LLMServiceDeleteWorkspaceProcedure is the fully-qualified name of the LLMService's
+	// DeleteWorkspace RPC.
+	LLMServiceDeleteWorkspaceProcedure = "/ragmesh.llm.v1.LLMService/DeleteWorkspace"
 )
 
 // LLMServiceClient is a client for the ragmesh.llm.v1.LLMService service.
@@ -63,6 +68,10 @@ type LLMServiceClient interface {
 	Embed(context.Context, *v1.EmbedRequest) (*v1.EmbedResponse, error)
 	// Rerank scores texts against a query.
 	Rerank(context.Context, *v1.RerankRequest) (*v1.RerankResponse, error)
+	// GetUsage returns what models were used for in a workspace: requests, tokens and cost, and how much of its budgets is left.
+	GetUsage(context.Context, *v1.GetUsageRequest) (*v1.GetUsageResponse, error)
+	// DeleteWorkspace forgets a workspace: its cached answers go, and of what it used only numbers stay, without names of keys.
+	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 }
 
 // NewLLMServiceClient constructs a client for the ragmesh.llm.v1.LLMService service. By default, it
@@ -117,17 +126,33 @@ func NewLLMServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		getUsage: connect.NewClient[v1.GetUsageRequest, v1.GetUsageResponse](
+			httpClient,
+			baseURL+LLMServiceGetUsageProcedure,
+			connect.WithSchema(lLMServiceMethods.ByName("GetUsage")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
+		deleteWorkspace: connect.NewClient[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse](
+			httpClient,
+			baseURL+LLMServiceDeleteWorkspaceProcedure,
+			connect.WithSchema(lLMServiceMethods.ByName("DeleteWorkspace")),
+			connect.WithIdempotency(connect.IdempotencyIdempotent),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // lLMServiceClient implements LLMServiceClient.
 type lLMServiceClient struct {
-	generate     *connect.Client[v1.GenerateRequest, v1.GenerateResponse]
-	renderPrompt *connect.Client[v1.RenderPromptRequest, v1.RenderPromptResponse]
-	listModels   *connect.Client[v1.ListModelsRequest, v1.ListModelsResponse]
-	listPrompts  *connect.Client[v1.ListPromptsRequest, v1.ListPromptsResponse]
-	embed        *connect.Client[v1.EmbedRequest, v1.EmbedResponse]
-	rerank       *connect.Client[v1.RerankRequest, v1.RerankResponse]
+	generate        *connect.Client[v1.GenerateRequest, v1.GenerateResponse]
+	renderPrompt    *connect.Client[v1.RenderPromptRequest, v1.RenderPromptResponse]
+	listModels      *connect.Client[v1.ListModelsRequest, v1.ListModelsResponse]
+	listPrompts     *connect.Client[v1.ListPromptsRequest, v1.ListPromptsResponse]
+	embed           *connect.Client[v1.EmbedRequest, v1.EmbedResponse]
+	rerank          *connect.Client[v1.RerankRequest, v1.RerankResponse]
+	getUsage        *connect.Client[v1.GetUsageRequest, v1.GetUsageResponse]
+	deleteWorkspace *connect.Client[v1.DeleteWorkspaceRequest, v1.DeleteWorkspaceResponse]
 }
 
 // Generate calls ragmesh.llm.v1.LLMService.Generate.
@@ -180,6 +205,24 @@ func (c *lLMServiceClient) Rerank(ctx context.Context, req *v1.RerankRequest) (*
 	return nil, err
 }
 
+// GetUsage calls ragmesh.llm.v1.LLMService.GetUsage.
+func (c *lLMServiceClient) GetUsage(ctx context.Context, req *v1.GetUsageRequest) (*v1.GetUsageResponse, error) {
+	response, err := c.getUsage.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
+// DeleteWorkspace calls ragmesh.llm.v1.LLMService.DeleteWorkspace.
+func (c *lLMServiceClient) DeleteWorkspace(ctx context.Context, req *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error) {
+	response, err := c.deleteWorkspace.CallUnary(ctx, connect.NewRequest(req))
+	if response != nil {
+		return response.Msg, err
+	}
+	return nil, err
+}
+
 // LLMServiceHandler is an implementation of the ragmesh.llm.v1.LLMService service.
 type LLMServiceHandler interface {
 	// Generate renders a prompt from question, history and sources, and streams the model's answer. The first message is
@@ -195,6 +238,10 @@ type LLMServiceHandler interface {
 	Embed(context.Context, *v1.EmbedRequest) (*v1.EmbedResponse, error)
 	// Rerank scores texts against a query.
 	Rerank(context.Context, *v1.RerankRequest) (*v1.RerankResponse, error)
+	// GetUsage returns what models were used for in a workspace: requests, tokens and cost, and how much of its budgets is left.
+	GetUsage(context.Context, *v1.GetUsageRequest) (*v1.GetUsageResponse, error)
+	// DeleteWorkspace forgets a workspace: its cached answers go, and of what it used only numbers stay, without names of keys.
+	DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error)
 }
 
 // NewLLMServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -245,6 +292,20 @@ func NewLLMServiceHandler(svc LLMServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	lLMServiceGetUsageHandler := connect.NewUnaryHandlerSimple(
+		LLMServiceGetUsageProcedure,
+		svc.GetUsage,
+		connect.WithSchema(lLMServiceMethods.ByName("GetUsage")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
+	lLMServiceDeleteWorkspaceHandler := connect.NewUnaryHandlerSimple(
+		LLMServiceDeleteWorkspaceProcedure,
+		svc.DeleteWorkspace,
+		connect.WithSchema(lLMServiceMethods.ByName("DeleteWorkspace")),
+		connect.WithIdempotency(connect.IdempotencyIdempotent),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/ragmesh.llm.v1.LLMService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case LLMServiceGenerateProcedure:
@@ -259,6 +320,10 @@ func NewLLMServiceHandler(svc LLMServiceHandler, opts ...connect.HandlerOption) 
 			lLMServiceEmbedHandler.ServeHTTP(w, r)
 		case LLMServiceRerankProcedure:
 			lLMServiceRerankHandler.ServeHTTP(w, r)
+		case LLMServiceGetUsageProcedure:
+			lLMServiceGetUsageHandler.ServeHTTP(w, r)
+		case LLMServiceDeleteWorkspaceProcedure:
+			lLMServiceDeleteWorkspaceHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -290,4 +355,12 @@ func (UnimplementedLLMServiceHandler) Embed(context.Context, *v1.EmbedRequest) (
 
 func (UnimplementedLLMServiceHandler) Rerank(context.Context, *v1.RerankRequest) (*v1.RerankResponse, error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.llm.v1.LLMService.Rerank is not implemented"))
+}
+
+func (UnimplementedLLMServiceHandler) GetUsage(context.Context, *v1.GetUsageRequest) (*v1.GetUsageResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.llm.v1.LLMService.GetUsage is not implemented"))
+}
+
+func (UnimplementedLLMServiceHandler) DeleteWorkspace(context.Context, *v1.DeleteWorkspaceRequest) (*v1.DeleteWorkspaceResponse, error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("ragmesh.llm.v1.LLMService.DeleteWorkspace is not implemented"))
 }

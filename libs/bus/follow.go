@@ -1,0 +1,85 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Follow calls fn for every message of a stream, first those that are there, then each that comes, until ctx ends. A Message
+// without a sequence marks the moment when everything that was there has been shown. After a lost connection it goes on where it
+// was, or from the start in a stream that was made anew, and marks again. fn is called by one goroutine and holds up what
+// follows. No durable consumer is made: every process that follows sees everything.
+func (b *Bus) Follow(ctx context.Context, stream string, fn func(Message)) error {
+	var after uint64
+	for failures := 0; ; {
+		shown, err := b.follow(ctx, stream, &after, fn)
+		switch {
+		case ctx.Err() != nil:
+			return nil //nolint:nilerr // what ended it is what the caller wanted
+		case err == nil: // connected again
+			failures = 0
+			continue
+		case shown:
+			failures = 0
+		}
+		failures++
+		b.log.WithLevel(levelOf(failures)).Err(err).Str("stream", stream).Int("attempt", failures).Msg("cannot follow yet")
+		b.pause(ctx, failures)
+	}
+}
+
+// follow reports whether what was there has been shown.
+func (b *Bus) follow(ctx context.Context, stream string, after *uint64, fn func(Message)) (shown bool, err error) {
+	ctx, cancel := b.untilUp(ctx)
+	defer cancel()
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return false, fmt.Errorf("follow %s: %w", stream, err)
+	}
+	last := s.CachedInfo().State.LastSeq
+	if last < *after { // a new one under the old name
+		*after = 0
+	}
+	if *after == last {
+		shown = true
+		fn(Message{})
+	}
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *after + 1,
+	})
+	if err != nil {
+		return shown, fmt.Errorf("follow %s: %w", stream, err)
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return shown, fmt.Errorf("follow %s: %w", stream, err)
+	}
+	stop := context.AfterFunc(ctx, messages.Stop)
+	defer stop()
+	defer messages.Stop()
+	for {
+		msg, err := messages.Next()
+		if err != nil {
+			if ctx.Err() != nil || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				return shown, nil
+			}
+			return shown, fmt.Errorf("follow %s: %w", stream, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return shown, fmt.Errorf("follow %s: %w", stream, err)
+		}
+		*after = meta.Sequence.Stream
+		fn(Message{
+			Subject: msg.Subject(), ID: msg.Headers().Get(jetstream.MsgIDHeader), Data: msg.Data(), Sequence: meta.Sequence.Stream,
+			Deliveries: meta.NumDelivered, Time: meta.Timestamp,
+		})
+		if !shown && (meta.NumPending == 0 || *after >= last) {
+			shown = true
+			fn(Message{})
+		}
+	}
+}
