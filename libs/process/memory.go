@@ -35,7 +35,10 @@ func Memory() lifecycle.Component {
 			return nil
 		},
 		Run: func(ctx context.Context) error {
-			giveBack(ctx, allocated, debug.FreeOSMemory)
+			giveBack(ctx, allocated, func() {
+				debug.FreeOSMemory()
+				_ = leaveCode() // then it stays, as it always did
+			})
 			return nil
 		},
 		Stop: func(context.Context) error {
@@ -47,7 +50,7 @@ func Memory() lifecycle.Component {
 	}
 }
 
-// giveBack calls release whenever it is calm after much was asked for, until ctx ends.
+// giveBack calls release when it is calm after the start, and whenever it is after much was asked for, until ctx ends.
 func giveBack(ctx context.Context, allocated func() uint64, release func()) {
 	ticker := time.NewTicker(memoryLook)
 	defer ticker.Stop()
@@ -59,7 +62,7 @@ func giveBack(ctx context.Context, allocated func() uint64, release func()) {
 		case <-ticker.C:
 		}
 		now := allocated()
-		if now-last < calm && now-released > worthwhile {
+		if now-last < calm && (released == 0 || now-released > worthwhile) {
 			release()
 			released = now
 		}

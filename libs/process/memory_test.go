@@ -11,7 +11,7 @@ import (
 func TestMemoryIsGivenBackWhenItIsCalm(t *testing.T) {
 	const mib = 1 << 20
 	synctest.Test(t, func(t *testing.T) {
-		asked := []uint64{10, 200, 400, 402, 404, 405, 440, 441, 480, 481, 482} // MiB, at each look
+		asked := []uint64{10, 40, 41, 42, 200, 400, 402, 404, 405, 440, 441, 480, 481, 482} // MiB, at each look
 		look := 0
 		var at []int
 		ctx, cancel := context.WithCancel(t.Context())
@@ -22,8 +22,8 @@ func TestMemoryIsGivenBackWhenItIsCalm(t *testing.T) {
 			}
 			return n * mib
 		}, func() { at = append(at, look-1) })
-		// After the work, once; and again when as much was asked for since.
-		if diff := cmp.Diff([]int{3, 9}, at); diff != "" {
+		// After the start; after the work, once; and again when as much was asked for since.
+		if diff := cmp.Diff([]int{2, 6, 12}, at); diff != "" {
 			t.Errorf("given back at looks (-want +got):\n%s", diff)
 		}
 	})

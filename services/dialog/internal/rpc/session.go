@@ -3,9 +3,10 @@ package rpc
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -99,15 +100,26 @@ func (d *Dialog) SendFeedback(ctx context.Context, m *dialogv1.SendFeedbackReque
 	return &dialogv1.SendFeedbackResponse{}, nil
 }
 
-// reason is what a tag looks like. docs/sessions.md suggests some.
-var reason = regexp.MustCompile(`^[\p{Ll}\p{Lo}][\p{Ll}\p{Lo}\p{N}_-]{0,31}$`)
+// maxReason is how long a tag may be, in characters.
+const maxReason = 32
+
+// isReason tells whether a tag is a word: a letter first, then letters, digits, - and _. docs/sessions.md suggests some.
+func isReason(tag string) bool {
+	for i, r := range tag {
+		letter := unicode.In(r, unicode.Ll, unicode.Lo)
+		if !letter && (i == 0 || !unicode.In(r, unicode.N) && r != '_' && r != '-') {
+			return false
+		}
+	}
+	return tag != "" && utf8.RuneCountInString(tag) <= maxReason
+}
 
 // reasons returns tags in one spelling, each once.
 func reasons(tags []string) ([]string, error) {
 	var out []string
 	for i, tag := range tags {
 		tag = strings.ToLower(strings.TrimSpace(tag))
-		if !reason.MatchString(tag) {
+		if !isReason(tag) {
 			return nil, fault.New(fault.Invalid, fault.InvalidRequest, "a reason is one word, such as wrong, outdated, incomplete, irrelevant, unclear or sources").
 				WithField(fmt.Sprintf("tags[%d]", i), "must be 1 to 32 letters, digits, - and _, a letter first")
 		}
