@@ -13,6 +13,8 @@ type EmbedRequest struct {
 	Texts []string
 	// Dimensions asks for shorter vectors than the model's own; 0 for those.
 	Dimensions int
+	// Urgent says that somebody waits for the vectors, as for a query's: they go before others where there is a queue.
+	Urgent bool
 }
 
 // Embedded are vectors, one per text, in order, all of one dimension, none of length 0.

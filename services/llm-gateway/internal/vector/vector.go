@@ -142,7 +142,7 @@ func (m *Models) Embed(ctx context.Context, name string, purpose Purpose, texts 
 				if e.Shorten {
 					shorten = e.Dimensions
 				}
-				got, err := e.Embedder.Embed(ctx, provider.EmbedRequest{Model: e.Model, Texts: texts[:n], Dimensions: shorten})
+				got, err := e.Embedder.Embed(ctx, provider.EmbedRequest{Model: e.Model, Texts: texts[:n], Dimensions: shorten, Urgent: purpose == Query})
 				if err != nil {
 					return provider.Usage{}, err
 				}
