@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"math"
 
-	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
 
@@ -25,8 +25,7 @@ type embedAnswer struct {
 		Index     *int      `json:"index"`
 		Embedding embedding `json:"embedding"`
 	} `json:"data"`
-	Usage *usage          `json:"usage"`
-	Error json.RawMessage `json:"error"`
+	Usage *usage `json:"usage"`
 }
 
 // embedding is a vector: numbers, or little endian float32 in base64. Servers send the one although asked for the other.
@@ -64,14 +63,11 @@ func (p *Provider) Embed(ctx context.Context, r provider.EmbedRequest) (provider
 		encoding = "float"
 	}
 	var a embedAnswer
-	if err := p.post(ctx, "/embeddings", embedRequest{Model: r.Model, Input: r.Texts, Encoding: encoding, Dimensions: r.Dimensions}, &a); err != nil {
+	if err := p.server.Call(ctx, p.path(r.Model, "/embeddings"), embedRequest{Model: r.Model, Input: r.Texts, Encoding: encoding, Dimensions: r.Dimensions}, &a); err != nil {
 		return provider.Embedded{}, err
 	}
-	if len(a.Error) > 0 && string(a.Error) != "null" {
-		return provider.Embedded{}, inStream(a.Error)
-	}
 	if len(a.Data) != len(r.Texts) {
-		return provider.Embedded{}, unreadable(fmt.Errorf("%d vectors for %d texts", len(a.Data), len(r.Texts)))
+		return provider.Embedded{}, exchange.Unreadable(fmt.Errorf("%d vectors for %d texts", len(a.Data), len(r.Texts)))
 	}
 	out := provider.Embedded{Vectors: make([][]float32, len(r.Texts))}
 	for i, d := range a.Data {
@@ -80,10 +76,10 @@ func (p *Provider) Embed(ctx context.Context, r provider.EmbedRequest) (provider
 			at = *d.Index
 		}
 		if at < 0 || at >= len(out.Vectors) || out.Vectors[at] != nil {
-			return provider.Embedded{}, unreadable(fmt.Errorf("vector %d stands at %d", i, at))
+			return provider.Embedded{}, exchange.Unreadable(fmt.Errorf("vector %d stands at %d", i, at))
 		}
 		if err := sound(d.Embedding, len(a.Data[0].Embedding)); err != nil {
-			return provider.Embedded{}, unreadable(err)
+			return provider.Embedded{}, exchange.Unreadable(err)
 		}
 		out.Vectors[at] = d.Embedding
 	}
@@ -156,17 +152,17 @@ func (p *Provider) Rerank(ctx context.Context, r provider.RerankRequest) (provid
 	var out provider.Reranked
 	switch p.cfg.Rerank {
 	case TEI:
-		if err := p.post(ctx, "/rerank", rerankRequest{Query: r.Query, Texts: r.Texts, Truncate: true}, &scores); err != nil {
+		if err := p.server.Call(ctx, "/rerank", rerankRequest{Query: r.Query, Texts: r.Texts, Truncate: true}, &scores); err != nil {
 			return out, err
 		}
 	case Cohere, Jina:
 		var a rerankAnswer
-		if err := p.post(ctx, "/rerank", rerankRequest{Model: r.Model, Query: r.Query, Documents: r.Texts, TopN: len(r.Texts)}, &a); err != nil {
+		if err := p.server.Call(ctx, "/rerank", rerankRequest{Model: r.Model, Query: r.Query, Documents: r.Texts, TopN: len(r.Texts)}, &a); err != nil {
 			return out, err
 		}
 		scores, out.Usage.Prompt = a.Results, max(a.Usage.Total, int(min(max(a.Meta.Tokens.Input, 0), 1<<30)))
 	default:
-		return out, fault.New(fault.Precondition, fault.ProviderRejected, "this provider's type has no rerank API; it is cohere, jina or tei that have one")
+		return out, exchange.Cannot("this provider's type has no rerank API; it is cohere, jina or tei that have one")
 	}
 	out.Scores = make([]float64, len(r.Texts))
 	seen := make([]bool, len(r.Texts))
@@ -176,12 +172,12 @@ func (p *Provider) Rerank(ctx context.Context, r provider.RerankRequest) (provid
 			score = s.Score
 		}
 		if s.Index < 0 || s.Index >= len(seen) || seen[s.Index] || score == nil || math.IsNaN(*score) {
-			return provider.Reranked{}, unreadable(errors.New("a score is of no text, or no number"))
+			return provider.Reranked{}, exchange.Unreadable(errors.New("a score is of no text, or no number"))
 		}
 		out.Scores[s.Index], seen[s.Index] = *score, true
 	}
 	if len(scores) != len(r.Texts) {
-		return provider.Reranked{}, unreadable(fmt.Errorf("%d scores for %d texts", len(scores), len(r.Texts)))
+		return provider.Reranked{}, exchange.Unreadable(fmt.Errorf("%d scores for %d texts", len(scores), len(r.Texts)))
 	}
 	if out.Usage.Prompt == 0 {
 		out.Usage = provider.EstimateTexts(append([]string{r.Query}, r.Texts...))

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/scan"
 )
@@ -27,24 +27,19 @@ const (
 
 // Relay implements [provider.Relayer].
 func (p *Provider) Relay(ctx context.Context, r provider.RelayRequest, to provider.RelaySink) (provider.Result, error) {
-	resp, key, err := p.relayed(ctx, r)
+	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens})
+	answer, err := p.server.Post(ctx, p.path(r.Model, "/chat/completions"), "*/*", body)
 	if err != nil {
-		if ctx.Err() != nil {
-			return provider.Result{}, ctx.Err()
-		}
-		return provider.Result{}, err
+		return provider.Result{}, explained(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
-		return provider.Result{}, refusedRelay(resp, key, p)
-	}
+	defer answer.Close()
 	buf, _ := relayBuffers.Get().(*[]byte)
 	defer relayBuffers.Put(buf)
-	s := &relay{prompt: r.Prompt, withUsage: r.WithUsage, to: to, buf: *buf}
+	s := &relay{answer: answer, prompt: r.Prompt, withUsage: r.WithUsage, to: to, buf: *buf}
 	if r.Stream {
-		err = s.stream(resp.Body)
+		err = s.stream(answer.Body)
 	} else {
-		err = s.whole(resp.Body)
+		err = s.whole(answer.Body)
 	}
 	if cap(s.buf) > len(*buf) && cap(s.buf) <= maxPooled {
 		*buf = s.buf[:cap(s.buf)]
@@ -60,57 +55,22 @@ const maxPooled = 64 << 10
 
 var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }} //nolint:gochecknoglobals // buffers have no state
 
-// relayed sends the request.
-func (p *Provider) relayed(ctx context.Context, r provider.RelayRequest) (*http.Response, string, error) {
-	key := ""
-	if !p.cfg.Key.IsZero() {
-		resolved, err := p.cfg.Key.Resolve() // at each request, so that a mounted key may change
-		if err != nil {
-			return nil, "", fault.Wrap(err, fault.Precondition, fault.ProviderRejected, "the provider's API key is not configured")
-		}
-		key = resolved
+// explained is a refusal of a request that is at fault, with what the provider says about it: it is the caller's own.
+func explained(err error) error {
+	refusal, ok := errors.AsType[*provider.Refusal](err)
+	if !ok || refusal.Message == "" {
+		return err
 	}
-	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+"/chat/completions", bytes.NewReader(body))
-	if err != nil {
-		return nil, "", fmt.Errorf("make request: %w", err)
-	}
-	req.Header["Content-Type"] = []string{"application/json"}
-	req.Header["User-Agent"] = []string{"ragmesh-llm-gateway"}
-	if key != "" {
-		req.Header["Authorization"] = []string{"Bearer " + key}
-	}
-	resp, err := p.client.Do(req)
-	if err != nil {
-		return nil, "", fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider does not answer")
-	}
-	return resp, key, nil
-}
-
-// refusedRelay is as refused, but of a request that is at fault it says what the provider says about it: it is the caller's own.
-func refusedRelay(resp *http.Response, key string, p *Provider) error {
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBytes))
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	err := refused(resp, key, p.clock())
-	switch resp.StatusCode {
+	switch refusal.Status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
-		var said struct {
-			Error struct{ Message string }
-		}
-		if json.Unmarshal(body, &said) != nil || said.Error.Message == "" {
-			return err
-		}
-		words := clip(said.Error.Message, 500)
-		if key != "" {
-			words = strings.ReplaceAll(words, key, "[redacted]")
-		}
-		return fault.Wrap(err, fault.KindOf(err), fault.ReasonOf(err), "the model's provider rejects the request (status %d): %s", resp.StatusCode, words)
+		return fault.Wrap(err, fault.KindOf(err), fault.ReasonOf(err), "the model's provider rejects the request (status %d): %s", refusal.Status, refusal.Message)
 	}
 	return err
 }
 
 // relay is one answer on its way.
 type relay struct {
+	answer    *exchange.Answer
 	to        provider.RelaySink
 	withUsage bool
 	buf       []byte
@@ -130,7 +90,7 @@ func (s *relay) stream(body io.Reader) error {
 	filled := 0 // of buf, not handed on yet
 	for {
 		if filled == len(s.buf) {
-			if filled >= maxLine {
+			if filled >= exchange.MaxLine {
 				return tooLarge()
 			}
 			s.buf = append(s.buf, make([]byte, len(s.buf))...)
@@ -152,9 +112,9 @@ func (s *relay) stream(body io.Reader) error {
 		case s.finish != "": // whatever ended the connection, the answer is whole
 			return s.to.Data(doneEvent(), provider.Part{Last: true})
 		case errors.Is(err, io.EOF):
-			return cut(nil)
+			return exchange.Cut(nil)
 		default:
-			return cut(err)
+			return exchange.Cut(err)
 		}
 	}
 }
@@ -225,7 +185,7 @@ func (s *relay) event(p []byte) (bool, error) {
 		} else {
 			p = nil
 		}
-		if len(line) > maxLine {
+		if len(line) > exchange.MaxLine {
 			return false, tooLarge()
 		}
 		if data, ok := bytes.CutPrefix(line, []byte("data:")); ok {
@@ -269,7 +229,7 @@ func (s *relay) data(data []byte) (keep bool, err error) {
 		c.failure = data
 	}
 	if c.failure != nil {
-		return false, inStream(c.failure)
+		return false, s.answer.Reported(c.failure)
 	}
 	if c.usage != nil {
 		s.usage = c.usage
@@ -300,7 +260,7 @@ func (s *relay) whole(body io.Reader) error {
 	for {
 		if filled == len(s.buf) {
 			if filled >= maxRelayed {
-				return unreadable(fmt.Errorf("more than %d bytes", maxRelayed))
+				return exchange.Unreadable(fmt.Errorf("more than %d bytes", maxRelayed))
 			}
 			s.buf = append(s.buf, make([]byte, len(s.buf))...)
 		}
@@ -310,19 +270,19 @@ func (s *relay) whole(body io.Reader) error {
 			break
 		}
 		if err != nil {
-			return cut(err)
+			return exchange.Cut(err)
 		}
 	}
 	answer := s.buf[:filled]
 	var c heard
 	if err := c.read(answer); err != nil {
-		return unreadable(err)
+		return exchange.Unreadable(err)
 	}
 	if c.failure != nil {
-		return inStream(c.failure)
+		return s.answer.Reported(c.failure)
 	}
 	if c.choices == 0 {
-		return unreadable(errors.New("an answer without choices"))
+		return exchange.Unreadable(errors.New("an answer without choices"))
 	}
 	s.usage, s.finish = c.usage, c.finish
 	if c.content.To > 0 {
