@@ -1,8 +1,10 @@
 package openai
 
 import (
-	"context"
+	stdcmp "cmp"
+	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai/openaitest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/providertest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/wiretest"
 )
 
 const keyVariable = "RAGMESH_TEST_OPENAI_KEY"
@@ -22,7 +25,7 @@ const keyVariable = "RAGMESH_TEST_OPENAI_KEY"
 func open(t *testing.T, url string, cfg Config) *Provider {
 	t.Helper()
 	cfg.BaseURL, cfg.MaxConnections = url, 8
-	p, err := New(cfg, time.Now)
+	p, err := New(cfg, providertest.Now)
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -30,189 +33,203 @@ func open(t *testing.T, url string, cfg Config) *Provider {
 	return p
 }
 
-func answer(steps ...openaitest.Step) []openaitest.Step {
-	return append([]openaitest.Step{openaitest.Open()}, steps...)
-}
-
-func whole() []openaitest.Step {
-	return []openaitest.Step{
-		openaitest.Text("Refunds "), openaitest.Raw(": keep-alive\n\n"), openaitest.Text(""), openaitest.Text("take 五 "), openaitest.Text("days."),
-	}
-}
-
-func ending(reason string) []openaitest.Step {
-	return []openaitest.Step{openaitest.Finish(reason), openaitest.Usage(12, 7), openaitest.Done()}
-}
-
-// behave returns the steps of a behaviour on OpenAI's wire.
-func behave(b providertest.Behaviour) []openaitest.Step {
-	first := openaitest.Text("Refunds ")
-	join := func(parts ...[]openaitest.Step) []openaitest.Step {
-		var out []openaitest.Step
-		for _, p := range parts {
-			out = append(out, p...)
-		}
-		return answer(out...)
-	}
-	switch b {
-	case providertest.Answers:
-		return join(whole(), ending("stop"))
-	case providertest.SplitChunks:
-		return join([]openaitest.Step{openaitest.Bytewise("Refunds take 五 days.")}, ending("stop"))
-	case providertest.NoUsage:
-		return join(whole(), []openaitest.Step{openaitest.Finish("stop"), openaitest.Done()})
-	case providertest.NoTerminator:
-		return join(whole(), []openaitest.Step{openaitest.Finish("stop")})
-	case providertest.Reasons:
-		return join([]openaitest.Step{openaitest.Reasoning("reasoning_content", "Hm"), openaitest.Reasoning("reasoning", "so")}, whole(), ending("stop"))
-	case providertest.LongLine:
-		return join([]openaitest.Step{openaitest.Text(strings.Repeat("é", 100_000))}, ending("stop"))
-	case providertest.CutLength:
-		return join(whole(), ending("length"))
-	case providertest.Filtered:
-		return join(whole(), ending("content_filter"))
-	case providertest.ErrorMid:
-		return answer(first, openaitest.Raw("data: {\"error\":{\"message\":\"engine down\",\"type\":\"server_error\",\"code\":null}}\n\n"), openaitest.Done())
-	case providertest.RateLimitMid:
-		return answer(first, openaitest.Raw("event: error\ndata: {\"message\":\"slow down\",\"type\":\"rate_limit_error\"}\n\n"))
-	case providertest.CutMid:
-		return answer(first, openaitest.Cut())
-	case providertest.EndsMid:
-		return answer(first)
-	case providertest.EndsAtOnce:
-		return nil
-	case providertest.Malformed:
-		return answer(first, openaitest.Raw("data: {\"choices\":[{\"delta\":{\"content\":\"ta\n\n"), openaitest.Done())
-	case providertest.HugeLine:
-		return answer(openaitest.Raw("data: " + strings.Repeat("x", 2<<20)))
-	case providertest.PlainError:
-		return []openaitest.Step{openaitest.Status(http.StatusOK, nil, `{"error":"model not loaded"}`)}
-	case providertest.RateLimits:
-		return []openaitest.Step{openaitest.Status(429, map[string]string{"Retry-After": "7"}, `{"error":{"message":"slow down"}}`)}
-	case providertest.Unauthorized:
-		return []openaitest.Step{openaitest.Status(401, nil, `{"error":{"message":"Incorrect API key provided: `+providertest.Key+`"}}`)}
-	case providertest.Forbidden:
-		return []openaitest.Step{openaitest.Status(403, nil, "")}
-	case providertest.BadRequest:
-		return []openaitest.Step{openaitest.Status(400, nil, `{"error":{"message":"bad `+providertest.Key+`"}}`)}
-	case providertest.Redirects:
-		return []openaitest.Step{openaitest.Status(302, map[string]string{"Location": "https://elsewhere.example.com/"}, "")}
-	case providertest.Fails:
-		return []openaitest.Step{openaitest.Status(503, nil, "<html>upstream")}
-	case providertest.Stalls:
-		return answer(first, openaitest.Stall())
-	case providertest.Endless:
-		return answer(openaitest.Endless("on and on "))
-	default:
-		return nil
-	}
-}
-
 func TestConformance(t *testing.T) {
 	t.Setenv(keyVariable, providertest.Key)
-	t.Setenv("OPENAI_ORGANIZATION", "someone-elses")
-	providertest.Run(t, func(t *testing.T, b providertest.Behaviour) providertest.Subject {
+	providertest.Run(t, openaitest.Format(), func(t *testing.T, url string) provider.Provider {
 		t.Helper()
-		s := openaitest.Serve(t, behave(b)...)
-		url := s.URL
-		if b == providertest.Refuses {
-			url = "http://127.0.0.1:1/v1"
-		}
-		return providertest.Subject{Provider: open(t, url, Config{Key: config.Secret{Env: keyVariable}}), Ended: s.Ended()}
+		return open(t, url+"/v1", Config{Key: config.Secret{Env: keyVariable}})
 	})
 }
 
 func TestRequestOnTheWire(t *testing.T) {
 	t.Setenv(keyVariable, providertest.Key)
 	t.Setenv("OPENAI_API_KEY", "not-this-one")
+	type object = map[string]any
 	warm, cold := 0.7, 0.0
-	messages := []any{
-		map[string]any{"role": "system", "content": "Answer."},
-		map[string]any{"role": "user", "content": "How long?"},
+	base := object{
+		"model": "m", "stream": true, "stream_options": object{"include_usage": true}, "max_completion_tokens": 100.0,
+		"messages": []any{object{"role": "system", "content": "Answer."}, object{"role": "user", "content": "How long?"}},
 	}
-	base := map[string]any{
-		"model": "m", "messages": messages, "stream": true, "stream_options": map[string]any{"include_usage": true},
-		"max_completion_tokens": 100.0,
+	weather := provider.Tool{Name: "weather", Description: "Tells it.", Parameters: json.RawMessage(`{"type":"object"}`)}
+	tools := []any{object{"type": "function", "function": object{"name": "weather", "description": "Tells it.", "parameters": object{"type": "object"}}}}
+	asked := func(choice string) func(*provider.Request) {
+		return func(r *provider.Request) { r.Tools, r.Choice = []provider.Tool{weather}, choice }
 	}
-	with := func(change func(map[string]any)) map[string]any {
-		out := make(map[string]any)
-		for k, v := range base {
-			out[k] = v
-		}
-		change(out)
-		return out
-	}
-	tests := []struct {
-		name        string
-		cfg         Config
-		temperature *float64
-		key         string
-		want        map[string]any
+	key := config.Secret{Env: keyVariable}
+	for name, tt := range map[string]struct {
+		cfg    Config
+		change func(*provider.Request)
+		header http.Header
+		path   string
+		want   object // beside base, where nil takes away
 	}{
-		{"no temperature was asked for", Config{}, nil, "", base},
-		{"a temperature", Config{}, &warm, "", with(func(m map[string]any) { m["temperature"] = 0.7 })},
-		{"temperature 0 is a temperature", Config{}, &cold, "", with(func(m map[string]any) { m["temperature"] = 0.0 })},
-		{"an older server", Config{LegacyMaxTokens: true}, nil, "", with(func(m map[string]any) {
-			delete(m, "max_completion_tokens")
-			m["max_tokens"] = 100.0
-		})},
-		{"a key", Config{Key: config.Secret{Env: keyVariable}}, nil, "Bearer " + providertest.Key, base},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			s := openaitest.Serve(t, behave(providertest.Answers)...)
+		"no temperature was asked for": {},
+		"a temperature":                {change: func(r *provider.Request) { r.Temperature, r.TopP = &warm, &warm }, want: object{"temperature": 0.7, "top_p": 0.7}},
+		"temperature 0 is one":         {change: func(r *provider.Request) { r.Temperature = &cold }, want: object{"temperature": 0.0}},
+		"an older server":              {cfg: Config{LegacyMaxTokens: true}, want: object{"max_completion_tokens": nil, "max_tokens": 100.0}},
+		"a key":                        {cfg: Config{Key: key}, header: http.Header{"Authorization": {"Bearer " + providertest.Key}}},
+		"Azure": {
+			cfg: Config{Key: key, AzureVersion: "2024-10-21"}, path: "/v1/openai/deployments/m/chat/completions?api-version=2024-10-21",
+			header: http.Header{"Api-Key": {providertest.Key}},
+		},
+		"stop texts, of which it takes four": {change: func(r *provider.Request) { r.Stop = []string{"a", "b", "c", "d", "e"} }, want: object{"stop": []any{"a", "b", "c", "d"}}},
+		"tools":                              {change: asked(""), want: object{"tools": tools}},
+		"no tool":                            {change: asked("none"), want: object{"tools": tools, "tool_choice": "none"}},
+		"some tool":                          {change: asked("required"), want: object{"tools": tools, "tool_choice": "required"}},
+		"a certain tool":                     {change: asked("weather"), want: object{"tools": tools, "tool_choice": object{"type": "function", "function": object{"name": "weather"}}}},
+		"a schema": {
+			change: func(r *provider.Request) {
+				r.Schema = &provider.Schema{JSON: json.RawMessage(`{"type":"object"}`), Strict: true}
+			},
+			want: object{"response_format": object{"type": "json_schema", "json_schema": object{"name": "answer", "schema": object{"type": "object"}, "strict": true}}},
+		},
+		"calls and results in the history": {
+			change: func(r *provider.Request) { r.Messages = providertest.History() },
+			want: object{"messages": []any{
+				object{"role": "user", "content": "Weather in Paris and Rome?"},
+				object{"role": "assistant", "content": nil, "tool_calls": []any{
+					object{"id": "call_a", "type": "function", "function": object{"name": "weather", "arguments": `{"city":"Paris"}`}},
+					object{"id": "call_b", "type": "function", "function": object{"name": "weather", "arguments": `{"city":"Rome"}`}},
+				}},
+				object{"role": "tool", "content": "Rain", "tool_call_id": "call_a"},
+				object{"role": "tool", "content": `{"sky":"clear"}`, "tool_call_id": "call_b"},
+				object{"role": "user", "content": "And tomorrow?"},
+			}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := wiretest.Serve(t, "", "text/event-stream", openaitest.Text("Five"), openaitest.Finish("stop"), openaitest.Done())
 			r := providertest.Request()
-			r.Temperature = tt.temperature
-			if _, err := open(t, s.URL+"/", tt.cfg).Generate(t.Context(), r, func(provider.Piece) error { return nil }); err != nil {
+			if tt.change != nil {
+				tt.change(&r)
+			}
+			if _, err := open(t, s.URL+"/v1/", tt.cfg).Generate(t.Context(), r, func(provider.Piece) error { return nil }); err != nil {
 				t.Fatalf("Generate: %v", err)
 			}
-			got := s.Requests()
-			if len(got) != 1 {
-				t.Fatalf("%d requests, want 1", len(got))
+			got := s.Requests()[0]
+			want := maps.Clone(base)
+			for k, v := range tt.want {
+				if want[k] = v; v == nil {
+					delete(want, k)
+				}
 			}
-			if diff := cmp.Diff(tt.want, got[0].Body); diff != "" {
+			if diff := cmp.Diff(want, got.Body); diff != "" {
 				t.Errorf("body (-want +got):\n%s", diff)
 			}
-			if auth := got[0].Header.Get("Authorization"); auth != tt.key {
-				t.Errorf("authorization %q, want %q", auth, tt.key)
+			if path := stdcmp.Or(tt.path, "/v1/chat/completions"); got.Path != path {
+				t.Errorf("path %q, want %q", got.Path, path)
+			}
+			for _, h := range []string{"Authorization", "Api-Key"} {
+				if diff := cmp.Diff(tt.header.Values(h), got.Header.Values(h)); diff != "" {
+					t.Errorf("%s (-want +got):\n%s", h, diff)
+				}
 			}
 		})
 	}
 }
 
-func TestReasoningCountsAsWork(t *testing.T) {
+// Servers disagree on how the parts of calls are told apart.
+func TestCallsAsServersSendThem(t *testing.T) {
 	t.Parallel()
-	s := openaitest.Serve(t, behave(providertest.Reasons)...)
-	silent, text := 0, ""
-	_, err := open(t, s.URL, Config{}).Generate(t.Context(), providertest.Request(), func(p provider.Piece) error {
-		if text += p.Text; text == "" {
-			silent++
-		}
-		return nil
-	})
-	if err != nil || silent != 2 || text != "Refunds take 五 days." {
-		t.Errorf("%v, %d pieces without text, then %q; want 2 and the whole text", err, silent, text)
+	part := func(fields string) string { return openaitest.Delta(`"tool_calls":[{` + fields + `}]`) }
+	for name, stream := range map[string]string{
+		"OpenAI": part(`"index":0,"id":"a","type":"function","function":{"name":"f","arguments":""}`) + part(`"index":0,"function":{"arguments":"{\"x\":"}`) + part(`"index":0,"function":{"arguments":"1}"}`) +
+			part(`"index":1,"id":"b","type":"function","function":{"name":"g","arguments":"{}"}`),
+		"counted from one":               part(`"index":1,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}`) + part(`"index":2,"id":"b","function":{"name":"g","arguments":"{}"}`),
+		"all of them the first":          part(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}`) + part(`"index":0,"id":"b","function":{"name":"g","arguments":"{}"}`),
+		"not counted":                    part(`"id":"a","function":{"name":"f","arguments":"{\"x\":"}`) + part(`"function":{"arguments":"1}"}`) + part(`"id":"b","function":{"name":"g","arguments":"{}"}`),
+		"the id and the name every time": part(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}`) + part(`"index":0,"id":"a","function":{"name":"f","arguments":"1}"}`) + part(`"index":1,"id":"b","function":{"name":"g","arguments":"{}"}`),
+		"interleaved":                    part(`"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":"}`) + part(`"index":1,"id":"b","function":{"name":"g","arguments":"{"}`) + part(`"index":0,"function":{"arguments":"1}"}`) + part(`"index":1,"function":{"arguments":"}"}`),
+		"both in one event":              openaitest.Delta(`"content":null,"tool_calls":[{"index":0,"id":"a","function":{"name":"f","arguments":"{\"x\":1}"}},{"index":1,"id":"b","function":{"name":"g"}}]`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := openaitest.Serve(t, openaitest.Open(), openaitest.Raw(stream), openaitest.Finish("tool_calls"), openaitest.Done())
+			var got [2]provider.CallPart
+			out, err := open(t, s.URL, Config{}).Generate(t.Context(), providertest.Request(), func(p provider.Piece) error {
+				if c := p.Call; c != nil {
+					got[c.Index].ID += c.ID
+					got[c.Index].Name += c.Name
+					got[c.Index].Arguments += c.Arguments
+				}
+				return nil
+			})
+			want := [2]provider.CallPart{{ID: "a", Name: "f", Arguments: `{"x":1}`}, {ID: "b", Name: "g", Arguments: "{}"}}
+			if diff := cmp.Diff(want, got); err != nil || out.Finish != provider.Called || diff != "" {
+				t.Errorf("%+v, %v (-want +got):\n%s", out, err, diff)
+			}
+		})
 	}
 }
 
-func TestDisconnectEndsTheProvidersWork(t *testing.T) {
+func TestCallsWithoutAnIDGetOne(t *testing.T) {
 	t.Parallel()
-	s := openaitest.Serve(t, behave(providertest.Endless)...)
-	ctx, cancel := context.WithCancel(t.Context())
-	pieces := int64(0)
-	_, err := open(t, s.URL, Config{}).Generate(ctx, providertest.Request(), func(provider.Piece) error {
-		if pieces++; pieces == 100 {
-			cancel()
+	s := openaitest.Serve(t, openaitest.Raw(openaitest.Delta(`"tool_calls":[{"function":{"name":"f","arguments":"{}"}},{"function":{"name":"f","arguments":"{}"}}]`)), openaitest.Finish("stop"), openaitest.Done())
+	ids := map[string]bool{}
+	_, err := open(t, s.URL, Config{}).Generate(t.Context(), providertest.Request(), func(p provider.Piece) error {
+		if p.Call != nil {
+			ids[p.Call.ID] = true
 		}
 		return nil
 	})
-	if !errors.Is(err, context.Canceled) {
-		t.Fatalf("Generate error = %v, want the context's", err)
+	if err != nil || len(ids) != 2 || ids[""] {
+		t.Errorf("ids %v, %v", ids, err)
 	}
-	<-s.Ended()
-	// What was under way in the buffers of two sockets is made; what would be made by a server nobody told is not.
-	if made := s.Made(); made < pieces || made > 200_000 {
-		t.Errorf("the provider made %d tokens for %d that were taken", made, pieces)
+}
+
+func TestWhatAServerCannotDoIsRefusedUnasked(t *testing.T) {
+	t.Parallel()
+	s := openaitest.Serve(t)
+	p := open(t, s.URL, Config{WithoutTools: true, WithoutSchema: true})
+	for _, change := range []func(*provider.Request){
+		func(r *provider.Request) { r.Tools = []provider.Tool{{Name: "f"}} },
+		func(r *provider.Request) { r.Schema = &provider.Schema{JSON: json.RawMessage(`{}`)} },
+	} {
+		r := providertest.Request()
+		change(&r)
+		if _, err := p.Generate(t.Context(), r, func(provider.Piece) error { return nil }); fault.ReasonOf(err) != fault.ProviderRejected {
+			t.Errorf("Generate error = %v", err)
+		}
+	}
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// What Azure's content filters add to a stream is no piece of it, and what they take away is said.
+func TestAzuresContentFilters(t *testing.T) {
+	t.Parallel()
+	results := `"content_filter_results":{"hate":{"filtered":false,"severity":"safe"}}`
+	s := wiretest.Serve(t, "", "text/event-stream",
+		openaitest.Raw(`data: {"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0,`+results+`}]}`+"\n\n"),
+		openaitest.Open(), openaitest.Text("Five "),
+		openaitest.Raw(`data: {"choices":[{"index":0,"finish_reason":null,"content_filter_offsets":{"check_offset":44},`+results+`}]}`+"\n\n"),
+		openaitest.Raw(`data: {"choices":[{"index":0,"delta":{},"finish_reason":"content_filter",`+results+`}]}`+"\n\n"), openaitest.Usage(12, 7), openaitest.Done())
+	text := ""
+	out, err := open(t, s.URL, Config{AzureVersion: "2024-10-21"}).Generate(t.Context(), providertest.Request(), func(p provider.Piece) error {
+		text += p.Text
+		return nil
+	})
+	if err != nil || text != "Five " || out.Finish != provider.Filtered || out.Usage.Prompt != 12 {
+		t.Errorf("Generate = %q, %+v, %v", text, out, err)
+	}
+	refuses := wiretest.Serve(t, "", "", wiretest.Status(400, nil, `{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI's content management policy.","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}`))
+	_, err = open(t, refuses.URL, Config{AzureVersion: "2024-10-21"}).Generate(t.Context(), providertest.Request(), func(provider.Piece) error { return nil })
+	if r, ok := errors.AsType[*provider.Refusal](err); !ok || r.Code != "content_filter" || !strings.Contains(fault.As(err).Message, "content filter") {
+		t.Errorf("Generate error = %v, want a refusal by the content filter", err)
+	}
+}
+
+func TestARefusalIsTextThatWasFiltered(t *testing.T) {
+	t.Parallel()
+	s := openaitest.Serve(t, openaitest.Raw(openaitest.Delta(`"refusal":"I can't."`)), openaitest.Finish("stop"), openaitest.Done())
+	text := ""
+	out, err := open(t, s.URL, Config{}).Generate(t.Context(), providertest.Request(), func(p provider.Piece) error {
+		text += p.Text
+		return nil
+	})
+	if err != nil || text != "I can't." || out.Finish != provider.Filtered {
+		t.Errorf("Generate = %q, %+v, %v", text, out, err)
 	}
 }
 
@@ -234,30 +251,6 @@ func TestNewRefuses(t *testing.T) {
 	for _, u := range []string{"", "api.openai.com/v1", "ftp://x/", "https://user:pw@x/", "https://x/?a=b", "http://%"} {
 		if _, err := New(Config{BaseURL: u}, time.Now); err == nil || strings.Contains(err.Error(), "pw") {
 			t.Errorf("New(%q) error = %v", u, err)
-		}
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	t.Parallel()
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for _, tt := range []struct {
-		name, header, value string
-		want                time.Duration
-	}{
-		{"seconds", "Retry-After", "7", 7 * time.Second},
-		{"a fraction", "Retry-After", "0.5", 500 * time.Millisecond},
-		{"milliseconds", "Retry-After-Ms", "250", 250 * time.Millisecond},
-		{"a date", "Retry-After", "Fri, 02 Jan 2026 03:04:35 GMT", 30 * time.Second},
-		{"a date gone by", "Retry-After", "Fri, 02 Jan 2026 03:00:00 GMT", 0},
-		{"a year", "Retry-After", "31536000", time.Hour},
-		{"a negative number", "Retry-After", "-5", 0},
-		{"nothing", "X", "7", 0},
-	} {
-		h := http.Header{}
-		h.Set(tt.header, tt.value)
-		if got := retryAfter(h, now); got != tt.want {
-			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (s *relay) stream(body io.Reader) error {
 		filled += n
 		whole := lastEvent(s.buf[:filled])
 		if err != nil && errors.Is(err, io.EOF) {
-			whole = filled // an event at the end may lack its empty line
+			whole = filled - len(torn(s.buf[:filled])) // an event at the end may lack its empty line
 		}
 		if whole > 0 {
 			if failure := s.take(s.buf[:whole]); failure != nil || s.done {
@@ -117,6 +117,16 @@ func (s *relay) stream(body io.Reader) error {
 			return exchange.Cut(err)
 		}
 	}
+}
+
+// torn returns the line at the end of what came that is not whole.
+func torn(p []byte) []byte {
+	line := p[bytes.LastIndexByte(p, '\n')+1:]
+	data := bytes.TrimSpace(bytes.TrimPrefix(line, []byte("data:")))
+	if len(data) == 0 || data[0] != '{' || json.Valid(data) {
+		return nil
+	}
+	return line
 }
 
 func doneEvent() []byte { return []byte("data: [DONE]\n\n") }

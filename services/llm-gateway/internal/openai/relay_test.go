@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai/openaitest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/providertest"
@@ -23,31 +24,37 @@ type relayed struct {
 }
 
 func (r relayed) Generate(ctx context.Context, q provider.Request, emit func(provider.Piece) error) (provider.Result, error) {
-	to := &reader{emit: emit}
+	to := &reader{client: stream{Teller: exchange.NewTeller(q, emit)}}
 	out, err := r.Relay(ctx, provider.RelayRequest{
 		Model: q.Model, Stream: true, WithUsage: r.withUsage, Prompt: 9,
 		Body: func(provider.Wire) []byte { return []byte(`{"model":"m","stream":true}`) },
 	}, to)
-	if out.Usage.Estimated {
-		out.Usage = provider.Estimate(q.Messages, to.text.String())
+	if err != nil {
+		return out, err
 	}
-	if err == nil && !to.last {
+	if !to.last {
 		err = errors.New("the answer has no last part")
 	}
-	if err == nil && !strings.HasSuffix(to.raw.String(), "data: [DONE]\n\n") {
+	if !strings.HasSuffix(to.raw.String(), "data: [DONE]\n\n") {
 		err = fmt.Errorf("the answer ends with %q", to.raw.String())
 	}
-	return out, err
+	if out.Usage.Estimated {
+		out.Usage = provider.Usage{}
+	}
+	return to.client.Result(out.Finish, out.Usage, err)
 }
 
 // reader decodes what was handed on, as a client does.
 type reader struct {
-	emit  func(provider.Piece) error
-	text  strings.Builder
-	raw   strings.Builder
-	seen  bool
-	last  bool
-	parts int
+	client stream
+	raw    strings.Builder
+	seen   bool
+	last   bool
+	parts  int
+}
+
+func quiet() *reader {
+	return &reader{client: stream{Teller: exchange.NewTeller(provider.Request{}, func(provider.Piece) error { return nil })}}
 }
 
 func (*reader) Alive() {}
@@ -65,29 +72,21 @@ func (r *reader) Data(p []byte, about provider.Part) error {
 		if err := json.Unmarshal([]byte(data), &c); err != nil {
 			return err
 		}
-		if len(c.Choices) > 0 && c.Choices[0].Delta.Content != "" {
-			if !about.Seen {
-				return errors.New("text in a part without any")
-			}
-			r.text.WriteString(c.Choices[0].Delta.Content)
-			if err := r.emit(provider.Piece{Text: c.Choices[0].Delta.Content}); err != nil {
-				return err
-			}
+		if len(c.Choices) > 0 && c.Choices[0].Delta.Content != "" && !about.Seen {
+			return errors.New("text in a part without any")
+		}
+		if err := r.client.chunk(&c); err != nil {
+			return err
 		}
 	}
-	return nil
+	return r.client.Pause()
 }
 
 func TestRelayConformance(t *testing.T) {
 	t.Setenv(keyVariable, providertest.Key)
-	providertest.Run(t, func(t *testing.T, b providertest.Behaviour) providertest.Subject {
+	providertest.Run(t, openaitest.Format(), func(t *testing.T, url string) provider.Provider {
 		t.Helper()
-		s := openaitest.Serve(t, behave(b)...)
-		url := s.URL
-		if b == providertest.Refuses {
-			url = "http://127.0.0.1:1/v1"
-		}
-		return providertest.Subject{Provider: relayed{Provider: open(t, url, Config{Key: config.Secret{Env: keyVariable}})}, Ended: s.Ended()}
+		return relayed{Provider: open(t, url+"/v1", Config{Key: config.Secret{Env: keyVariable}})}
 	})
 }
 
@@ -113,7 +112,7 @@ func TestRelayHandsOnBytes(t *testing.T) {
 			want += "data: [DONE]\n\n"
 			sent := strings.ReplaceAll("data: "+kept+"\n\n"+usage+"data: [DONE]\n\n", "\n", newline)
 			s := openaitest.Serve(t, openaitest.Raw(sent))
-			to := &reader{emit: func(provider.Piece) error { return nil }}
+			to := quiet()
 			out, err := open(t, s.URL, Config{}).Relay(t.Context(), provider.RelayRequest{
 				Stream: true, WithUsage: withUsage, Body: func(provider.Wire) []byte { return []byte(`{}`) },
 			}, to)
@@ -149,7 +148,7 @@ func TestRelayWholeAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := openaitest.Serve(t, openaitest.Status(200, nil, test.body))
-			to := &reader{emit: func(provider.Piece) error { return nil }}
+			to := quiet()
 			out, err := open(t, s.URL, Config{}).Relay(t.Context(), provider.RelayRequest{Prompt: 9, Body: func(provider.Wire) []byte { return []byte(`{}`) }}, to)
 			if test.reason != 0 {
 				if fault.ReasonOf(err) != test.reason || to.parts != 0 {
@@ -168,7 +167,7 @@ func TestRelayWholeAnswers(t *testing.T) {
 func TestRelayTellsWhatIsWrongWithARequest(t *testing.T) {
 	t.Setenv(keyVariable, providertest.Key)
 	s := openaitest.Serve(t, openaitest.Status(400, nil, `{"error":{"message":"Invalid tools[0], with `+providertest.Key+`"}}`))
-	_, err := open(t, s.URL, Config{Key: config.Secret{Env: keyVariable}}).Relay(t.Context(), provider.RelayRequest{Body: func(provider.Wire) []byte { return []byte(`{}`) }}, &reader{})
+	_, err := open(t, s.URL, Config{Key: config.Secret{Env: keyVariable}}).Relay(t.Context(), provider.RelayRequest{Body: func(provider.Wire) []byte { return []byte(`{}`) }}, quiet())
 	if f := fault.As(err); f == nil || f.Reason != fault.ProviderRejected || !strings.HasSuffix(f.Message, "(status 400): Invalid tools[0], with [redacted]") {
 		t.Errorf("got %v", err)
 	}
@@ -179,8 +178,8 @@ func FuzzRelay(f *testing.F) {
 	f.Add("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n", 3)
 	f.Add("event: error\ndata: {\"message\":\"x\"}\r\n\r\n: hm\n\n", 100)
 	f.Fuzz(func(t *testing.T, body string, step int) {
-		to := &reader{emit: func(provider.Piece) error { return nil }}
-		s := &relay{to: to, buf: make([]byte, 32)}
+		to := quiet()
+		s := &relay{answer: &exchange.Answer{}, to: to, buf: make([]byte, 32)}
 		done := time.AfterFunc(10*time.Second, func() { panic("a relay hangs") })
 		defer done.Stop()
 		err := s.stream(&steps{rest: body, step: max(1, step)})

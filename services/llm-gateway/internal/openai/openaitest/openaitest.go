@@ -5,89 +5,73 @@ package openaitest
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
+
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/providertest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/wiretest"
 )
 
-// Step is a part of what the server does with a request. It says false to end the response there.
-type Step func(w *Writer) bool
+// What such a server is made of.
+type (
+	Step    = wiretest.Step
+	Server  = wiretest.Server
+	Request = wiretest.Request
+)
 
-// Writer is a response under way.
-type Writer struct {
-	http.ResponseWriter
-	request *http.Request
-	server  *Server
-}
-
-// Flush sends what was written.
-func (w *Writer) Flush() { _ = http.NewResponseController(w.ResponseWriter).Flush() }
-
-// Request is what the server was asked.
-type Request struct {
-	Header http.Header
-	Body   map[string]any
-}
-
-// Server answers every request with its steps.
-type Server struct {
-	// URL is the base address, with /v1.
-	URL string
-
-	made     atomic.Int64
-	ended    chan struct{} // one for each request that ended
-	mu       sync.Mutex
-	requests []Request
-}
-
-// Made is how many tokens the server was made to produce.
-func (s *Server) Made() int64 { return s.made.Load() }
-
-// Ended returns a channel that gets one value for each request the server is done with.
-func (s *Server) Ended() <-chan struct{} { return s.ended }
-
-// Requests returns what the server was asked so far.
-func (s *Server) Requests() []Request {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]Request(nil), s.requests...)
-}
-
-// Serve starts a server that ends with the test.
+// Serve starts a server that ends with the test. Its URL is the base address, with /v1.
 func Serve(tb testing.TB, steps ...Step) *Server {
 	tb.Helper()
-	s := &Server{ended: make(chan struct{}, 64)}
-	h := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		defer func() { s.ended <- struct{}{} }()
-		var body map[string]any
-		raw, _ := io.ReadAll(io.LimitReader(r.Body, 8<<20))
-		if err := json.Unmarshal(raw, &body); err != nil {
-			http.Error(rw, `{"error":{"message":"not JSON"}}`, http.StatusBadRequest)
-			return
-		}
-		s.mu.Lock()
-		s.requests = append(s.requests, Request{Header: r.Header.Clone(), Body: body})
-		s.mu.Unlock()
-		if r.URL.Path != "/v1/chat/completions" {
-			http.NotFound(rw, r)
-			return
-		}
-		rw.Header().Set("Content-Type", "text/event-stream")
-		w := &Writer{ResponseWriter: rw, request: r, server: s}
-		for _, step := range steps {
-			if !step(w) {
-				return
-			}
-		}
-	}))
-	tb.Cleanup(h.Close)
-	s.URL = h.URL + "/v1"
+	s := wiretest.Serve(tb, "/v1/chat/completions", "text/event-stream", steps...)
+	s.URL += "/v1"
 	return s
 }
+
+// Format is OpenAI's wire, for the conformance suite.
+func Format() providertest.Format {
+	return providertest.Format{
+		ContentType: "text/event-stream",
+		Open:        func(*provider.Usage) string { return Delta(`"role":"assistant","content":"","refusal":null`) },
+		Idle:        ": keep-alive\n\n" + Delta(`"content":""`),
+		Text:        func(s string) string { return Delta(`"content":` + quote(s)) },
+		Reasoning: func(s string) []string {
+			return []string{Delta(`"reasoning_content":` + quote(s)), Delta(`"reasoning":` + quote(s))}
+		},
+		Calls: calls,
+		End: func(f provider.Finish, u *provider.Usage) string {
+			end := event(`"choices":[{"index":0,"delta":{},"finish_reason":"` + f.String() + `"}],"usage":null`)
+			if u != nil {
+				end += counts(u.Prompt, u.Completion, u.Cached)
+			}
+			return end
+		},
+		Terminator: done,
+		Error:      "data: {\"error\":{\"message\":\"engine down\",\"type\":\"server_error\",\"code\":null}}\n\n" + done,
+		RateLimit:  "event: error\ndata: {\"message\":\"slow down\",\"type\":\"rate_limit_error\"}\n\n",
+		Malformed:  "data: {\"choices\":[{\"delta\":{\"content\":\"ta\n\n" + done,
+		HugeLine:   "data: " + strings.Repeat("x", 2<<20),
+		PlainError: `{"error":"model not loaded"}`,
+		Refusal: func(words string) string {
+			return `{"error":{"message":` + quote(words) + `,"type":"invalid_request_error","param":null,"code":"some_code"}}`
+		},
+		TooLong: `{"error":{"message":"This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}`,
+	}
+}
+
+// calls are two parallel calls as OpenAI sends them: the name first, then the arguments bit by bit, call after call.
+func calls(c []providertest.Call) []string {
+	var out []string
+	for i, c := range c {
+		out = append(out, Delta(fmt.Sprintf(`"tool_calls":[{"index":%d,"id":%s,"type":"function","function":{"name":%s,"arguments":""}}]`, i, quote(c.ID), quote(c.Name))))
+		for _, part := range c.Parts {
+			out = append(out, Delta(fmt.Sprintf(`"tool_calls":[{"index":%d,"function":{"arguments":%s}}]`, i, quote(part))))
+		}
+	}
+	return out
+}
+
+const done = "data: [DONE]\n\n"
 
 func event(fields string) string {
 	return `data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m",` + fields + "}\n\n"
@@ -98,28 +82,19 @@ func Delta(fields string) string {
 	return event(`"choices":[{"index":0,"delta":{` + fields + `},"logprobs":null,"finish_reason":null}],"usage":null`)
 }
 
-// Raw sends bytes as they are.
-func Raw(s string) Step {
-	return func(w *Writer) bool {
-		_, err := io.WriteString(w, s)
-		w.Flush()
-		return err == nil
-	}
+func counts(prompt, completion, cached int) string {
+	return event(fmt.Sprintf(`"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d,"prompt_tokens_details":{"cached_tokens":%d}}`,
+		prompt, completion, prompt+completion, cached))
 }
+
+// Raw sends bytes as they are.
+func Raw(s string) Step { return wiretest.Raw(s) }
 
 // Open sends the event every stream begins with: a role and no text.
-func Open() Step { return Raw(Delta(`"role":"assistant","content":"","refusal":null`)) }
+func Open() Step { return Raw(Format().Open(nil)) }
 
 // Text sends text as one token.
-func Text(s string) Step {
-	return func(w *Writer) bool {
-		w.server.made.Add(1)
-		return Raw(Delta(`"content":` + quote(s)))(w)
-	}
-}
-
-// Reasoning sends a token of reasoning in the named field.
-func Reasoning(field, s string) Step { return Raw(Delta(`"` + field + `":` + quote(s))) }
+func Text(s string) Step { return wiretest.Token(Delta(`"content":` + quote(s))) }
 
 // Finish sends the event with the finish reason.
 func Finish(reason string) Step {
@@ -127,61 +102,23 @@ func Finish(reason string) Step {
 }
 
 // Usage sends the event with the token counts.
-func Usage(prompt, completion int) Step {
-	return Raw(event(fmt.Sprintf(`"choices":[],"usage":{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d}`,
-		prompt, completion, prompt+completion)))
-}
+func Usage(prompt, completion int) Step { return Raw(counts(prompt, completion, 0)) }
 
 // Done sends the end of the stream.
-func Done() Step { return Raw("data: [DONE]\n\n") }
-
-// Bytewise sends the events of text in writes of one byte, so that every token is split over reads.
-func Bytewise(text string) Step {
-	return func(w *Writer) bool {
-		for _, b := range []byte(Delta(`"content":` + quote(text))) {
-			if !Raw(string([]byte{b}))(w) {
-				return false
-			}
-		}
-		return true
-	}
-}
+func Done() Step { return Raw(done) }
 
 // Stall sends nothing more until the client goes away.
-func Stall() Step {
-	return func(w *Writer) bool {
-		w.Flush()
-		<-w.request.Context().Done()
-		return false
-	}
-}
+func Stall() Step { return wiretest.Stall() }
 
 // Endless sends tokens, as fast as the client reads, until it goes away.
-func Endless(s string) Step {
-	return func(w *Writer) bool {
-		token := Text(s)
-		for w.request.Context().Err() == nil && token(w) {
-		}
-		return false
-	}
-}
+func Endless(s string) Step { return wiretest.Endless(Delta(`"content":` + quote(s))) }
 
 // Cut breaks the connection.
-func Cut() Step {
-	return func(*Writer) bool { panic(http.ErrAbortHandler) }
-}
+func Cut() Step { return wiretest.Cut() }
 
 // Status answers with a status and a body instead of a stream.
 func Status(code int, header map[string]string, body string) Step {
-	return func(w *Writer) bool {
-		w.Header().Set("Content-Type", "application/json")
-		for k, v := range header {
-			w.Header().Set(k, v)
-		}
-		w.WriteHeader(code)
-		_, _ = io.WriteString(w, body)
-		return false
-	}
+	return wiretest.Status(code, header, body)
 }
 
 func quote(s string) string {

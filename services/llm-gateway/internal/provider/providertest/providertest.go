@@ -1,105 +1,69 @@
 // Package providertest is the conformance suite of provider adapters: whatever a provider's wire format, these are the
-// answers and failures that routes see. An adapter's test gives, for each behaviour, a provider on a server that behaves so.
-// For tests only.
+// answers and failures that routes see. An adapter's test gives its format, which writes the parts of answers as they are on
+// the wire, and opens a provider for the servers that the suite makes of it. For tests only.
 package providertest
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/wiretest"
 )
 
-// Behaviour is what the server behind a provider does.
-type Behaviour string
+// Format writes the parts of an answer as a provider has them on the wire.
+type Format struct {
+	ContentType string
+	// Open begins an answer. Usage is nil for a provider that reports none.
+	Open func(u *provider.Usage) string
+	// Idle is what comes in between and says nothing; may be empty.
+	Idle string
+	Text func(s string) string
+	// Reasoning is text that is nobody's business, in each way there is; nil for a provider without it.
+	Reasoning func(s string) []string
+	// Calls are parallel calls, event by event; nil for a provider without tools.
+	Calls func(calls []Call) []string
+	// End ends an answer.
+	End func(f provider.Finish, u *provider.Usage) string
+	// Terminator is what comes after End, and may be missing.
+	Terminator string
+	// Error and RateLimit are errors in the middle of an answer. PlainError is one instead of it.
+	Error, RateLimit, PlainError string
+	// Malformed is an event that can't be read. HugeLine begins one that is too long.
+	Malformed, HugeLine string
+	// Refusal is the body of an answer with a status that is not 200.
+	Refusal func(words string) string
+	// TooLong is the body of a 400 for a prompt that the model does not take.
+	TooLong string
+	// TooLongStatus is its status where that is not 400.
+	TooLongStatus int
+}
 
-// The behaviours. Answer is "Refunds take 五 days." with usage 12 and 7 unless it says otherwise.
-const (
-	Answers      Behaviour = "answers"
-	SplitChunks  Behaviour = "answers in reads of one byte"
-	NoUsage      Behaviour = "answers without usage"
-	NoTerminator Behaviour = "answers, and closes after the finish reason"
-	Reasons      Behaviour = "reasons before it answers"
-	LongLine     Behaviour = "answers with 200,000 letters in one event"
-	CutLength    Behaviour = "answers until the token limit"
-	Filtered     Behaviour = "is stopped by its content filter"
-	ErrorMid     Behaviour = "sends an error after the first text"
-	RateLimitMid Behaviour = "sends a rate limit error after the first text"
-	CutMid       Behaviour = "breaks the connection after the first text"
-	EndsMid      Behaviour = "ends cleanly after the first text, without an end marker"
-	EndsAtOnce   Behaviour = "ends without any event"
-	Malformed    Behaviour = "sends an event that is not JSON"
-	HugeLine     Behaviour = "sends a line without end"
-	PlainError   Behaviour = "answers 200 with an error as JSON"
-	RateLimits   Behaviour = "answers 429 with Retry-After 7"
-	Unauthorized Behaviour = "answers 401 and quotes the key"
-	Forbidden    Behaviour = "answers 403"
-	BadRequest   Behaviour = "answers 400"
-	Redirects    Behaviour = "answers 302"
-	Fails        Behaviour = "answers 503"
-	Refuses      Behaviour = "refuses connections"
-	Stalls       Behaviour = "stalls after the first text"
-	Endless      Behaviour = "sends text without end"
-)
+// Call is a call of a tool.
+type Call struct {
+	ID, Name string
+	// Parts are its arguments as they come.
+	Parts []string
+}
 
-// Key is the key a subject must be configured with.
+// Key is the key that the provider must be configured with.
 const Key = "sk-conformance-1234567890"
 
-// Subject is a provider on a server with one behaviour.
-type Subject struct {
-	Provider provider.Provider
-	// Ended gets a value when the server is done with a request.
-	Ended <-chan struct{}
-}
-
-type want struct {
-	text   string
-	finish provider.Finish
-	usage  provider.Usage
-	kind   fault.Kind
-	reason fault.Reason
-	after  time.Duration
-}
+// Open returns the provider for a server.
+type Open func(t *testing.T, url string) provider.Provider
 
 const answer = "Refunds take 五 days."
-
-func table() map[Behaviour]want {
-	usage := provider.Usage{Prompt: 12, Completion: 7}
-	whole := want{text: answer, finish: provider.Stop, usage: usage}
-	failed := func(text string, k fault.Kind, r fault.Reason) want { return want{text: text, kind: k, reason: r} }
-	estimated := whole
-	estimated.usage = provider.Usage{Estimated: true}
-	long := whole
-	long.text = strings.Repeat("é", 100_000)
-	limited := failed("", fault.Exhausted, fault.ProviderRateLimited)
-	limited.after = 7 * time.Second
-	cutLength, filtered := whole, whole
-	cutLength.finish, filtered.finish = provider.Length, provider.Filtered
-	return map[Behaviour]want{
-		Answers: whole, SplitChunks: whole, NoUsage: estimated, NoTerminator: estimated, Reasons: whole, LongLine: long,
-		CutLength: cutLength, Filtered: filtered,
-		ErrorMid:     failed("Refunds ", fault.Unavailable, fault.ProviderUnavailable),
-		RateLimitMid: failed("Refunds ", fault.Exhausted, fault.ProviderRateLimited),
-		CutMid:       failed("Refunds ", fault.Unavailable, fault.ProviderStreamCut),
-		EndsMid:      failed("Refunds ", fault.Unavailable, fault.ProviderStreamCut),
-		EndsAtOnce:   failed("", fault.Unavailable, fault.ProviderStreamCut),
-		Malformed:    failed("Refunds ", fault.Unavailable, fault.ProviderUnavailable),
-		HugeLine:     failed("", fault.Unavailable, fault.ProviderUnavailable),
-		PlainError:   failed("", fault.Unavailable, fault.ProviderUnavailable),
-		RateLimits:   limited,
-		Unauthorized: failed("", fault.Precondition, fault.ProviderRejected),
-		Forbidden:    failed("", fault.Precondition, fault.ProviderRejected),
-		BadRequest:   failed("", fault.Precondition, fault.ProviderRejected),
-		Redirects:    failed("", fault.Precondition, fault.ProviderRejected),
-		Fails:        failed("", fault.Unavailable, fault.ProviderUnavailable),
-		Refuses:      failed("", fault.Unavailable, fault.ProviderUnavailable),
-	}
-}
 
 // Request is what the suite asks.
 func Request() provider.Request {
@@ -110,35 +74,244 @@ func Request() provider.Request {
 	}
 }
 
+// History is a conversation with calls of tools and their results.
+func History() []ask.Message {
+	return []ask.Message{
+		{Role: ask.User, Content: "Weather in Paris and Rome?"},
+		{Role: ask.Assistant, Calls: []ask.Call{{ID: "call_a", Name: "weather", Arguments: `{"city":"Paris"}`}, {ID: "call_b", Name: "weather", Arguments: `{"city":"Rome"}`}}},
+		{Role: ask.ToolResult, Content: "Rain", CallID: "call_a"},
+		{Role: ask.ToolResult, Content: `{"sky":"clear"}`, CallID: "call_b"},
+		{Role: ask.User, Content: "And tomorrow?"},
+	}
+}
+
+// behaviour is what a server does, and what comes of it.
+type behaviour struct {
+	steps []wiretest.Step
+	want  want
+}
+
+type want struct {
+	text   string
+	calls  []ask.Call
+	finish provider.Finish
+	usage  provider.Usage // Estimated alone: what provider.Estimate says
+	alive  int            // at least as many pieces without text or call
+
+	kind   fault.Kind
+	reason fault.Reason
+	cause  error
+	after  time.Duration
+	begun  bool // the error comes with the usage so far
+}
+
+// usage is what servers report.
+func usage() *provider.Usage { return &provider.Usage{Prompt: 12, Completion: 7, Cached: 4} }
+
+func failed(k fault.Kind, r fault.Reason) want { return want{kind: k, reason: r} }
+
+// begun is a failure after the first text.
+func begun(k fault.Kind, r fault.Reason) want {
+	return want{text: "Refunds ", kind: k, reason: r, begun: true}
+}
+
+// raw sends each as a write of its own.
+func raw(parts ...string) []wiretest.Step {
+	var out []wiretest.Step
+	for _, p := range parts {
+		out = append(out, wiretest.Raw(p))
+	}
+	return out
+}
+
+// whole are the writes of the whole answer without its end.
+func (f Format) whole(u *provider.Usage) []string {
+	return []string{f.Open(u), f.Text("Refunds "), f.Idle, f.Text("take 五 "), f.Text("days.")}
+}
+
+// answers are behaviours that end well.
+func (f Format) answers() map[string]behaviour {
+	good := want{text: answer, finish: provider.Stop, usage: *usage()}
+	end := f.End(provider.Stop, usage()) + f.Terminator
+	finished := func(as provider.Finish) want { w := good; w.finish = as; return w }
+	estimated := good
+	estimated.usage = provider.Usage{Estimated: true}
+	long := good
+	long.text = strings.Repeat("é", 100_000)
+	out := map[string]behaviour{
+		"answers":                        {raw(append(f.whole(usage()), end)...), good},
+		"in reads of one byte":           {[]wiretest.Step{wiretest.Bytewise(strings.Join(f.whole(usage()), "") + end)}, good},
+		"all in one write":               {raw(strings.Join(f.whole(usage()), "") + end), good},
+		"without usage":                  {raw(append(f.whole(nil), f.End(provider.Stop, nil)+f.Terminator)...), estimated},
+		"closes after the end":           {raw(append(f.whole(usage()), f.End(provider.Stop, usage()))...), good},
+		"is cut after the end":           {append(raw(append(f.whole(usage()), f.End(provider.Stop, usage()))...), wiretest.Cut()), good},
+		"200,000 letters in one event":   {raw(f.Open(usage()), f.Text(long.text), end), long},
+		"until the token limit":          {raw(append(f.whole(usage()), f.End(provider.Length, usage())+f.Terminator)...), finished(provider.Length)},
+		"until a content filter":         {raw(append(f.whole(usage()), f.End(provider.Filtered, usage())+f.Terminator)...), finished(provider.Filtered)},
+		"nothing at all":                 {raw(f.Open(usage()), end), want{finish: provider.Stop, usage: *usage()}},
+		"goes on after it has ended":     {append(raw(append(f.whole(usage()), end)...), wiretest.Raw("\n\n")), good},
+		"ends with the connection alive": {append(raw(append(f.whole(usage()), end)...), f.rest()...), good},
+	}
+	if f.Reasoning != nil {
+		ways := f.Reasoning("hm")
+		reasons := good
+		reasons.alive = len(ways)
+		out["reasons before it answers"] = behaviour{raw(slices.Concat([]string{f.Open(usage())}, ways, f.whole(usage())[1:], []string{end})...), reasons}
+	}
+	return out
+}
+
+// rest is a server that leaves the connection open behind a terminator.
+func (f Format) rest() []wiretest.Step {
+	if f.Terminator == "" {
+		return nil
+	}
+	return []wiretest.Step{wiretest.Stall()}
+}
+
+// calls are behaviours that call tools.
+func (f Format) calls() map[string]behaviour {
+	if f.Calls == nil {
+		return nil
+	}
+	one := Call{ID: "call_a", Name: "weather", Parts: []string{`{"city":`, `"Paris",`, `"days":2}`}}
+	two := Call{ID: "call_b", Name: "clock", Parts: []string{`{"zone":"`, `UTC"}`}}
+	bare := Call{ID: "call_c", Name: "now"}
+	told := func(text string, calls ...Call) want {
+		w := want{text: text, finish: provider.Called, usage: *usage()}
+		for _, c := range calls {
+			arguments := strings.Join(c.Parts, "")
+			if arguments == "" {
+				arguments = "{}"
+			}
+			w.calls = append(w.calls, ask.Call{ID: c.ID, Name: c.Name, Arguments: arguments})
+		}
+		return w
+	}
+	end := f.End(provider.Called, usage()) + f.Terminator
+	parts := func(calls ...Call) string { return strings.Join(f.Calls(calls), "") }
+	cut := begun(fault.Unavailable, fault.ProviderStreamCut)
+	cut.calls = told("", one).calls
+	return map[string]behaviour{
+		"calls a tool":                    {raw(slices.Concat([]string{f.Open(usage())}, f.Calls([]Call{one}), []string{end})...), told("", one)},
+		"calls tools in parallel":         {raw(slices.Concat([]string{f.Open(usage())}, f.Calls([]Call{one, two}), []string{end})...), told("", one, two)},
+		"calls tools in reads of a byte":  {[]wiretest.Step{wiretest.Bytewise(f.Open(usage()) + parts(one, two) + end)}, told("", one, two)},
+		"speaks and calls":                {raw(f.Open(usage()), f.Text("Let me look.")+parts(one, bare), end), told("Let me look.", one, bare)},
+		"calls without arguments":         {raw(f.Open(usage()), parts(bare), end), told("", bare)},
+		"calls, and says that it stopped": {raw(f.Open(usage()), parts(one), f.End(provider.Stop, usage())+f.Terminator), told("", one)},
+		"is cut behind a call":            {append(raw(f.Open(usage()), f.Text("Refunds "), parts(one)), wiretest.Cut()), cut},
+	}
+}
+
+// failures are behaviours that end badly.
+func (f Format) failures() map[string]behaviour {
+	first := []string{f.Open(usage()), f.Text("Refunds ")}
+	unavailable := failed(fault.Unavailable, fault.ProviderUnavailable)
+	limited := failed(fault.Exhausted, fault.ProviderRateLimited)
+	limited.after = 7 * time.Second
+	rejected := failed(fault.Precondition, fault.ProviderRejected)
+	unusable, tooLong := rejected, rejected
+	unusable.cause, tooLong.cause = provider.ErrUnusable, provider.ErrTooLong
+	nothing := failed(fault.Unavailable, fault.ProviderStreamCut)
+	nothing.begun = true
+	unread := unavailable
+	unread.begun = true
+	busy := unavailable
+	busy.after = 3 * time.Second
+	status := func(code int, header map[string]string, body string) []wiretest.Step {
+		return []wiretest.Step{wiretest.Status(code, header, body)}
+	}
+	tooLongStatus := max(f.TooLongStatus, http.StatusBadRequest)
+	return map[string]behaviour{
+		"an error after the first text":            {raw(append(first, f.Error)...), begun(fault.Unavailable, fault.ProviderUnavailable)},
+		"a rate limit after the first text":        {raw(append(first, f.RateLimit)...), begun(fault.Exhausted, fault.ProviderRateLimited)},
+		"breaks the connection in the middle":      {append(raw(first...), wiretest.Cut()), begun(fault.Unavailable, fault.ProviderStreamCut)},
+		"breaks it in the middle of an event":      {append(raw(append(first, f.Text("take")[:12])...), wiretest.Cut()), begun(fault.Unavailable, fault.ProviderStreamCut)},
+		"ends in the middle, without an end":       {raw(first...), begun(fault.Unavailable, fault.ProviderStreamCut)},
+		"ends in the middle of an event":           {raw(append(first, strings.TrimRight(f.Text("take"), "\r\n}"))...), begun(fault.Unavailable, fault.ProviderStreamCut)},
+		"ends without any event":                   {nil, nothing},
+		"an event that is not JSON":                {raw(append(first, f.Malformed)...), begun(fault.Unavailable, fault.ProviderUnavailable)},
+		"a line without end":                       {raw(f.Open(usage()), f.HugeLine), unread},
+		"200 with an error as JSON":                {status(200, nil, f.PlainError), unread},
+		"200 with a page":                          {status(200, nil, "<html>\n<body>hello</body>\n</html>"), want{begun: true, kind: fault.Unavailable, reason: 0}},
+		"429 with Retry-After in seconds":          {status(429, map[string]string{"Retry-After": "7"}, f.Refusal("slow down")), limited},
+		"429 with Retry-After as a date":           {status(429, map[string]string{"Retry-After": Now().Add(7 * time.Second).Format(http.TimeFormat)}, f.Refusal("slow down")), limited},
+		"401 that quotes the key":                  {status(401, nil, f.Refusal("Incorrect API key provided: "+Key)), unusable},
+		"403":                                      {status(403, nil, ""), unusable},
+		"404":                                      {status(404, nil, f.Refusal("there is no model m")), unusable},
+		"400 that quotes the key":                  {status(400, nil, f.Refusal("bad "+Key)), rejected},
+		"400 for a prompt that is too long":        {status(tooLongStatus, nil, f.TooLong), tooLong},
+		"302":                                      {status(302, map[string]string{"Location": "https://elsewhere.example.com/"}, ""), rejected},
+		"500":                                      {status(500, nil, f.Refusal("boom")), unavailable},
+		"503 with a page and Retry-After":          {status(503, map[string]string{"Retry-After": "3"}, "<html>upstream"), busy},
+		"529":                                      {status(529, nil, f.Refusal("overloaded")), unavailable},
+		"an error event in front of everything":    {raw(f.Error), unread},
+		"a rate limit in front of everything":      {raw(f.RateLimit), want{begun: true, kind: fault.Exhausted, reason: fault.ProviderRateLimited}},
+		"connection cut in front of everything":    {[]wiretest.Step{wiretest.Raw(""), wiretest.Cut()}, nothing},
+		"connection cut in front of the headers":   {[]wiretest.Step{wiretest.Cut()}, unavailable},
+		"an error that quotes the key in a stream": {raw(append(first, strings.ReplaceAll(strings.ReplaceAll(f.Error, "engine down", Key), "Engine down", Key))...), begun(fault.Unavailable, fault.ProviderUnavailable)},
+	}
+}
+
+// Now is what providers under test must have as their clock.
+func Now() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
+
 // Run runs the suite.
-func Run(t *testing.T, open func(t *testing.T, b Behaviour) Subject) {
+func Run(t *testing.T, f Format, open Open) {
 	t.Helper()
-	for b, w := range table() {
-		t.Run(string(b), func(t *testing.T) {
+	all := f.answers()
+	maps.Copy(all, f.calls())
+	maps.Copy(all, f.failures())
+	for name, b := range all {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			check(ctx, t, open(t, b), w)
+			check(ctx, t, open(t, wiretest.Serve(t, "", f.ContentType, b.steps...).URL), b.want)
 		})
 	}
+	t.Run("refuses connections", func(t *testing.T) {
+		t.Parallel()
+		check(t.Context(), t, open(t, "http://127.0.0.1:1"), failed(fault.Unavailable, fault.ProviderUnavailable))
+	})
+	f.cancellations(t, open)
+}
+
+func (f Format) cancellations(t *testing.T, open Open) {
+	t.Helper()
+	endless := []wiretest.Step{wiretest.Raw(f.Open(usage())), wiretest.Endless(f.Text("on and on "))}
+	t.Run("cancel before the headers", func(t *testing.T) {
+		t.Parallel()
+		s := wiretest.Serve(t, "", f.ContentType, wiretest.Wait())
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(20*time.Millisecond, cancel)
+		if _, err := open(t, s.URL).Generate(ctx, Request(), func(provider.Piece) error { return nil }); !errors.Is(err, context.Canceled) {
+			t.Errorf("Generate error = %v, want the context's", err)
+		}
+		stops(t, s)
+	})
 	t.Run("cancel while it stalls", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, Stalls)
-		cancelAfter(t, s, 1)
+		s := wiretest.Serve(t, "", f.ContentType, wiretest.Raw(f.Open(usage())), wiretest.Raw(f.Text("Refunds ")), wiretest.Stall())
+		cancelAfter(t, open(t, s.URL), 1)
 		stops(t, s)
 	})
 	t.Run("cancel stops the provider", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, Endless)
-		cancelAfter(t, s, 50)
+		s := wiretest.Serve(t, "", f.ContentType, endless...)
+		pieces := cancelAfter(t, open(t, s.URL), 50)
 		stops(t, s)
+		// What was under way in the buffers of two sockets is made; what would be made by a server nobody told is not.
+		if made := s.Made(); made < pieces || made > 200_000 {
+			t.Errorf("the provider made %d tokens for %d pieces that were taken", made, pieces)
+		}
 	})
 	t.Run("an error from emit stops the provider", func(t *testing.T) {
 		t.Parallel()
-		s := open(t, Endless)
+		s := wiretest.Serve(t, "", f.ContentType, endless...)
 		gone := errors.New("gone")
 		pieces := 0
-		_, err := s.Provider.Generate(t.Context(), Request(), func(provider.Piece) error {
+		_, err := open(t, s.URL).Generate(t.Context(), Request(), func(provider.Piece) error {
 			if pieces++; pieces == 50 {
 				return gone
 			}
@@ -151,46 +324,85 @@ func Run(t *testing.T, open func(t *testing.T, b Behaviour) Subject) {
 	})
 }
 
-func check(ctx context.Context, t *testing.T, s Subject, w want) {
+func check(ctx context.Context, t *testing.T, p provider.Provider, w want) {
 	t.Helper()
-	var b strings.Builder
-	got, err := s.Provider.Generate(ctx, Request(), func(p provider.Piece) error {
-		b.WriteString(p.Text)
+	text, calls, alive := "", []ask.Call(nil), 0
+	got, err := p.Generate(ctx, Request(), func(p provider.Piece) error {
+		switch c := p.Call; {
+		case c == nil && p.Text == "":
+			alive++
+		case c == nil:
+			text += p.Text
+		case c.Index == len(calls):
+			calls = append(calls, ask.Call{ID: c.ID, Name: c.Name, Arguments: c.Arguments})
+		case c.Index == len(calls)-1 || c.Index >= 0 && c.Index < len(calls):
+			calls[c.Index].Arguments += c.Arguments
+			if c.ID+c.Name != "" {
+				t.Errorf("the name %q %q once more", c.ID, c.Name)
+			}
+		default:
+			t.Errorf("a call out of order: %+v", c)
+		}
 		return nil
 	})
-	if b.String() != w.text {
-		t.Errorf("text of %d bytes %.80q, want %d bytes %.80q", b.Len(), b.String(), len(w.text), w.text)
+	if text != w.text {
+		t.Errorf("text of %d bytes %.80q, want %d bytes %.80q", len(text), text, len(w.text), w.text)
+	}
+	if diff := cmp.Diff(w.calls, calls); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if alive < w.alive {
+		t.Errorf("%d signs of life, want at least %d", alive, w.alive)
 	}
 	if w.kind == fault.Internal {
-		if err != nil {
-			t.Fatalf("Generate: %v", err)
-		}
-		if w.usage.Estimated {
-			w.usage = provider.Estimate(Request().Messages, w.text)
-		}
-		if got.Finish != w.finish || got.Usage != w.usage {
-			t.Errorf("Generate = %+v, want finish %v and usage %+v", got, w.finish, w.usage)
-		}
+		checkEnd(t, got, err, w)
 		return
 	}
-	f, ok := errors.AsType[*fault.Error](err)
-	if !ok || f.Kind != w.kind || f.Reason != w.reason || f.RetryAfter != w.after {
-		t.Fatalf("Generate error = %v, want %v %v and RetryAfter %s", err, w.kind, w.reason, w.after)
+	checkFault(t, got, err, w)
+}
+
+func checkEnd(t *testing.T, got provider.Result, err error, w want) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("Generate: %v", err)
 	}
-	if strings.Contains(f.Error(), Key) || strings.Contains(f.Error(), Key[:8]) {
-		t.Errorf("the error tells the key: %v", f)
+	if w.usage.Estimated {
+		w.usage = provider.Estimate(Request().Messages, w.text)
+	}
+	if got.Finish != w.finish || got.Usage != w.usage {
+		t.Errorf("Generate = %+v, want finish %v and usage %+v", got, w.finish, w.usage)
 	}
 }
 
-// cancelAfter cancels behind the nth piece and wants Generate back promptly.
-func cancelAfter(t *testing.T, s Subject, n int) {
+func checkFault(t *testing.T, got provider.Result, err error, w want) {
+	t.Helper()
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok || f.Kind != w.kind || w.reason != 0 && f.Reason != w.reason || f.RetryAfter != w.after {
+		t.Fatalf("Generate error = %v, want %v %v and RetryAfter %s", err, w.kind, w.reason, w.after)
+	}
+	if w.cause != nil && !errors.Is(err, w.cause) {
+		t.Errorf("Generate error = %v, want one that is %v", err, w.cause)
+	}
+	if words := fmt.Sprintf("%v %+v", f, f); strings.Contains(words, Key) || strings.Contains(words, Key[:8]) {
+		t.Errorf("the error tells the key: %v", f)
+	}
+	if begun := got.Usage.Prompt > 0; begun != w.begun || (got.Usage.Completion > 0) != (w.text != "") {
+		t.Errorf("usage so far %+v after %q, want a prompt: %v", got.Usage, w.text, w.begun)
+	}
+}
+
+// cancelAfter cancels behind the nth piece of text and wants Generate back promptly. It returns the pieces that came.
+func cancelAfter(t *testing.T, p provider.Provider, n int) int64 {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var canceled time.Time
 	pieces := 0
-	_, err := s.Provider.Generate(ctx, Request(), func(p provider.Piece) error {
-		if pieces++; p.Text != "" && pieces == n {
+	got, err := p.Generate(ctx, Request(), func(p provider.Piece) error {
+		if p.Text == "" {
+			return nil
+		}
+		if pieces++; pieces == n {
 			canceled = time.Now()
 			cancel()
 		}
@@ -202,13 +414,17 @@ func cancelAfter(t *testing.T, s Subject, n int) {
 	if took := time.Since(canceled); took > 2*time.Second { // promptly; generous, for machines under load
 		t.Errorf("Generate returned %s after the cancellation", took)
 	}
+	if got.Usage.Prompt == 0 || got.Usage.Completion == 0 {
+		t.Errorf("usage %+v, want what was made so far", got.Usage)
+	}
+	return int64(pieces)
 }
 
 // stops waits until the server is done with the request it was answering without end.
-func stops(t *testing.T, s Subject) {
+func stops(t *testing.T, s *wiretest.Server) {
 	t.Helper()
 	select {
-	case <-s.Ended:
+	case <-s.Ended():
 	case <-time.After(10 * time.Second):
 		t.Error("the server still makes tokens 10s after the client went away")
 	}
