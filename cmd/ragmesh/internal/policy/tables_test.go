@@ -80,12 +80,6 @@ var technologies = []technology{
 		},
 	},
 	{
-		name:    "langchaingo",
-		imports: []string{"github.com/tmc/langchaingo"},
-		why:     "its streaming hides failures, which its adapter turns back into errors",
-		homes:   map[string]string{"services/llm-gateway/internal/openai": "the OpenAI-compatible provider"},
-	},
-	{
 		name:    "Weaviate",
 		imports: []string{"github.com/weaviate/"},
 		why:     "retrieval must mean the same on every store",

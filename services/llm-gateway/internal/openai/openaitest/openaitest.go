@@ -13,10 +13,12 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/wiretest"
 )
 
-// What such a server is made of.
 type (
-	Step    = wiretest.Step
-	Server  = wiretest.Server
+	// Step is a part of what the server does with a request.
+	Step = wiretest.Step
+	// Server answers every request with its steps.
+	Server = wiretest.Server
+	// Request is what the server was asked.
 	Request = wiretest.Request
 )
 
