@@ -68,8 +68,9 @@ type Target struct {
 
 // Price is what a target's tokens cost.
 type Price struct {
-	Prompt     float64 `yaml:"prompt" doc:"Prompts. Per million tokens, in one currency for all targets; 0 when not known."`
-	Completion float64 `yaml:"completion" doc:"Answers. Per million tokens, in the same currency."`
+	Prompt       float64 `yaml:"prompt" doc:"Prompts. Per million tokens, in one currency for all targets; 0 when not known."`
+	CachedPrompt float64 `yaml:"cached_prompt" doc:"The part of prompts that the provider has in its own cache. Per million tokens, in the same currency; as other prompts when 0."`
+	Completion   float64 `yaml:"completion" doc:"Answers. Per million tokens, in the same currency."`
 }
 
 // Budget bounds prompts and answers.
@@ -151,7 +152,7 @@ func (c Config) Validate() error {
 			p, declared := c.Providers[t.Provider]
 			check(!declared || p.chats(), "models."+name+".targets", "name a provider that has no chat models: %q is of type %s", t.Provider, p.Type)
 			check(declared || t.Provider == extractive.Name, "models."+name+".targets", "name a provider that is not declared: %q", t.Provider)
-			check(t.Price.Prompt >= 0 && t.Price.Completion >= 0, "models."+name+".targets", "have a price below 0")
+			check(t.Price.Prompt >= 0 && t.Price.CachedPrompt >= 0 && t.Price.Completion >= 0, "models."+name+".targets", "have a price below 0")
 			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
 		}
 	}

@@ -104,6 +104,16 @@ func (f Finish) String() string {
 	}
 }
 
+// Ended says whether an outcome, as metrics name it, is an answer's end and no failure.
+func Ended(outcome string) bool {
+	for f := Stop; f <= Called; f++ {
+		if f.String() == outcome {
+			return true
+		}
+	}
+	return false
+}
+
 // Usage counts tokens.
 type Usage struct {
 	Prompt, Completion int

@@ -32,12 +32,14 @@ type Target struct {
 	Price Price
 }
 
-// Price is in a currency, the same for all targets, per million tokens.
-type Price struct{ Prompt, Completion float64 }
+// Price is in a currency, the same for all targets, per million tokens. CachedPrompt is for those that the provider had in its own
+// cache; where it is 0 they cost as much as others.
+type Price struct{ Prompt, CachedPrompt, Completion float64 }
 
-// micros returns the cost of an answer in millionths of the currency.
-func (p Price) micros(u provider.Usage) uint64 {
-	return uint64(math.Round(float64(u.Prompt)*p.Prompt + float64(u.Completion)*p.Completion))
+// Micros returns the cost of an answer in millionths of the currency.
+func (p Price) Micros(u provider.Usage) uint64 {
+	cached := min(max(u.Cached, 0), max(u.Prompt, 0))
+	return uint64(math.Round(float64(max(u.Prompt, 0)-cached)*p.Prompt + float64(cached)*cmp.Or(p.CachedPrompt, p.Prompt) + float64(max(u.Completion, 0))*p.Completion))
 }
 
 // Rung is a target's place, as metrics name it.

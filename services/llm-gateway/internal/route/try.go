@@ -64,7 +64,7 @@ func (t *Try) run(ctx context.Context, o CallOptions, attempt Attempt, out *Outc
 	t.watch = w
 	result, err := attempt(watched, t.target, t)
 	err = t.explain(ctx, context.Cause(watched), err)
-	result.Usage.CostMicros = t.target.Price.micros(result.Usage)
+	result.Usage.CostMicros = t.target.Price.Micros(result.Usage)
 
 	tried := Tried{Rung: t.place(), Usage: result.Usage, Took: t.router.deps.Clock().Sub(tryBegan)}
 	if err == nil {
