@@ -8,12 +8,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base32"
-	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -107,17 +107,17 @@ func (h *Handler) whole(ctx context.Context, w http.ResponseWriter, q turn.Quest
 		err = out.failure()
 	}
 	if err != nil {
-		writeError(w, modelUnknown(err, out.model))
+		refusal.Write(w, modelUnknown(err, out.model))
 		return err
 	}
 	w.Header().Set("X-Request-Id", out.id)
-	writeJSON(w, http.StatusOK, out.completion())
+	refusal.JSON(w, http.StatusOK, out.completion())
 	return nil
 }
 
 // fail answers with an error and reports it.
 func (h *Handler) fail(ctx context.Context, w http.ResponseWriter, err error) {
-	writeError(w, err)
+	refusal.Write(w, err)
 	h.deps.Report(ctx, err)
 }
 
@@ -129,7 +129,7 @@ func ctxOf(ctx context.Context, r *http.Request) context.Context {
 }
 
 func (h *Handler) unknown(w http.ResponseWriter, r *http.Request) {
-	h.fail(r.Context(), w, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "Unknown request URL: %s %s. There are GET /v1/models and POST /v1/chat/completions.", clip(r.Method, 16), clip(r.URL.Path, 128)))
+	h.fail(r.Context(), w, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "Unknown request URL: %s %s. There are GET /v1/models and POST /v1/chat/completions.", refusal.Clip(r.Method, 16), refusal.Clip(r.URL.Path, 128)))
 }
 
 // model is an entry of the list of models.
@@ -173,7 +173,7 @@ func (h *Handler) listModels(w http.ResponseWriter, r *http.Request) {
 		h.fail(ctxOf(ctx, r), w, err)
 		return
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"object": "list", "data": list})
+	refusal.JSON(w, http.StatusOK, map[string]any{"object": "list", "data": list})
 	h.deps.Report(ctx, nil)
 }
 
@@ -186,12 +186,12 @@ func (h *Handler) getModel(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("model")
 	for _, m := range list {
 		if m.ID == id {
-			writeJSON(w, http.StatusOK, m)
+			refusal.JSON(w, http.StatusOK, m)
 			h.deps.Report(ctx, nil)
 			return
 		}
 	}
-	h.fail(ctx, w, noModel(id))
+	h.fail(ctx, w, refusal.NoModel(id))
 }
 
 // sessionOf names the session that a conversation is kept in: requests that continue one another share it, because they begin
@@ -199,11 +199,4 @@ func (h *Handler) getModel(w http.ResponseWriter, r *http.Request) {
 func sessionOf(who Caller, first string) string {
 	sum := sha256.Sum256([]byte(who.Workspace + "\x00" + who.User + "\x00" + first))
 	return "c-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:15]))
-}
-
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // the client may be gone
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
@@ -229,7 +230,7 @@ func TestRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			status, _, body := post(t, s, test.body)
-			var got failure
+			var got refusal.Error
 			if err := json.Unmarshal([]byte(body), &got); err != nil {
 				t.Fatalf("%v: %s", err, body)
 			}

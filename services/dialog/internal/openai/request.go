@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -167,7 +168,7 @@ func (c *content) UnmarshalJSON(data []byte) error {
 		case "refusal":
 			b.WriteString(p.Refusal)
 		default:
-			return fmt.Errorf("content parts of type %q are not supported, only text is", clip(p.Type, 32))
+			return fmt.Errorf("content parts of type %q are not supported, only text is", refusal.Clip(p.Type, 32))
 		}
 	}
 	*c = content(b.String())
@@ -190,14 +191,14 @@ func decode(body io.Reader, header http.Header) (*request, error) {
 		return nil, unreadable(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, invalid("", "We could not parse the JSON body of your request: there is something after its end.")
+		return nil, refusal.Invalid("", "We could not parse the JSON body of your request: there is something after its end.")
 	}
 	if err := r.check(); err != nil {
 		return nil, err
 	}
 	r.workspace, r.prompt, _ = strings.Cut(r.Model, "/")
 	if !slug.MatchString(r.workspace) || r.prompt != "" && !slug.MatchString(r.prompt) || strings.HasSuffix(r.Model, "/") {
-		return nil, noModel(r.Model)
+		return nil, refusal.NoModel(r.Model)
 	}
 	if key := header.Get("Idempotency-Key"); key != "" {
 		r.requestID = requestID(key)
@@ -214,14 +215,14 @@ func unreadable(err error) error {
 	case errors.As(err, &tooLarge):
 		return fault.Wrap(err, fault.Exhausted, fault.RequestTooLarge, "The request is larger than %d bytes.", maxBody)
 	case unknown:
-		field = clip(strings.Trim(field, `"`), 64)
-		return invalid(field, "Unrecognized request argument supplied: %s", field)
+		field = refusal.Clip(strings.Trim(field, `"`), 64)
+		return refusal.Invalid(field, "Unrecognized request argument supplied: %s", field)
 	case errors.As(err, &wrong):
-		return invalid(wrong.Field, "Invalid type for '%s': got %s.", clip(wrong.Field, 64), wrong.Value)
+		return refusal.Invalid(wrong.Field, "Invalid type for '%s': got %s.", refusal.Clip(wrong.Field, 64), wrong.Value)
 	case errors.As(err, &syntax), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return invalid("", "We could not parse the JSON body of your request: %s.", clip(message, 200))
+		return refusal.Invalid("", "We could not parse the JSON body of your request: %s.", refusal.Clip(message, 200))
 	default: // our own types' errors, and a client that broke off
-		return invalid("", "The request can't be read: %s.", clip(message, 200))
+		return refusal.Invalid("", "The request can't be read: %s.", refusal.Clip(message, 200))
 	}
 }
 
@@ -238,34 +239,34 @@ func requestID(key string) string {
 func (r *request) check() error {
 	switch {
 	case r.Model == "":
-		return invalid("model", "you must provide a model parameter")
+		return refusal.Invalid("model", "you must provide a model parameter")
 	case len(r.Messages) == 0:
-		return invalid("messages", "Invalid 'messages': empty array. Expected an array with minimum length 1.")
+		return refusal.Invalid("messages", "Invalid 'messages': empty array. Expected an array with minimum length 1.")
 	case len(r.Messages) > maxMessages:
-		return invalid("messages", "Invalid 'messages': more than %d.", maxMessages)
+		return refusal.Invalid("messages", "Invalid 'messages': more than %d.", maxMessages)
 	case r.StreamOptions != nil && !r.Stream:
-		return invalid("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
+		return refusal.Invalid("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
 	case r.N != nil && *r.N != 1:
-		return invalid("n", "Unsupported value: 'n' is %d, and only 1 is supported.", *r.N)
+		return refusal.Invalid("n", "Unsupported value: 'n' is %d, and only 1 is supported.", *r.N)
 	case len(r.Stop) > maxStops:
-		return invalid("stop", "Invalid 'stop': array too long. Expected at most %d elements.", maxStops)
+		return refusal.Invalid("stop", "Invalid 'stop': array too long. Expected at most %d elements.", maxStops)
 	case r.ResponseFormat != nil && r.ResponseFormat.Type != "text":
-		return invalid("response_format", "Unsupported value: 'response_format' can only be {\"type\": \"text\"}; answers are prose with citations.")
+		return refusal.Invalid("response_format", "Unsupported value: 'response_format' can only be {\"type\": \"text\"}; answers are prose with citations.")
 	case outside(r.Temperature, 0, 2):
-		return invalid("temperature", "Invalid 'temperature': expected a value from 0 to 2.")
+		return refusal.Invalid("temperature", "Invalid 'temperature': expected a value from 0 to 2.")
 	case outside(r.TopP, 0, 1):
-		return invalid("top_p", "Invalid 'top_p': expected a value from 0 to 1.")
+		return refusal.Invalid("top_p", "Invalid 'top_p': expected a value from 0 to 1.")
 	case r.MaxTokens != nil && r.MaxCompletionTokens != nil:
-		return invalid("max_tokens", "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.")
+		return refusal.Invalid("max_tokens", "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.")
 	}
 	for _, stop := range r.Stop {
 		if stop == "" || len(stop) > maxStop {
-			return invalid("stop", "Invalid 'stop': each must have 1 to %d bytes.", maxStop)
+			return refusal.Invalid("stop", "Invalid 'stop': each must have 1 to %d bytes.", maxStop)
 		}
 	}
 	for _, asked := range r.Modalities {
 		if asked != "text" {
-			return invalid("modalities", "Unsupported value: 'modalities' can only be [\"text\"].")
+			return refusal.Invalid("modalities", "Unsupported value: 'modalities' can only be [\"text\"].")
 		}
 	}
 	for _, limit := range []struct {
@@ -273,7 +274,7 @@ func (r *request) check() error {
 		value *int
 	}{{"max_tokens", r.MaxTokens}, {"max_completion_tokens", r.MaxCompletionTokens}} {
 		if limit.value != nil && *limit.value < 1 {
-			return invalid(limit.name, "Invalid '%s': integer below minimum value. Expected a value >= 1, but got %d instead.", limit.name, *limit.value)
+			return refusal.Invalid(limit.name, "Invalid '%s': integer below minimum value. Expected a value >= 1, but got %d instead.", limit.name, *limit.value)
 		}
 	}
 	for _, p := range []struct {
@@ -284,20 +285,20 @@ func (r *request) check() error {
 		{"logprobs", r.Logprobs}, {"top_logprobs", r.TopLogprobs}, {"audio", r.Audio}, {"web_search_options", r.WebSearchOptions},
 	} {
 		if p.asked {
-			return invalid(p.name, "Unsupported parameter: '%s' is not supported with this model.", p.name)
+			return refusal.Invalid(p.name, "Unsupported parameter: '%s' is not supported with this model.", p.name)
 		}
 	}
 	if r.Ragmesh != nil && r.Ragmesh.SessionID != "" && !slug.MatchString(r.Ragmesh.SessionID) {
-		return invalid("ragmesh.session_id", "Invalid 'ragmesh.session_id': up to 64 letters, digits, '-' and '_' are expected.")
+		return refusal.Invalid("ragmesh.session_id", "Invalid 'ragmesh.session_id': up to 64 letters, digits, '-' and '_' are expected.")
 	}
 	if r.Ragmesh != nil && r.Ragmesh.Filter != nil {
 		f := r.Ragmesh.Filter
 		if max(len(f.DocumentIDs), len(f.SourcePrefixes), len(f.Languages)) > maxFilter {
-			return invalid("ragmesh.filter", "Invalid 'ragmesh.filter': at most %d entries of a kind.", maxFilter)
+			return refusal.Invalid("ragmesh.filter", "Invalid 'ragmesh.filter': at most %d entries of a kind.", maxFilter)
 		}
 		for _, prefix := range f.SourcePrefixes {
 			if len(prefix) > maxPrefix {
-				return invalid("ragmesh.filter.source_prefixes", "Invalid 'ragmesh.filter.source_prefixes': each has at most %d bytes.", maxPrefix)
+				return refusal.Invalid("ragmesh.filter.source_prefixes", "Invalid 'ragmesh.filter.source_prefixes': each has at most %d bytes.", maxPrefix)
 			}
 		}
 	}
@@ -318,16 +319,16 @@ func (r *request) checkMessages() error {
 		switch m.Role {
 		case "system", "developer", "user", "assistant":
 		case "tool", "function":
-			return invalid(at+".role", "Unsupported value: '%s.role' is '%s', and clients bring no tools here.", at, m.Role)
+			return refusal.Invalid(at+".role", "Unsupported value: '%s.role' is '%s', and clients bring no tools here.", at, m.Role)
 		default:
-			return invalid(at+".role", "Invalid value: '%s'. Supported values are: 'system', 'developer', 'user', and 'assistant'.", clip(m.Role, 32))
+			return refusal.Invalid(at+".role", "Invalid value: '%s'. Supported values are: 'system', 'developer', 'user', and 'assistant'.", refusal.Clip(m.Role, 32))
 		}
 		if bool(m.ToolCalls) || bool(m.FunctionCall) {
-			return invalid(at+".tool_calls", "Unsupported parameter: '%s.tool_calls'; clients bring no tools here.", at)
+			return refusal.Invalid(at+".tool_calls", "Unsupported parameter: '%s.tool_calls'; clients bring no tools here.", at)
 		}
 	}
 	if last := r.Messages[len(r.Messages)-1]; last.Role != "user" || strings.TrimSpace(string(last.Content)) == "" {
-		return invalid("messages", "Invalid 'messages': the last must be a user's, and not empty; it is what gets answered.")
+		return refusal.Invalid("messages", "Invalid 'messages': the last must be a user's, and not empty; it is what gets answered.")
 	}
 	return nil
 }
@@ -362,7 +363,7 @@ func (r *request) question(who Caller) turn.Question {
 		}
 	}
 	q.Text = string(r.Messages[len(r.Messages)-1].Content)
-	q.Form.Instructions = clip(strings.TrimSpace(strings.Join(instructions, "\n\n")), maxInstructions)
+	q.Form.Instructions = refusal.Clip(strings.TrimSpace(strings.Join(instructions, "\n\n")), maxInstructions)
 	if first == "" {
 		first = q.Text
 	}
@@ -380,11 +381,3 @@ func (r *request) question(who Caller) turn.Question {
 }
 
 const maxInstructions = 8 << 10
-
-// clip cuts s to at most limit bytes, between characters.
-func clip(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	return strings.ToValidUTF8(s[:limit], "")
-}

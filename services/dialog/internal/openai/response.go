@@ -4,6 +4,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
@@ -36,9 +37,9 @@ func (a *answer) failure() error {
 	if f := a.ended.Turn.Failure; f != nil {
 		switch f.Reason {
 		case fault.ReasonName(fault.PromptNotFound):
-			return noModel(a.model)
+			return refusal.NoModel(a.model)
 		case fault.ReasonName(fault.ModelNotFound):
-			return invalid("ragmesh.model", "%s", f.Message)
+			return refusal.Invalid("ragmesh.model", "%s", f.Message)
 		}
 		return fault.New(fault.Unavailable, fault.ServiceUnavailable, "%s", f.Message)
 	}

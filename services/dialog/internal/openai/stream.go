@@ -8,6 +8,7 @@ import (
 	"net/http"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -85,10 +86,10 @@ func (h *Handler) stream(ctx context.Context, w http.ResponseWriter, q turn.Ques
 	}
 	switch {
 	case err != nil && !to.begun:
-		writeError(w, modelUnknown(err, out.model))
+		refusal.Write(w, modelUnknown(err, out.model))
 		return err
 	case err != nil:
-		_, body := bodyOf(err)
+		_, body := refusal.Of(err)
 		return errors.Join(err, to.send(body))
 	}
 	return finishStream(to, out)
