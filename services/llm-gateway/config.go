@@ -25,6 +25,8 @@ type Config struct {
 	Providers      map[string]Provider `yaml:"providers" live:"true" doc:"Providers by name. The built-in one, extractive, is always there."`
 	Budget         Budget              `yaml:"budget" live:"true"`
 	Limits         Limits              `yaml:"limits"`
+	API            API                 `yaml:"api"`
+	Keys           []Key               `yaml:"keys" live:"true" doc:"API keys with which other applications use OpenAI's HTTP API; without any, nobody can."`
 
 	DefaultEmbedding string               `yaml:"default_embedding" live:"true" doc:"Embedding model for requests that name none. Empty for the only one there is."`
 	Embeddings       map[string]Embedding `yaml:"embeddings" live:"true" doc:"Embedding models by name."`
@@ -105,6 +107,7 @@ func Defaults() Config {
 	return Config{
 		Config: process.Defaults(Port),
 		Models: map[string]Model{extractive.Name: {Targets: []Target{{Provider: extractive.Name}}}},
+		API:    API{MaxBody: 8 << 20},
 		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
 		// Less than dialog waits for a first text, 15 s: a provider that hangs leaves time for the rung below it.
 		Limits: Limits{FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256, Vectors: 32, Vector: 30 * time.Second},
@@ -158,6 +161,7 @@ func (c Config) Validate() error {
 	}
 	c.validateProviders(check)
 	c.validateVectors(check)
+	c.validateAPI(check)
 	c.Budget.validate(check)
 	c.Limits.validate(check)
 	return errors.Join(errs...)

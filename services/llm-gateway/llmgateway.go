@@ -16,6 +16,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/api"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/meter"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
@@ -41,6 +42,11 @@ type Service struct {
 	slots   route.Slots
 	vectors route.Slots
 	handler *rpc.Handler
+	api     *api.Handler
+	// Where the API is served by itself, how many requests it takes, and how long it may take to stop.
+	apiAddr     string
+	maxInFlight int
+	drain       time.Duration
 
 	mu        sync.Mutex
 	providers map[string]*client // by name
@@ -57,7 +63,12 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.handler, s.providers = rpc.New(serving, deps.Clock), providers
+	others, err := s.apiServing(cfg, serving)
+	if err != nil {
+		return nil, err
+	}
+	s.handler, s.api, s.providers = rpc.New(serving, deps.Clock), s.newAPI(others), providers
+	s.apiAddr, s.maxInFlight, s.drain = cfg.API.Addr, cfg.RPC.MaxInFlight, max(cfg.Shutdown.Timeout/2, cfg.Shutdown.Timeout-6*time.Second)
 	return s, nil
 }
 
@@ -69,7 +80,12 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	if err != nil {
 		return err
 	}
+	others, err := s.apiServing(cfg.Value, serving)
+	if err != nil {
+		return err
+	}
 	s.handler.Use(serving)
+	s.api.Use(others)
 	for name, old := range s.providers {
 		if providers[name] != old {
 			old.close() // idle connections only: answers under way keep theirs
@@ -180,10 +196,16 @@ func report(t *telemetry.Telemetry) func(context.Context, string, string, error)
 // Register adds llm-gateway's handlers.
 func (s *Service) Register(mux *librpc.Mux) {
 	mux.Handle(llmv1connect.NewLLMServiceHandler(s.handler, mux.HandlerOptions()...))
+	s.registerAPI(mux)
 }
 
-// Run waits until ctx ends, then lets go of the providers' connections.
+// Run serves the API on its own port until ctx ends, if it has one, then lets go of the providers' connections.
 func (s *Service) Run(ctx context.Context) error {
+	if s.apiAddr != "" {
+		if err := s.serveAPI(ctx, s.apiAddr, s.drain); err != nil {
+			return err
+		}
+	}
 	<-ctx.Done()
 	s.mu.Lock()
 	defer s.mu.Unlock()

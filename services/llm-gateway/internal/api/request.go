@@ -52,7 +52,7 @@ type chat struct {
 
 // known are the parameters whose meaning matters here. A provider that reads names without regard to case, as Go's decoder
 // does, must not read something else than we do.
-var known = []string{ //nolint:gochecknoglobals // a constant
+var known = []string{
 	"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "user", "prompt_cache_key", "modalities", "audio", "logprobs", "top_logprobs",
 }
 

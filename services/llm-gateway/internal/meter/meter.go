@@ -20,6 +20,7 @@ type Meter struct {
 	firstText *prometheus.HistogramVec
 	tokens    *prometheus.CounterVec
 	cost      *prometheus.CounterVec
+	overhead  *prometheus.HistogramVec
 }
 
 var _ route.Meter = (*Meter)(nil)
@@ -44,9 +45,13 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 			Name: t.Metric("cost_total"),
 			Help: "What answers cost, in the currency of the configured prices, by route and target.",
 		}, []string{"route", "provider", "model"}),
+		overhead: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("overhead_seconds"), Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1},
+			Help: "Time of requests to OpenAI's API that was spent here and not with a provider: until a target was asked, and from its answer, or a stream's first text, until that was sent; by route.",
+		}, []string{"route"}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost} {
+	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost, m.overhead} {
 		errs = append(errs, t.Registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -70,4 +75,9 @@ func (m *Meter) Tokens(r route.Rung, u provider.Usage) {
 	m.tokens.WithLabelValues(r.Route, r.Provider, r.Model, "prompt").Add(float64(u.Prompt))
 	m.tokens.WithLabelValues(r.Route, r.Provider, r.Model, "completion").Add(float64(u.Completion))
 	m.cost.WithLabelValues(r.Route, r.Provider, r.Model).Add(float64(u.CostMicros) / 1e6)
+}
+
+// Overhead implements the API's meter.
+func (m *Meter) Overhead(route string, took time.Duration) {
+	m.overhead.WithLabelValues(route).Observe(took.Seconds())
 }
