@@ -24,6 +24,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai/openaitest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/wiretest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
@@ -359,7 +360,7 @@ func TestADisconnectEndsTheProvidersWork(t *testing.T) {
 // Routes and keys change while a stream is under way: it ends with what it began with, and who comes later meets the new ones.
 func TestAStreamOutlivesAReload(t *testing.T) {
 	gate := make(chan struct{})
-	s := openaitest.Serve(t, openaitest.Open(), openaitest.Text("Five "), func(*openaitest.Writer) bool { <-gate; return true },
+	s := openaitest.Serve(t, openaitest.Open(), openaitest.Text("Five "), func(*wiretest.Writer) bool { <-gate; return true },
 		openaitest.Text("days."), openaitest.Finish("stop"), openaitest.Done())
 	w := open(t, map[string][]route.Target{"gpt": {target("a", at(t, s.URL))}})
 	resp := w.send(t, secret, "POST", "/v1/chat/completions", streamed)

@@ -60,7 +60,7 @@ func client(connections int) *http.Client {
 			ForceAttemptHTTP2:      true,
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxConnsPerHost:        connections,
-			MaxIdleConnsPerHost:    16,
+			MaxIdleConnsPerHost:    max(16, connections), // one that is closed after each burst is made again for the next
 			IdleConnTimeout:        90 * time.Second,
 			MaxResponseHeaderBytes: 64 << 10,
 			DisableCompression:     true, // a compressed stream arrives in lumps
