@@ -171,19 +171,19 @@ func (s *section) normalizers(depth int) ([]normalizer, error) {
 func (s *section) replacer() (normalizer, error) {
 	switch {
 	case len(s.Content) > maxContent:
-		return nil, fmt.Errorf("Replace puts in %d bytes", len(s.Content))
+		return nil, fmt.Errorf("a Replace puts in %d bytes", len(s.Content))
 	case s.Pattern.String != nil && *s.Pattern.String != "":
 		from, to := *s.Pattern.String, s.Content
 		return func(text string) string { return strings.ReplaceAll(text, from, to) }, nil
 	case s.Pattern.Regex != nil && len(*s.Pattern.Regex) <= maxToken:
 		re, err := regexp.Compile(*s.Pattern.Regex)
 		if err != nil {
-			return nil, fmt.Errorf("Replace: %w", err)
+			return nil, fmt.Errorf("in a Replace: %w", err)
 		}
 		to := s.Content
 		return func(text string) string { return re.ReplaceAllLiteralString(text, to) }, nil
 	default:
-		return nil, errors.New("Replace has no pattern")
+		return nil, errors.New("a Replace has no pattern")
 	}
 }
 
@@ -218,7 +218,7 @@ func (s *section) splitters(depth int) ([]splitter, error) {
 			mark = "▁"
 		}
 		if len(mark) > maxContent {
-			return nil, fmt.Errorf("Metaspace has a mark of %d bytes", len(mark))
+			return nil, fmt.Errorf("a Metaspace has a mark of %d bytes", len(mark))
 		}
 		if prepend == "" {
 			prepend = prependAlways
@@ -227,7 +227,7 @@ func (s *section) splitters(depth int) ([]splitter, error) {
 			}
 		}
 		if prepend != prependAlways && prepend != prependFirst && prepend != prependNever {
-			return nil, fmt.Errorf("Metaspace: prepend_scheme %q is not supported", prepend)
+			return nil, fmt.Errorf("a Metaspace: prepend_scheme %q is not supported", prepend)
 		}
 		return one(metaspace(mark, prepend, yes(s.Split)))
 	default:

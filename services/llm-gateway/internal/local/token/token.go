@@ -167,12 +167,8 @@ func longestFirst(n, m, limit int) (int, int) {
 	if n+m <= limit {
 		return n, m
 	}
-	short, long := min(n, m), max(n, m)
-	if short > limit {
-		long = short
-	} else {
-		long = max(short, limit-short)
-	}
+	short := min(n, m)
+	long := max(short, limit-short)
 	if short+long > limit {
 		short = limit / 2
 		long = short + limit%2
