@@ -79,7 +79,6 @@ type edge struct {
 	dialogv1connect.UnimplementedKeyServiceHandler
 	retrieverv1connect.UnimplementedRetrieverServiceHandler
 	evalv1connect.UnimplementedEvalServiceHandler
-	llmv1connect.UnimplementedLLMServiceHandler
 
 	mu        sync.Mutex
 	key       string // asked for when not empty
@@ -118,7 +117,7 @@ func serve(t *testing.T, e *edge) string {
 	mux.Handle(dialogv1connect.NewKeyServiceHandler(e, check))
 	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(retriever{e}, check))
 	mux.Handle(evalv1connect.NewEvalServiceHandler(e, check))
-	mux.Handle(llmv1connect.NewLLMServiceHandler(e, check))
+	mux.Handle(llmv1connect.NewLLMServiceHandler(models{}, check))
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.URL

@@ -7,16 +7,22 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
+	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 )
 
-func (e *edge) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv1.ListPromptsResponse, error) {
+// models is a gateway with one prompt.
+type models struct {
+	llmv1connect.UnimplementedLLMServiceHandler
+}
+
+func (models) ListPrompts(context.Context, *llmv1.ListPromptsRequest) (*llmv1.ListPromptsResponse, error) {
 	return &llmv1.ListPromptsResponse{Prompts: []*llmv1.Prompt{{
 		PromptId: "default", Revision: "abc", Description: "Answers.", CanaryPromptId: "next", CanaryPercent: 2.5,
 		Variables: []*llmv1.PromptVariable{{Name: "company", Required: true}, {Name: "tone"}},
 	}}}, nil
 }
 
-func (e *edge) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
+func (models) RenderPrompt(_ context.Context, r *llmv1.RenderPromptRequest) (*llmv1.RenderPromptResponse, error) {
 	if r.GetGenerate().GetVariables()["company"] == "" {
 		return nil, fault.New(fault.Invalid, fault.InvalidRequest, "the values for prompt %q are not as it declares them", "default").
 			WithField("variables.company", "must be given: a string")
