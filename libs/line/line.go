@@ -6,6 +6,7 @@ package line
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -120,6 +121,15 @@ func (l *Line) Close() {
 // is closed or the line is (Draining). A context that ends takes its caller out of the line at once. wait, which may be nil, is
 // called before the caller begins to wait, by the same goroutine.
 func (l *Line) Enter(ctx context.Context, p Party, ending <-chan struct{}, wait func()) (leave func(), err error) {
+	return l.enterWithin(ctx, p, math.MaxInt64, ending, wait)
+}
+
+// EnterWithin is Enter for who has less patience than the line.
+func (l *Line) EnterWithin(ctx context.Context, p Party, patience time.Duration) (leave func(), err error) {
+	return l.enterWithin(ctx, p, patience, nil, nil)
+}
+
+func (l *Line) enterWithin(ctx context.Context, p Party, patience time.Duration, ending <-chan struct{}, wait func()) (leave func(), err error) {
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
@@ -135,7 +145,7 @@ func (l *Line) Enter(ctx context.Context, p Party, ending <-chan struct{}, wait 
 		wait()
 	}
 	l.mu.Lock()
-	patience := l.bounds.Patience
+	patience = min(patience, l.bounds.Patience)
 	l.mu.Unlock()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()

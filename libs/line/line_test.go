@@ -205,6 +205,25 @@ func TestBounds(t *testing.T) {
 			q.finish()
 		})
 	})
+	t.Run("who has less patience", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			q := newQueue(t, bounds(1))
+			q.join(t.Context(), "a", a)
+			began := time.Now()
+			_, err := q.line.EnterWithin(t.Context(), b, 2*time.Second)
+			refused(t, "who waits for two seconds", err, fault.Overloaded)
+			if took := time.Since(began); took != 2*time.Second {
+				t.Errorf("it took %s", took)
+			}
+			q.finish()
+			leave, err := q.line.EnterWithin(t.Context(), b, 0)
+			if err != nil {
+				t.Fatalf("a free place for who can't wait: %v", err)
+			}
+			leave()
+		})
+	})
 	t.Run("who goes away leaves at once", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {

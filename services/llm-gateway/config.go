@@ -27,6 +27,7 @@ type Config struct {
 	Limits         Limits              `yaml:"limits"`
 	API            API                 `yaml:"api"`
 	Keys           []Key               `yaml:"keys" live:"true" doc:"API keys with which other applications use OpenAI's HTTP API; without any, nobody can."`
+	Breaker        Breaker             `yaml:"breaker" live:"true"`
 
 	DefaultEmbedding string               `yaml:"default_embedding" live:"true" doc:"Embedding model for requests that name none. Empty for the only one there is."`
 	Embeddings       map[string]Embedding `yaml:"embeddings" live:"true" doc:"Embedding models by name."`
@@ -59,6 +60,8 @@ type Reranker struct {
 type Model struct {
 	Targets           []Target `yaml:"targets" doc:"What is tried, in order, until one sends its first text. 1 to 8."`
 	WithoutExtractive bool     `yaml:"without_extractive" doc:"Fail when every target fails, instead of answering with the extractive model."`
+
+	Begin time.Duration `yaml:"begin" doc:"Time in which an answer must have begun as long as there is a target left: waits, retries and all tries together. Of it, 3s are kept for each target below the one that is tried. Duration, up to 10m; 0 for the longest first_token of its targets and 3s more."`
 }
 
 // Target is a rung of a route.
@@ -66,6 +69,12 @@ type Target struct {
 	Provider string `yaml:"provider" doc:"Name of a provider, or extractive."`
 	Model    string `yaml:"model" doc:"The provider's own model name; none for extractive."`
 	Price    Price  `yaml:"price" doc:"What its tokens cost, for the cost of turns and the metrics."`
+
+	Weight     int           `yaml:"weight" doc:"Share of the requests for which it is the first target, beside the other targets with a weight; a session stays with its target. Targets without stand below all those with one. Count, up to 1000; 0 for none."`
+	Retries    *int          `yaml:"retries" doc:"Tries after the first, before its first token. Count, 0 to 5; limits.retries when not given."`
+	FirstToken time.Duration `yaml:"first_token" doc:"Time to its first token or sign of work. Duration, 10ms to 10m; 0 for limits.first_token."`
+	Idle       time.Duration `yaml:"idle" doc:"Longest silence after that. Duration, 10ms to 10m; 0 for limits.idle."`
+	Timeout    time.Duration `yaml:"timeout" doc:"Longest try, from its beginning to the end of the answer. Duration, 10ms to 1h; 0 for no bound but limits.timeout."`
 }
 
 // Price is what a target's tokens cost.
@@ -88,13 +97,16 @@ type Limits struct {
 	FirstToken time.Duration `yaml:"first_token" live:"true" doc:"Time to a target's first token. Duration, 10ms to 10m."`
 	Idle       time.Duration `yaml:"idle" live:"true" doc:"Longest silence of a target after that. Duration, 10ms to 10m."`
 	Heartbeat  time.Duration `yaml:"heartbeat" live:"true" doc:"Longest silence of a stream to its caller. Duration, 10ms to 1m."`
-	Concurrent int           `yaml:"concurrent" doc:"Answers under way; more are refused as overloaded. Count, 1 to 10000."`
+	Timeout    time.Duration `yaml:"timeout" live:"true" doc:"Longest answer, waits and all tries together. Duration, 1s to 1h."`
+	Retries    int           `yaml:"retries" live:"true" doc:"Tries of a target after the first, before its first token, when its provider fails or asks to come back in a time that is there. Count, 0 to 5."`
+	Concurrent int           `yaml:"concurrent" live:"true" doc:"Answers under way; more wait in a line that workspaces and keys share fairly. Count, 1 to 10000."`
+	Queue      int           `yaml:"queue" live:"true" doc:"Requests that wait, in that line and in each provider's own; more are refused as overloaded. Count, 0 to 10000."`
+	QueueWait  time.Duration `yaml:"queue_wait" live:"true" doc:"Longest wait for a place in a line; after that, a provider's next target is asked. Duration, 10ms to 5m."`
 	Vectors    int           `yaml:"vectors" doc:"Embedding and rerank calls under way; more are refused as overloaded. Count, 1 to 1000."`
 	Vector     time.Duration `yaml:"vector_timeout" live:"true" doc:"Longest call to an embedding or rerank model. Duration, 10ms to 10m."`
 }
 
 const (
-	maxTargets        = 8
 	defaultBatchTexts = 64
 	defaultBatchBytes = 256 << 10
 	maxBatchTexts     = 2048
@@ -109,8 +121,13 @@ func Defaults() Config {
 		Models: map[string]Model{extractive.Name: {Targets: []Target{{Provider: extractive.Name}}}},
 		API:    API{MaxBody: 8 << 20},
 		Budget: Budget{Context: 6000, History: 1500, Answer: 1000, Total: 16_000},
-		// Less than dialog waits for a first text, 15 s: a provider that hangs leaves time for the rung below it.
-		Limits: Limits{FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Concurrent: 256, Vectors: 32, Vector: 30 * time.Second},
+		// A route begins within first_token and 3 s more, which is less than dialog waits for a first text, 15 s: a provider that
+		// hangs leaves time for the rung below it.
+		Limits: Limits{
+			FirstToken: 10 * time.Second, Idle: 20 * time.Second, Heartbeat: 15 * time.Second, Timeout: 10 * time.Minute, Retries: 1,
+			Concurrent: 256, Queue: 256, QueueWait: 5 * time.Second, Vectors: 32, Vector: 30 * time.Second,
+		},
+		Breaker: Breaker{Failures: 5, Of: 10, Rest: 15 * time.Second},
 	}
 }
 
@@ -149,16 +166,7 @@ func (c Config) Validate() error {
 	names := strings.Join(slices.Sorted(maps.Keys(c.Models)), ", ")
 	_, known := c.Models[c.defaultModel()]
 	check(known, "default_model", "is no model: %q; there are %s", c.defaultModel(), names)
-	for name, m := range c.Models {
-		check(len(m.Targets) >= 1 && len(m.Targets) <= maxTargets, "models."+name+".targets", "must be 1 to %d, not %d", maxTargets, len(m.Targets))
-		for _, t := range m.Targets {
-			p, declared := c.Providers[t.Provider]
-			check(!declared || p.chats(), "models."+name+".targets", "name a provider that has no chat models: %q is of type %s", t.Provider, p.Type)
-			check(declared || t.Provider == extractive.Name, "models."+name+".targets", "name a provider that is not declared: %q", t.Provider)
-			check(t.Price.Prompt >= 0 && t.Price.CachedPrompt >= 0 && t.Price.Completion >= 0, "models."+name+".targets", "have a price below 0")
-			check(t.Model != "" || t.Provider == extractive.Name, "models."+name+".targets", "need the provider's model name")
-		}
-	}
+	c.validateRoutes(check)
 	c.validateProviders(check)
 	c.validateVectors(check)
 	c.validateAPI(check)
@@ -230,5 +238,9 @@ func (l Limits) validate(check checker) {
 	between(l.Heartbeat, time.Minute, "limits.heartbeat")
 	between(l.Vector, 10*time.Minute, "limits.vector_timeout")
 	check(l.Vectors >= 1 && l.Vectors <= 1000, "limits.vectors", "must be 1 to 1000, not %d", l.Vectors)
+	check(l.Timeout >= time.Second && l.Timeout <= maxTimeout, "limits.timeout", "must be 1s to %v, not %v", maxTimeout, l.Timeout)
+	check(l.Retries >= 0 && l.Retries <= maxRetries, "limits.retries", "must be 0 to %d, not %d", maxRetries, l.Retries)
+	check(l.Queue >= 0 && l.Queue <= 10_000, "limits.queue", "must be 0 to 10000, not %d", l.Queue)
+	between(l.QueueWait, 5*time.Minute, "limits.queue_wait")
 	check(l.Concurrent >= 1 && l.Concurrent <= 10_000, "limits.concurrent", "must be 1 to 10000, not %d", l.Concurrent)
 }

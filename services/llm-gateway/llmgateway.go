@@ -17,7 +17,6 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/api"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/meter"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -39,7 +38,7 @@ type Deps struct {
 type Service struct {
 	deps    Deps
 	meter   *meter.Meter
-	slots   route.Slots
+	health  *route.Health
 	vectors route.Slots
 	handler *rpc.Handler
 	api     *api.Handler
@@ -50,6 +49,7 @@ type Service struct {
 
 	mu        sync.Mutex
 	providers map[string]*client // by name
+	made      int                // clients so far
 }
 
 // New loads the prompts and makes the service. It speaks to no provider yet.
@@ -58,7 +58,11 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Service{deps: deps, meter: m, slots: route.NewSlots(cfg.Limits.Concurrent), vectors: route.NewSlots(cfg.Limits.Vectors)}
+	s := &Service{deps: deps, meter: m, vectors: route.NewSlots(cfg.Limits.Vectors)}
+	s.health = route.NewHealth(s.watchTargets())
+	if err := m.Watch(s.health, deps.Clock); err != nil {
+		return nil, err
+	}
 	serving, providers, err := s.serving(cfg, deps.Revision)
 	if err != nil {
 		return nil, err
@@ -67,6 +71,7 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	serving.Answers.Routes().Use()
 	s.handler, s.api, s.providers = rpc.New(serving, deps.Clock), s.newAPI(others), providers
 	s.apiAddr, s.maxInFlight, s.drain = cfg.API.Addr, cfg.RPC.MaxInFlight, max(cfg.Shutdown.Timeout/2, cfg.Shutdown.Timeout-6*time.Second)
 	return s, nil
@@ -84,6 +89,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	if err != nil {
 		return err
 	}
+	serving.Answers.Routes().Use()
 	s.handler.Use(serving)
 	s.api.Use(others)
 	for name, old := range s.providers {
@@ -108,12 +114,7 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 	if err != nil {
 		return rpc.Serving{}, nil, err
 	}
-	routes, err := route.New(ladders(cfg, providers), route.Options{
-		Default: cfg.defaultModel(), FirstText: cfg.Limits.FirstToken, Idle: cfg.Limits.Idle,
-	}, route.Deps{
-		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"),
-		Report: report(s.deps.Telemetry), Clock: s.deps.Clock, Slots: s.slots,
-	})
+	routes, err := s.routes(cfg, providers)
 	if err != nil {
 		return rpc.Serving{}, nil, err
 	}
@@ -148,26 +149,6 @@ func (s *Service) vectorModels(cfg Config, providers map[string]*client) *vector
 	})
 }
 
-// ladders makes the routes' targets.
-func ladders(cfg Config, providers map[string]*client) map[string][]route.Target {
-	builtin := route.Target{Name: extractive.Name, Provider: extractive.Model{}, Model: extractive.Name}
-	out := make(map[string][]route.Target)
-	for name, m := range cfg.Models {
-		ends := false
-		for _, t := range m.Targets {
-			if ends = t.Provider == extractive.Name; ends {
-				out[name] = append(out[name], builtin)
-				break // it never fails: nothing below it is reached
-			}
-			out[name] = append(out[name], route.Target{Name: t.Provider, Provider: providers[t.Provider].chats, Model: t.Model, Price: route.Price(t.Price)})
-		}
-		if !ends && !m.WithoutExtractive {
-			out[name] = append(out[name], builtin)
-		}
-	}
-	return out
-}
-
 // loadPrompts reads prompts/*.yaml. The revision it returns covers the configuration and the prompts.
 func loadPrompts(dir, revision string) (*prompt.Library, string, error) {
 	var files []prompt.Source
@@ -183,14 +164,6 @@ func loadPrompts(dir, revision string) (*prompt.Library, string, error) {
 	}
 	library, err := prompt.NewLibrary(files)
 	return library, revision, err
-}
-
-// report logs why a rung was skipped.
-func report(t *telemetry.Telemetry) func(context.Context, string, string, error) {
-	return func(ctx context.Context, route, provider string, cause error) {
-		log := t.Logger(ctx)
-		log.Warn().Err(cause).Str("route", route).Str("provider", provider).Msg("provider failed before its first text; trying the next target")
-	}
 }
 
 // Register adds llm-gateway's handlers.
@@ -217,9 +190,5 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
-	row := health.Component{Name: "answers", Ready: !s.slots.Full()}
-	if !row.Ready {
-		row.Detail = "as many answers are under way as limits.concurrent allows"
-	}
-	return []health.Component{row}
+	return []health.Component{s.readyAnswers(), s.readyTargets()}
 }

@@ -202,7 +202,7 @@ func TestGenerateHeartbeatsAndIdleLimit(t *testing.T) {
 	cfg := withProvider(fake.URL)
 	cfg.Limits.Heartbeat, cfg.Limits.Idle = 20*time.Millisecond, time.Second
 	got, err := generate(t, serve(t, cfg, ""), refund())
-	if got.heartbeats < 5 || fault.ReasonOf(err) != fault.ProviderUnavailable {
+	if got.heartbeats < 5 || fault.ReasonOf(err) != fault.ProviderStreamCut {
 		t.Errorf("%d heartbeats, %v, want several and then a typed error", got.heartbeats, err)
 	}
 	<-fake.Ended()
@@ -302,9 +302,12 @@ func TestLists(t *testing.T) {
 	if err != nil {
 		t.Fatalf("ListModels: %v", err)
 	}
+	builtin := &llmv1.Target{Provider: "extractive", ProviderModel: "extractive", State: llmv1.TargetState_TARGET_STATE_CLOSED}
 	wantModels := &llmv1.ListModelsResponse{DefaultModel: "default", Models: []*llmv1.Model{
-		{Name: "default", Provider: "fake", ProviderModel: "m1", Kind: llmv1.ModelKind_MODEL_KIND_CHAT},
-		{Name: "extractive", Provider: "extractive", ProviderModel: "extractive", Kind: llmv1.ModelKind_MODEL_KIND_CHAT},
+		{Name: "default", Provider: "fake", ProviderModel: "m1", Kind: llmv1.ModelKind_MODEL_KIND_CHAT, Targets: []*llmv1.Target{
+			{Provider: "fake", ProviderModel: "m1", State: llmv1.TargetState_TARGET_STATE_CLOSED}, builtin,
+		}},
+		{Name: "extractive", Provider: "extractive", ProviderModel: "extractive", Kind: llmv1.ModelKind_MODEL_KIND_CHAT, Targets: []*llmv1.Target{builtin}},
 	}}
 	if diff := cmp.Diff(wantModels, models, protocmp.Transform()); diff != "" {
 		t.Errorf("models (-want +got):\n%s", diff)

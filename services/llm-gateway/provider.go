@@ -3,6 +3,7 @@ package llmgateway
 import (
 	"cmp"
 	"fmt"
+	"strconv"
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
@@ -18,6 +19,7 @@ type Provider struct {
 	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"Send max_tokens instead of max_completion_tokens, for older servers."`
 	PlainFloats     bool          `yaml:"plain_floats" doc:"Ask for vectors as numbers, for servers that can't send them in base64."`
 	MaxConnections  int           `yaml:"max_connections" doc:"Connections to the provider. Count, up to 1024; 64 when 0."`
+	Concurrent      int           `yaml:"concurrent" doc:"Its answers under way; more wait in a line that workspaces and keys share fairly. Count, up to 10000; max_connections when 0."`
 }
 
 // The types of provider.
@@ -42,16 +44,19 @@ func (c Config) validateProviders(check checker) {
 	check(!taken, "providers."+extractive.Name, "is the built-in provider's name; choose another")
 	for name, p := range c.Providers {
 		check(p.BaseURL != "", "providers."+name+".base_url", "must be given, e.g. https://api.openai.com/v1")
+		check(p.Concurrent >= 0 && p.Concurrent <= 10_000, "providers."+name+".concurrent", "must be 0 to 10000, not %d", p.Concurrent)
 		check(p.MaxConnections >= 0 && p.MaxConnections <= 1024, "providers."+name+".max_connections", "must be 0 to 1024, not %d", p.MaxConnections)
 	}
 }
 
 // client speaks to a configured provider. What its type can't do is nil; Validate has seen to it that nothing asks for that.
 type client struct {
-	cfg     Provider
-	chats   provider.Provider
-	embeds  provider.Embedder
-	reranks provider.Reranker
+	cfg Provider
+	// revision changes when cfg does.
+	revision string
+	chats    provider.Provider
+	embeds   provider.Embedder
+	reranks  provider.Reranker
 	// close lets go of idle connections.
 	close func()
 }
@@ -72,7 +77,8 @@ func (s *Service) clients(cfg Config) (map[string]*client, error) {
 		if err != nil {
 			return nil, fmt.Errorf("providers.%s.%w", name, err)
 		}
-		out[name] = &client{cfg: p, chats: made, embeds: made, reranks: made, close: made.Close}
+		s.made++
+		out[name] = &client{cfg: p, revision: strconv.Itoa(s.made), chats: made, embeds: made, reranks: made, close: made.Close}
 	}
 	return out, nil
 }

@@ -48,6 +48,9 @@ func (w *world) Overhead(string, time.Duration)                {}
 func (w *world) Tried(route.Rung, string, time.Duration)       {}
 func (w *world) FirstText(route.Rung, time.Duration)           {}
 func (w *world) Tokens(route.Rung, provider.Usage)             {}
+func (w *world) Retried(route.Rung)                            {}
+func (w *world) Skipped(route.Rung, string)                    {}
+func (w *world) Waited(string, time.Duration)                  {}
 func (w *world) report(context.Context, string, string, error) {}
 func (w *world) Embed(context.Context, provider.EmbedRequest) (provider.Embedded, error) {
 	return provider.Embedded{Vectors: [][]float32{{3, 4}}, Usage: provider.Usage{Prompt: 2}}, nil
@@ -122,12 +125,18 @@ func (w *world) routes(t *testing.T, routes map[string][]route.Target) *route.Ro
 	for name = range routes {
 		break
 	}
-	r, err := route.New(routes, route.Options{Default: name, FirstText: 20 * time.Second, Idle: 20 * time.Second}, route.Deps{
-		Meter: w, Tracer: noop.NewTracerProvider().Tracer(""), Report: w.report, Clock: time.Now, Slots: route.NewSlots(64),
+	ladders := map[string]route.Route{}
+	for name, targets := range routes {
+		ladders[name] = route.Route{Targets: targets}
+	}
+	r, err := route.New(ladders, route.Options{Default: name, FirstText: 20 * time.Second, Idle: 20 * time.Second, Places: 64}, route.Deps{
+		Meter: w, Tracer: noop.NewTracerProvider().Tracer(""), Report: w.report, Clock: time.Now,
+		Random: func() float64 { return 0.5 }, Health: route.NewHealth(route.Watch{}),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	r.Use()
 	return r
 }
 

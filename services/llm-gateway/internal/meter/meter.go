@@ -21,6 +21,11 @@ type Meter struct {
 	tokens    *prometheus.CounterVec
 	cost      *prometheus.CounterVec
 	overhead  *prometheus.HistogramVec
+	retries   *prometheus.CounterVec
+	skips     *prometheus.CounterVec
+	refused   *prometheus.CounterVec
+	waits     *prometheus.HistogramVec
+	t         *telemetry.Telemetry
 }
 
 var _ route.Meter = (*Meter)(nil)
@@ -49,9 +54,26 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 			Name: t.Metric("overhead_seconds"), Buckets: []float64{.00005, .0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1},
 			Help: "Time of requests to OpenAI's API that was spent here and not with a provider: until a target was asked, and from its answer, or a stream's first text, until that was sent; by route.",
 		}, []string{"route"}),
+		retries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("retries_total"),
+			Help: "Tries that repeat one at the same target, by route and target.",
+		}, []string{"route", "provider", "model"}),
+		skips: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("skipped_total"),
+			Help: "Targets that were passed over without a try, because they are left alone or have no place, by route, target and reason.",
+		}, []string{"route", "provider", "model", "reason"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: t.Metric("refused_total"),
+			Help: "Requests for which there was no place, by line (all, or that of a provider) and reason.",
+		}, []string{"line", "reason"}),
+		waits: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: t.Metric("wait_seconds"), Buckets: buckets,
+			Help: "Time that requests waited for a place, by line: all, or that of a provider.",
+		}, []string{"line"}),
+		t: t,
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost, m.overhead} {
+	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost, m.overhead, m.retries, m.skips, m.refused, m.waits} {
 		errs = append(errs, t.Registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

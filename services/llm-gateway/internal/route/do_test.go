@@ -29,9 +29,9 @@ func TestLedgerSeesEveryTry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{}
-		targets := ladder(nil, nil)
-		targets[0].Price, targets[1].Price = Price{Prompt: 1}, Price{Prompt: 2}
-		out, err := router(t, &kept{}, targets...).Do(t.Context(), "", CallOptions{Ledger: b}, func(_ context.Context, target Target, try *Try) (provider.Result, error) {
+		its := targets(nil, nil)
+		its[0].Price, its[1].Price = Price{Prompt: 1}, Price{Prompt: 2}
+		out, err := router(t, &kept{}, its...).Do(t.Context(), "", CallOptions{Ledger: b}, func(_ context.Context, target Target, try *Try) (provider.Result, error) {
 			time.Sleep(time.Second)
 			used := provider.Result{Usage: provider.Usage{Prompt: 10}}
 			if target.Name == "a" {
@@ -62,7 +62,7 @@ func TestLedgerSeesWhatACallerWhoLeftUsed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &book{}
 		ctx, leave := context.WithCancel(t.Context())
-		_, err := router(t, &kept{}, ladder(nil)...).Do(ctx, "", CallOptions{Ledger: b}, func(ctx context.Context, _ Target, try *Try) (provider.Result, error) {
+		_, err := router(t, &kept{}, targets(nil)...).Do(ctx, "", CallOptions{Ledger: b}, func(ctx context.Context, _ Target, try *Try) (provider.Result, error) {
 			try.Begin(true)
 			try.Alive()
 			time.AfterFunc(time.Second, leave)

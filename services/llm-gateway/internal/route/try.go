@@ -10,38 +10,38 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/breaker"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
 
 // Try is one target's attempt at an answer, as the Attempt sees it. Its methods are for the goroutine that takes what the
 // provider sends.
 type Try struct {
-	router  *Router
-	route   string
-	target  Target
-	rung    int
-	last    bool
-	skipped []Skip
-	began   time.Time
-	watch   *watcher
-
-	started   bool
-	firstText time.Duration
+	call     *call
+	rung     *rung
+	place    Rung
+	patience time.Duration
+	permit   *breaker.Permit // nil for a target that answers here
+	watch    *watcher
 }
 
 // Begin says that the caller is to see this try's answer, and returns what it may be told of it. text is false when that
 // holds neither text nor calls. It is called once, before the caller sees anything.
 func (t *Try) Begin(text bool) Started {
-	t.started = true
-	if text {
-		t.firstText = t.router.deps.Clock().Sub(t.began)
-		t.router.deps.Meter.FirstText(t.place(), t.firstText)
+	t.call.begun = true
+	if t.permit != nil {
+		t.permit.Alive()
 	}
-	return Started{Rung: t.rung, Name: t.target.Name, Model: t.target.Model, Skipped: t.skipped}
+	if text {
+		took := t.call.deps.Clock().Sub(t.call.began)
+		t.call.out.FirstText = took
+		t.call.deps.Meter.FirstText(t.place, took)
+	}
+	return Started{Rung: t.place.Number, Name: t.rung.Name, Model: t.rung.Model, Skipped: t.call.skipped}
 }
 
 // Begun says whether Begin was called.
-func (t *Try) Begun() bool { return t.started }
+func (t *Try) Begun() bool { return t.call.begun }
 
 // Alive says that the target has sent something: it may be silent for the idle time from now on.
 func (t *Try) Alive() { t.watch.resume() }
@@ -53,21 +53,30 @@ func (t *Try) Pause() { t.watch.pause() }
 var (
 	errNoText = errors.New("no text in time")
 	errIdle   = errors.New("silent for too long")
+	errSlow   = errors.New("the try took too long")
 )
 
-func (t *Try) run(ctx context.Context, o CallOptions, attempt Attempt, out *Outcome) (provider.Result, error) {
-	ctx, span := t.span(ctx, o.Attributes)
+func (t *Try) run(ctx context.Context) error {
+	c := t.call
+	ctx, span := t.span(ctx)
 	defer span.End()
-	tryBegan := t.router.deps.Clock()
-	watched, w := watch(ctx, t.patience(ctx), t.router.opts.Idle)
+	tryBegan := c.deps.Clock()
+	watched, w := watch(ctx, t.patience, t.rung.Idle)
 	defer w.stop()
 	t.watch = w
-	result, err := attempt(watched, t.target, t)
+	if t.rung.Timeout > 0 {
+		var cancel context.CancelFunc
+		watched, cancel = context.WithTimeoutCause(watched, t.rung.Timeout, errSlow)
+		defer cancel()
+	}
+	result, err := c.attempt(watched, t.rung.Target, t)
 	err = t.explain(ctx, context.Cause(watched), err)
-	result.Usage.CostMicros = t.target.Price.Micros(result.Usage)
+	t.judge(ctx, err)
+	result.Usage.CostMicros = t.rung.Price.Micros(result.Usage)
 
-	tried := Tried{Rung: t.place(), Usage: result.Usage, Took: t.router.deps.Clock().Sub(tryBegan)}
+	tried := Tried{Rung: t.place, Usage: result.Usage, Took: c.deps.Clock().Sub(tryBegan)}
 	if err == nil {
+		c.out.Result = result
 		tried.Outcome = result.Finish.String()
 		span.SetAttributes(attribute.StringSlice("gen_ai.response.finish_reasons", []string{tried.Outcome}))
 	} else {
@@ -80,39 +89,25 @@ func (t *Try) run(ctx context.Context, o CallOptions, attempt Attempt, out *Outc
 			attribute.Int("gen_ai.usage.input_tokens", result.Usage.Prompt),
 			attribute.Int("gen_ai.usage.output_tokens", result.Usage.Completion),
 		)
-		t.router.deps.Meter.Tokens(tried.Rung, result.Usage)
+		c.deps.Meter.Tokens(tried.Rung, result.Usage)
 	}
-	t.router.deps.Meter.Tried(tried.Rung, tried.Outcome, tried.Took)
-	if o.Ledger != nil {
-		o.Ledger.Tried(tried.Rung, tried.Outcome, tried.Usage, tried.Took)
+	c.deps.Meter.Tried(tried.Rung, tried.Outcome, tried.Took)
+	if c.o.Ledger != nil {
+		c.o.Ledger.Tried(tried.Rung, tried.Outcome, tried.Usage, tried.Took)
 	}
-	out.Tries = append(out.Tries, tried)
-	return result, err
-}
-
-func (t *Try) place() Rung {
-	return Rung{Route: t.route, Provider: t.target.Name, Model: t.target.Model, Number: t.rung}
+	c.out.Tries = append(c.out.Tries, tried)
+	return err
 }
 
 // span starts the try's span, with the attributes OpenTelemetry's GenAI conventions name.
-func (t *Try) span(ctx context.Context, request []attribute.KeyValue) (context.Context, trace.Span) {
-	return t.router.deps.Tracer.Start(ctx, "chat "+t.target.Model, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
+func (t *Try) span(ctx context.Context) (context.Context, trace.Span) {
+	return t.call.deps.Tracer.Start(ctx, "chat "+t.rung.Model, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
 		attribute.String("gen_ai.operation.name", "chat"),
-		attribute.String("gen_ai.provider.name", t.target.Name),
-		attribute.String("gen_ai.request.model", t.target.Model),
-		attribute.String("ragmesh.llm.route", t.route),
-		attribute.Int("ragmesh.llm.rung", t.rung),
-	), trace.WithAttributes(request...))
-}
-
-// patience is how long the target may take to its first text. With rungs below it, it gets at most half of what is left of
-// the caller's deadline: an answer from a lower rung is worth more than none.
-func (t *Try) patience(ctx context.Context) time.Duration {
-	d := t.router.opts.FirstText
-	if at, ok := ctx.Deadline(); ok && !t.last {
-		d = min(d, time.Until(at)/2)
-	}
-	return max(d, time.Millisecond)
+		attribute.String("gen_ai.provider.name", t.rung.Name),
+		attribute.String("gen_ai.request.model", t.rung.Model),
+		attribute.String("ragmesh.llm.route", t.place.Route),
+		attribute.Int("ragmesh.llm.rung", t.place.Number),
+	), trace.WithAttributes(t.call.o.Attributes...))
 }
 
 // explain says why a try ended: the caller went first, then our own clocks, then what the attempt says itself.
@@ -121,12 +116,45 @@ func (t *Try) explain(ctx context.Context, cause, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return ended(ctx, err)
 	case errors.Is(cause, errNoText):
 		return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent no text in time")
+	case errors.Is(cause, errSlow) && t.Begun():
+		return fault.Wrap(cause, fault.Timeout, fault.DeadlineExceeded, "the model's provider took longer for its answer than the target's timeout allows")
+	case errors.Is(cause, errSlow):
+		return fault.Wrap(errors.Join(cause, errNoText), fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent no text in time")
+	case errors.Is(cause, errIdle) && t.Begun():
+		return fault.Wrap(cause, fault.Unavailable, fault.ProviderStreamCut, "the model's provider fell silent in the middle of its answer")
 	case errors.Is(cause, errIdle):
-		return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider stopped in the middle of its answer")
+		return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider fell silent before its first text")
 	default:
 		return err
 	}
+}
+
+// fairTime is how long a target must have had at least for its silence to say something of it.
+const fairTime = 2 * time.Second
+
+// judge tells the breaker what the try says of the target.
+func (t *Try) judge(ctx context.Context, err error) {
+	if t.permit == nil {
+		return
+	}
+	now := t.call.deps.Clock()
+	f := fault.As(err)
+	verdict := breaker.Neutral
+	switch {
+	case err == nil:
+		verdict = breaker.Good
+	case ctx.Err() != nil:
+	case errors.Is(err, errNoText):
+		if t.patience >= min(fairTime, t.rung.FirstText/2) {
+			verdict = breaker.Bad
+		}
+	case f.Reason == fault.ProviderRateLimited && f.RetryAfter > 0:
+		t.rung.health.RestUntil(now.Add(min(f.RetryAfter, longestRest))) // it works, and has said when
+	case f.Reason == fault.ProviderRateLimited, f.Reason == fault.ProviderUnavailable, f.Reason == fault.ProviderStreamCut, errors.Is(err, provider.ErrUnusable):
+		verdict = breaker.Bad
+	}
+	t.permit.Done(verdict, now)
 }

@@ -13,6 +13,7 @@ import (
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/breaker"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -173,6 +174,18 @@ func promptOf(t *prompt.Template) *llmv1.Prompt {
 			variable.DefaultValue = *v.Default
 		}
 		out.Variables = append(out.Variables, variable)
+	}
+	return out
+}
+
+func targetsOf(targets []route.Status) []*llmv1.Target {
+	states := map[breaker.State]llmv1.TargetState{
+		breaker.Closed: llmv1.TargetState_TARGET_STATE_CLOSED, breaker.Open: llmv1.TargetState_TARGET_STATE_OPEN,
+		breaker.HalfOpen: llmv1.TargetState_TARGET_STATE_HALF_OPEN,
+	}
+	var out []*llmv1.Target
+	for _, t := range targets {
+		out = append(out, &llmv1.Target{Provider: t.Provider, ProviderModel: t.Model, State: states[t.State], InFlight: count(t.InFlight)})
 	}
 	return out
 }

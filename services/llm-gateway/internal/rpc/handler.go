@@ -115,7 +115,9 @@ func (h *Handler) ListModels(context.Context, *llmv1.ListModelsRequest) (*llmv1.
 		if err != nil {
 			return nil, err
 		}
-		out.Models = append(out.Models, &llmv1.Model{Name: name, Provider: first.Name, ProviderModel: first.Model, Kind: llmv1.ModelKind_MODEL_KIND_CHAT})
+		out.Models = append(out.Models, &llmv1.Model{
+			Name: name, Provider: first.Name, ProviderModel: first.Model, Kind: llmv1.ModelKind_MODEL_KIND_CHAT, Targets: targetsOf(routes.Targets(name)),
+		})
 	}
 	add := func(models []vector.Listed, kind llmv1.ModelKind) {
 		for _, m := range models {

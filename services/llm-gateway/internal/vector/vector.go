@@ -76,9 +76,15 @@ type Config struct {
 	Timeout time.Duration
 }
 
+// Meter counts calls. Outcome is stop or a fault's reason.
+type Meter interface {
+	Tried(r route.Rung, outcome string, took time.Duration)
+	Tokens(r route.Rung, u provider.Usage)
+}
+
 // Deps is what Models work with.
 type Deps struct {
-	Meter  route.Meter
+	Meter  Meter
 	Tracer trace.Tracer
 	Clock  func() time.Time
 	Slots  route.Slots

@@ -38,7 +38,6 @@ func (f *fake) Embed(_ context.Context, r provider.EmbedRequest) (provider.Embed
 type meter struct{ tokens int }
 
 func (m *meter) Tried(route.Rung, string, time.Duration) {}
-func (m *meter) FirstText(route.Rung, time.Duration)     {}
 func (m *meter) Tokens(_ route.Rung, u provider.Usage)   { m.tokens += u.Prompt }
 func models(e Embedding, slots route.Slots, m *meter) *Models {
 	return New(Config{Embeddings: map[string]Embedding{"e": e}, DefaultEmbedding: "e", Timeout: time.Minute},

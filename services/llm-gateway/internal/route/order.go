@@ -1,0 +1,58 @@
+package route
+
+import (
+	"cmp"
+	"hash/fnv"
+	"math"
+	"slices"
+	"strconv"
+)
+
+// ladder is a route that is ready to be used: its rungs in the configured order.
+type ladder struct {
+	rungs    []*rung
+	weighted int // how many of them have a weight
+	Route
+}
+
+// order returns the rungs as one request tries them. Those with weights come first: each is the first with the probability of
+// its weight, and of the others the next. A session gets the same order as long as weights and targets are the same, and
+// mostly the same when they change.
+func (l *ladder) order(session string, random func() float64) []*rung {
+	if l.weighted < 2 {
+		return l.rungs
+	}
+	type scored struct {
+		*rung
+		score float64
+	}
+	weighted := make([]scored, 0, l.weighted)
+	var others []*rung
+	for i, r := range l.rungs {
+		if r.Weight == 0 {
+			others = append(others, r)
+			continue
+		}
+		u := random()
+		if session != "" {
+			u = point(session, r, i)
+		}
+		weighted = append(weighted, scored{r, -math.Log(1-u) / float64(r.Weight)})
+	}
+	slices.SortStableFunc(weighted, func(a, b scored) int { return cmp.Compare(a.score, b.score) })
+	out := make([]*rung, 0, len(l.rungs))
+	for _, s := range weighted {
+		out = append(out, s.rung)
+	}
+	return append(out, others...)
+}
+
+// point is where a session falls for a target, in [0, 1).
+func point(session string, r *rung, i int) float64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(session + "\x00" + r.Name + "\x00" + r.Model + "\x00" + strconv.Itoa(i)))
+	x := h.Sum64() // its upper bits hardly know of the last bytes; splitmix64 mixes them
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return float64((x^x>>31)>>11) / (1 << 53)
+}
