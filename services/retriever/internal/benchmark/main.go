@@ -47,7 +47,8 @@ func engines() []engine {
 
 type options struct {
 	datasets, embeddings, model, paraphrases string
-	sizes                                    string
+	sizes, profiles                          string
+	noQuality, noVectors                     bool
 	out                                      io.Writer
 }
 
@@ -59,6 +60,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.model, "model", "all-MiniLM-L6-v2", "embedding model there")
 	flags.StringVar(&o.paraphrases, "paraphrases", "services/retriever/internal/search/testdata/paraphrases.jsonl", "paraphrased questions of squad-v1.1-dev")
 	flags.StringVar(&o.sizes, "sizes", "10000,100000", "passages to index; empty for none")
+	flags.StringVar(&o.profiles, "profiles", "", "folder to write processor profiles of indexing and search to")
+	flags.BoolVar(&o.noQuality, "no-quality", false, "leave out the quality on the sets")
+	flags.BoolVar(&o.noVectors, "no-vectors", false, "leave out the times of vectors")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -84,8 +88,10 @@ func above(name string) string {
 }
 
 func (o options) measure(ctx context.Context, e engine) error {
-	if err := o.quality(ctx, e); err != nil {
-		return fmt.Errorf("%s: %w", e.name, err)
+	if !o.noQuality {
+		if err := o.quality(ctx, e); err != nil {
+			return fmt.Errorf("%s: %w", e.name, err)
+		}
 	}
 	if o.sizes == "" {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"strconv"
 	"strings"
 	"syscall"
@@ -85,6 +86,10 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	random := rand.New(rand.NewPCG(1, uint64(n))) //nolint:gosec // the same passages every time
+	profiled, err := o.profile(fmt.Sprintf("%s-index-%d", e.name, n))
+	if err != nil {
+		return nil, err
+	}
 	began, cpu := time.Now(), processor()
 	var paused, pausedCPU time.Duration
 	for at := 0; at < n/perDocument; {
@@ -102,6 +107,9 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 		}
 	}
 	wall, cpu := time.Since(began)-paused, processor()-cpu-pausedCPU
+	if err := profiled(); err != nil {
+		return nil, err
+	}
 	searcher, err := search.New(search.Config{Strategies: map[string]search.Strategy{"s": search.Defaults()}, Default: "s"},
 		search.Deps{Store: s, Manifest: live{}, Observer: silent{}})
 	if err != nil {
@@ -121,19 +129,27 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 	if _, err := ask(50); err != nil {
 		return nil, err
 	}
+	if profiled, err = o.profile(fmt.Sprintf("%s-search-%d", e.name, n)); err != nil {
+		return nil, err
+	}
 	searchCPU := processor()
 	took, err := ask(searches)
 	if err != nil {
 		return nil, err
 	}
 	perSearch := (processor() - searchCPU).Seconds() * 1e3 / searches
+	if err := profiled(); err != nil {
+		return nil, err
+	}
 	disk, err := sizeOf(temp)
 	if err != nil {
 		return nil, err
 	}
-	near, err := vectorTimes(ctx, s, n, random)
-	if err != nil {
-		return nil, err
+	var near []time.Duration
+	if !o.noVectors {
+		if near, err = vectorTimes(ctx, s, n, random); err != nil {
+			return nil, err
+		}
 	}
 	return []string{
 		strconv.Itoa(n), e.name, fmt.Sprintf("%.0f", float64(n)/wall.Seconds()), fmt.Sprintf("%.0f", float64(n)/cpu.Seconds()),
@@ -249,4 +265,22 @@ func sizeOf(dir string) (size int64, err error) {
 		return nil
 	})
 	return size, err
+}
+
+// profile begins a profile of processor time in the folder for them, if there is one, and returns what ends it.
+func (o options) profile(name string) (end func() error, err error) {
+	if o.profiles == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(filepath.Join(o.profiles, name+".pprof"))
+	if err != nil {
+		return nil, err
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() error {
+		pprof.StopCPUProfile()
+		return f.Close()
+	}, nil
 }

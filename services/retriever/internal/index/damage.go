@@ -42,7 +42,7 @@ func load(sh *shard) (err error) {
 			err = fmt.Errorf("%w: opening it panicked: %v", errDamaged, p)
 		}
 	}()
-	index, err := bleve.Open(sh.dir)
+	index, err := bleve.OpenUsing(sh.dir, options())
 	if err != nil {
 		if !passing(err) {
 			err = fmt.Errorf("%w: %w", errDamaged, err)

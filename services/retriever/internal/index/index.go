@@ -257,11 +257,15 @@ func create(dir string) (bleve.Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
-	if index, err = bleve.Open(dir); err != nil {
+	if index, err = bleve.OpenUsing(dir, options()); err != nil {
 		return nil, fmt.Errorf("open %s: %w", dir, err)
 	}
 	return index, nil
 }
+
+// options are what indexes are opened with. A batch is in the index before it is on disk, so that the next one can be made
+// while it is being synced; the writer tells nobody that something is stored before it is.
+func options() map[string]any { return map[string]any{"unsafe_batch": true} }
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

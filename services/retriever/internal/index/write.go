@@ -3,14 +3,10 @@ package index
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/analysis"
@@ -48,17 +44,8 @@ func kindVersion(revision string) string { return "v/" + layout + "/" + revision
 // lengthKey holds the sum of all chunks' lengths, written in the same batch as the chunks.
 const lengthKey = "total-length"
 
-const (
-	// maxBatch bounds the versions that are committed together, which bounds the memory a commit takes.
-	maxBatch = 128
-	// maxPart is how many chunks of one version are committed together: a large one is put in parts.
-	maxPart = 2_000
-	// pause is the least time between two commits of an index. A first change doesn't wait; of many, each batch takes along
-	// what comes within it, since every batch is a segment that has to be merged with others later.
-	pause = 100 * time.Millisecond
-	// enough chunks make a segment that is worth its merging: they don't wait for more.
-	enough = 512
-)
+// maxPart is how many chunks of one version are committed together: a large one is put in parts.
+const maxPart = 2_000
 
 // A version is stored under "<document>/<hash>", its chunks under that and "/<ordinal>".
 func versionKey(documentID, hash string) string { return documentID + "/" + hash }
@@ -226,131 +213,6 @@ func analyze(p rank.Passage) (terms, singles tokens) {
 	add(p.Head, 2)
 	add(p.Body, 1)
 	return terms, singles
-}
-
-// writer commits changes to one index. Changes that arrive while a commit is being synced are committed together by the
-// next one, so that many small documents don't each wait for the disk.
-type writer struct {
-	mu      sync.Mutex
-	pending []*change
-	chunks  int           // of pending
-	full    chan struct{} // capacity 1; there are enough
-
-	committing sync.Mutex
-	last       time.Time // of the last commit; under committing
-}
-
-// change is one document's part of a batch.
-type change struct {
-	documentID string
-	chunks     int
-	apply      func(*batch) error
-	done       bool // under committing
-	err        error
-}
-
-// commit applies c and returns when it is on disk.
-func (w *writer) commit(ctx context.Context, index bleve.Index, c *change) error {
-	w.mu.Lock()
-	w.pending = append(w.pending, c)
-	w.chunks += c.chunks
-	if w.chunks >= enough {
-		select {
-		case w.full <- struct{}{}:
-		default:
-		}
-	}
-	w.mu.Unlock()
-	w.committing.Lock()
-	defer w.committing.Unlock()
-	for !c.done { // else someone who held the lock before took it along
-		if err := w.rest(ctx); err != nil && w.withdraw(c) {
-			return err
-		}
-		changes := w.take()
-		err := commitAll(index, changes)
-		w.last = time.Now()
-		for _, other := range changes {
-			other.done = true
-			if other.err == nil {
-				other.err = err
-			}
-		}
-	}
-	return c.err
-}
-
-// rest waits until the next commit may be, or ctx ends. The signal that there are enough may be of those before, which costs a
-// smaller batch.
-func (w *writer) rest(ctx context.Context) error {
-	wait := time.NewTimer(pause - time.Since(w.last))
-	defer wait.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-w.full:
-		return nil
-	case <-wait.C:
-		return nil
-	}
-}
-
-// take removes a batch from the front of the queue, at most one change of each document.
-func (w *writer) take() []*change {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n := 0
-	seen := map[string]bool{}
-	for n < len(w.pending) && n < maxBatch && !seen[w.pending[n].documentID] {
-		seen[w.pending[n].documentID] = true
-		n++
-	}
-	changes := slices.Clone(w.pending[:n])
-	w.pending = slices.Delete(w.pending, 0, n)
-	for _, c := range changes {
-		w.chunks -= c.chunks
-	}
-	return changes
-}
-
-func (w *writer) withdraw(c *change) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at := slices.Index(w.pending, c)
-	if at < 0 {
-		return false
-	}
-	w.pending = slices.Delete(w.pending, at, at+1)
-	w.chunks -= c.chunks
-	return true
-}
-
-// commitAll writes changes of different documents as one batch. A change that fails by itself leaves the others alone.
-func commitAll(index bleve.Index, changes []*change) (err error) {
-	advanced, err := index.Advanced()
-	if err != nil {
-		return fmt.Errorf("read index: %w", err)
-	}
-	reader, err := advanced.Reader()
-	if err != nil {
-		return fmt.Errorf("read index: %w", err)
-	}
-	defer func() { err = errors.Join(err, reader.Close()) }()
-	b := &batch{reader: reader, Batch: index.NewBatch()}
-	if b.length, err = totalLength(reader); err != nil {
-		return err
-	}
-	for _, c := range changes {
-		c.err = c.apply(b)
-	}
-	if b.Size() == 0 {
-		return nil
-	}
-	b.SetInternal([]byte(lengthKey), []byte(strconv.FormatFloat(b.length, 'g', -1, 64)))
-	if err := index.Batch(b.Batch); err != nil {
-		return fmt.Errorf("write index: %w", err)
-	}
-	return nil
 }
 
 func totalLength(reader bleveindex.IndexReader) (float64, error) {
