@@ -41,6 +41,7 @@ type Store struct {
 
 	chunks   *recent.Cache[chunkAt, store.Candidate]
 	versions atomic.Uint64 // the last one given to a shard
+	sums     sync.Pool     // of *sums, for searches
 
 	mu     sync.Mutex
 	shards map[string]*shard
@@ -91,7 +92,10 @@ func Open(c Config) (*Store, error) {
 	if err := removeDropped(c.Dir); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	return &Store{config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks, maxChunkAge), shards: map[string]*shard{}}, nil
+	return &Store{
+		config: c, chunks: recent.New[chunkAt, store.Candidate](maxChunks, maxChunkAge), shards: map[string]*shard{},
+		sums: sync.Pool{New: func() any { return &sums{} }},
+	}, nil
 }
 
 // Close closes every index once the calls still running have ended; later ones fail.

@@ -59,22 +59,21 @@ func admits(f store.Filter, documentID, sourceURI string) bool {
 		(len(f.SourcePrefixes) == 0 || slices.ContainsFunc(f.SourcePrefixes, func(p string) bool { return strings.HasPrefix(sourceURI, p) }))
 }
 
-// missing appends to keys those of the chunks found that are not among them, in a fixed order.
-func (n near) missing(keys []string) []string {
+// missing returns the keys of the chunks that words have not found, in a fixed order.
+func (n near) missing(found []hit) (keys []string) {
 	if len(n) == 0 {
-		return keys
+		return nil
 	}
-	known := make(map[string]bool, len(keys))
-	for _, k := range keys {
-		known[k] = true
+	known := make(map[string]bool, len(found))
+	for _, h := range found {
+		known[h.key] = true
 	}
-	first := len(keys)
 	for k := range n {
 		if !known[k] {
 			keys = append(keys, k)
 		}
 	}
-	slices.Sort(keys[first:])
+	slices.Sort(keys)
 	return keys
 }
 
@@ -109,13 +108,13 @@ func (s *Store) Chunks(ctx context.Context, workspace string, k store.Key) ([]st
 				return err
 			}
 			for ordinal := range r.Chunks {
-				c, ok, err := readCandidate(reader, chunkKey(key, ordinal))
-				if err != nil {
-					return err
-				}
-				if !ok { // all of a version is written at once, and goes at once
+				c, err := readCandidate(reader, chunkKey(key, ordinal))
+				if errors.Is(err, store.ErrNotFound) { // all of a version is written at once, and goes at once
 					found = false
 					return nil
+				}
+				if err != nil {
+					return err
 				}
 				out = append(out, c)
 			}

@@ -5,22 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 
-	"github.com/blevesearch/bleve/v2"
-	"github.com/blevesearch/bleve/v2/mapping"
-	"github.com/blevesearch/bleve/v2/search"
-	"github.com/blevesearch/bleve/v2/search/query"
-	"github.com/blevesearch/bleve/v2/search/searcher"
 	bleveindex "github.com/blevesearch/bleve_index_api"
 
-	"github.com/ragmesh/ragmesh/libs/text"
-	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
-
-// maxScan bounds how many hits are looked through for live ones. Dead ones exist only while a version is being replaced.
-const maxScan = 1600
 
 // Text returns a version's canonical text.
 func (s *Store) Text(ctx context.Context, workspace, documentID, hash string) (string, error) {
@@ -47,27 +37,20 @@ func (s *Store) Lacks(ctx context.Context, workspace, revision string, versions 
 		return nil, err
 	}
 	opened, lacking := false, []store.Key(nil)
-	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
+	err := s.with(ctx, workspace, false, func(sh *shard) error {
 		opened = true
-		advanced, err := sh.index.Advanced()
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		reader, err := advanced.Reader()
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		defer func() { err = errors.Join(err, reader.Close()) }()
-		for _, v := range versions {
-			has, err := hasTerm(ctx, reader, versionKey(v.DocumentID, v.Hash), fieldKind, kindVersion(revision))
-			if err != nil {
-				return err
+		return sh.read(func(reader bleveindex.IndexReader) error {
+			for _, v := range versions {
+				has, err := hasTerm(ctx, reader, versionKey(v.DocumentID, v.Hash), fieldKind, kindVersion(revision))
+				if err != nil {
+					return err
+				}
+				if !has {
+					lacking = append(lacking, v)
+				}
 			}
-			if !has {
-				lacking = append(lacking, v)
-			}
-		}
-		return nil
+			return nil
+		})
 	})
 	if err == nil && !opened { // no index at all
 		return versions, nil
@@ -99,232 +82,121 @@ func hasTerm(ctx context.Context, reader bleveindex.IndexReader, key, field, ter
 // Candidates returns chunks that hold a query's terms.
 func (s *Store) Candidates(ctx context.Context, workspace string, q store.Query) (store.Candidates, error) {
 	var out store.Candidates
-	bleveQuery := clauses(q)
-	if bleveQuery == nil && q.Nearest == 0 {
+	if len(q.Rank.Terms) == 0 && q.Nearest == 0 {
 		return out, nil
 	}
-	if bleveQuery != nil && q.Hidden != nil {
-		bleveQuery = visible{bleveQuery, q.Hidden}
-	}
-	err := s.with(ctx, workspace, false, func(sh *shard) (err error) {
+	err := s.with(ctx, workspace, false, func(sh *shard) error {
 		version := sh.version.Load() // before anything is read: what is kept under it is not newer than it
-		advanced, err := sh.index.Advanced()
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		reader, err := advanced.Reader()
-		if err != nil {
-			return fmt.Errorf("read index: %w", err)
-		}
-		defer func() { err = errors.Join(err, reader.Close()) }()
-		if out.Stats, err = stats(ctx, reader, q.Rank); err != nil {
-			return err
-		}
-		var keys []string
-		if bleveQuery != nil && q.Limit > 0 {
-			if keys, out.Passed, err = liveKeys(ctx, sh.index, bleveQuery, q); err != nil {
-				return err
-			}
-		}
-		near, err := sh.nearest(ctx, q, &out)
-		if err != nil {
-			return err
-		}
-		keys = near.missing(keys)
-		for _, key := range keys {
-			c, ok, err := s.candidate(reader, chunkAt{version, key})
+		return sh.read(func(reader bleveindex.IndexReader) error {
+			scan, err := newScan(ctx, reader, q.Rank)
 			if err != nil {
 				return err
 			}
-			if !ok {
-				out.Passed = true
-				continue
+			out.Stats = scan.stats
+			var found []hit
+			if len(q.Rank.Terms) > 0 && q.Limit > 0 {
+				sums := s.sums.Get().(*sums) //nolint:forcetypeassert // nothing else is put there
+				defer s.sums.Put(sums)
+				if found, out.Passed, err = scan.best(ctx, q, sums); err != nil {
+					return err
+				}
 			}
-			if err := near.compare(sh, q, &c); err != nil {
+			near, err := sh.nearest(ctx, q, &out)
+			if err != nil {
 				return err
 			}
-			out.Found = append(out.Found, c)
-		}
-		return nil
+			out.Found = make([]store.Candidate, 0, len(found)+len(near))
+			take := func(c store.Candidate) error {
+				out.Found = append(out.Found, c)
+				return near.compare(sh, q, &out.Found[len(out.Found)-1])
+			}
+			for _, h := range found {
+				c, err := s.remember(chunkAt{version, h.key}, func() (store.Candidate, error) { return scan.read(h) })
+				if err == nil {
+					err = take(c)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			for _, key := range near.missing(found) {
+				c, err := s.remember(chunkAt{version, key}, func() (store.Candidate, error) { return readCandidate(reader, key) })
+				if errors.Is(err, store.ErrNotFound) { // removed since the search
+					out.Passed = true
+					continue
+				}
+				if err == nil {
+					err = take(c)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 	return out, err
 }
 
-// clauses is the query in bleve's terms, nil when nothing can match.
-func clauses(q store.Query) query.Query {
-	pairs := ""
-	for _, t := range q.Rank.Terms {
-		if t.Kind == text.HanPair {
-			pairs += t.Text
-		}
-	}
-	words := bleve.NewDisjunctionQuery()
-	for _, t := range q.Rank.Terms {
-		field := fieldTerms
-		if t.Kind == text.Han {
-			if strings.Contains(pairs, t.Text) { // its pairs say it better
-				continue
-			}
-			field = fieldSingles
-		}
-		words.AddQuery(term(field, t.Text))
-	}
-	if len(words.Disjuncts) == 0 {
-		return nil
-	}
-	conditions := bleve.NewConjunctionQuery()
-	for _, c := range []struct {
-		values []string
-		query  func(string) query.Query
-	}{
-		{q.Filter.DocumentIDs, func(v string) query.Query { return term(fieldDocument, v) }},
-		{q.Filter.Languages, func(v string) query.Query { return term(fieldLanguage, v) }},
-		{q.Filter.SourcePrefixes, prefix},
-	} {
-		if len(c.values) == 0 {
-			continue
-		}
-		either := bleve.NewDisjunctionQuery()
-		for _, v := range c.values {
-			either.AddQuery(c.query(v))
-		}
-		conditions.AddQuery(either)
-	}
-	if len(conditions.Conjuncts) == 0 {
-		return words
-	}
-	filtered := bleve.NewBooleanQuery()
-	filtered.AddMust(words)
-	filtered.AddFilter(conditions)
-	return filtered
-}
-
-// visible is a query among the documents that are not hidden. Bleve asks of every chunk the query finds, before it counts
-// or orders any.
-type visible struct {
-	query.Query
-	hidden func(documentID string) bool
-}
-
-// Searcher implements [query.Query].
-func (v visible) Searcher(ctx context.Context, reader bleveindex.IndexReader, m mapping.IndexMapping, o search.SearcherOptions) (search.Searcher, error) {
-	found, err := v.Query.Searcher(ctx, reader, m, o)
-	if err != nil {
-		return nil, err
-	}
-	return searcher.NewFilteringSearcher(ctx, found, func(_ *search.SearchContext, d *search.DocumentMatch) bool {
-		key, err := reader.ExternalID(d.IndexInternalID)
-		if err != nil { // whose it is can't be told
-			return false
-		}
-		documentID, _, _ := strings.Cut(key, "/")
-		return !v.hidden(documentID)
-	}), nil
-}
-
-func term(field, value string) query.Query {
-	t := bleve.NewTermQuery(value)
-	t.SetField(field)
-	return t
-}
-
-func prefix(value string) query.Query {
-	p := bleve.NewPrefixQuery(value)
-	p.SetField(fieldSource)
-	return p
-}
-
-// liveKeys returns the keys of the best live hits, and whether it passed over others.
-func liveKeys(ctx context.Context, index bleve.Index, bleveQuery query.Query, q store.Query) (keys []string, passed bool, err error) {
-	for size := q.Limit; ; size *= 4 {
-		request := bleve.NewSearchRequestOptions(bleveQuery, min(size, maxScan), 0, false)
-		result, err := index.SearchInContext(ctx, request)
-		if err != nil {
-			return nil, false, fmt.Errorf("search index: %w", err)
-		}
-		keys, passed = make([]string, 0, q.Limit), false
-		for _, hit := range result.Hits {
-			documentID, hash, _ := splitKey(hit.ID)
-			if q.Live(documentID) != hash {
-				passed = true
-				continue
-			}
-			if keys = append(keys, hit.ID); len(keys) == q.Limit {
-				return keys, passed, nil
-			}
-		}
-		if len(result.Hits) < request.Size || request.Size == maxScan {
-			return keys, passed, nil
-		}
-	}
-}
-
-// candidate returns a chunk, from memory if it was read since the index has changed.
-func (s *Store) candidate(reader bleveindex.IndexReader, at chunkAt) (store.Candidate, bool, error) {
+// remember returns a chunk from memory if it was read since the index has changed, and reads it otherwise.
+func (s *Store) remember(at chunkAt, read func() (store.Candidate, error)) (store.Candidate, error) {
 	if c, ok := s.chunks.Get(at); ok {
-		return c, true, nil
+		return c, nil
 	}
-	c, ok, err := readCandidate(reader, at.key)
-	if ok {
+	c, err := read()
+	if err == nil {
 		s.chunks.Put(at, c, len(at.key)+len(c.Text)+len(c.Terms)+len(c.Title)+len(c.SourceURI)+chunkOverhead)
 	}
-	return c, ok, err
+	return c, err
 }
 
 // chunkOverhead is what a chunk takes beside its texts: its struct and its place in a map, about.
 const chunkOverhead = 512
 
-func readCandidate(reader bleveindex.IndexReader, key string) (store.Candidate, bool, error) {
+// readCandidate reads a chunk, or gives [store.ErrNotFound].
+func readCandidate(reader bleveindex.IndexReader, key string) (store.Candidate, error) {
 	doc, err := reader.Document(key)
 	if err != nil {
-		return store.Candidate{}, false, fmt.Errorf("read chunk: %w", err)
+		return store.Candidate{}, fmt.Errorf("read chunk: %w", err)
 	}
-	if doc == nil { // removed since the search
-		return store.Candidate{}, false, nil
+	if doc == nil {
+		return store.Candidate{}, store.ErrNotFound
 	}
+	return candidate(key, storedField(doc, fieldMeta), string(storedField(doc, fieldText)), storedField(doc, fieldRead))
+}
+
+// read reads a chunk that was found.
+func (s *scan) read(h hit) (store.Candidate, error) {
+	var about, terms []byte
+	body := ""
+	if err := s.segments[h.segment].VisitDocument(h.number, func(field string, _ byte, value []byte, _ []uint64) bool {
+		switch field { // the value is the visit's
+		case fieldMeta:
+			about = slices.Clone(value)
+		case fieldText:
+			body = string(value)
+		case fieldRead:
+			terms = slices.Clone(value)
+		}
+		return true
+	}); err != nil {
+		return store.Candidate{}, fmt.Errorf("read chunk: %w", err)
+	}
+	return candidate(h.key, about, body, terms)
+}
+
+// candidate puts together what is stored of a chunk.
+func candidate(key string, about []byte, body string, terms []byte) (store.Candidate, error) {
 	var m meta
-	if err := json.Unmarshal(storedField(doc, fieldMeta), &m); err != nil {
-		return store.Candidate{}, false, fmt.Errorf("read chunk: %w", err)
+	if err := json.Unmarshal(about, &m); err != nil {
+		return store.Candidate{}, fmt.Errorf("read chunk: %w", err)
 	}
 	documentID, hash, ordinal := splitKey(key)
 	return store.Candidate{
 		Chunk:      store.Chunk{ID: m.ID, Ordinal: ordinal, Start: m.Start, End: m.End, HeadingPath: m.Path, Pages: m.Pages, Language: m.Language},
 		DocumentID: documentID, Hash: hash, SourceURI: m.Source, Title: m.Title,
-		Text: string(storedField(doc, fieldText)), Terms: storedField(doc, fieldRead),
-	}, true, nil
-}
-
-// stats reads the exact statistics of a query's terms.
-func stats(ctx context.Context, reader bleveindex.IndexReader, q rank.Query) (rank.Stats, error) {
-	chunks, err := frequency(ctx, reader, fieldKind, kindChunk)
-	if err != nil {
-		return rank.Stats{}, err
-	}
-	length, err := totalLength(reader)
-	if err != nil {
-		return rank.Stats{}, err
-	}
-	out := rank.Stats{Chunks: chunks, AverageLength: length / float64(max(chunks, 1)), Frequency: make(map[string]int, len(q.Terms))}
-	for _, t := range q.Terms {
-		field := fieldTerms
-		if t.Kind == text.Han {
-			field = fieldSingles
-		}
-		if out.Frequency[t.Text], err = frequency(ctx, reader, field, t.Text); err != nil {
-			return rank.Stats{}, err
-		}
-	}
-	return out, nil
-}
-
-// frequency counts the chunks that hold a term.
-func frequency(ctx context.Context, reader bleveindex.IndexReader, field, term string) (n int, err error) {
-	postings, err := reader.TermFieldReader(ctx, []byte(term), field, false, false, false)
-	if err != nil {
-		return 0, fmt.Errorf("read term: %w", err)
-	}
-	defer func() { err = errors.Join(err, postings.Close()) }()
-	return int(postings.Count()), nil
+		Text: body, Terms: terms,
+	}, nil
 }
 
 // keysOf lists everything the index holds of a document.

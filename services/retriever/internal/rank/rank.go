@@ -151,6 +151,21 @@ func NewScorer(q Query, s Stats) *Scorer {
 	return sc
 }
 
+// Weights are what the query's terms are worth, in the order of its Terms: times [Saturated] they add up to BM25. Stores may
+// choose their candidates by it.
+func (s *Scorer) Weights() []float64 {
+	out := make([]float64, len(s.idf))
+	for i, idf := range s.idf {
+		out[i] = s.query.count[i] * idf
+	}
+	return out
+}
+
+// Saturated is how much of a term's weight a passage has that holds it so many times.
+func Saturated(times, length, average float64) float64 {
+	return times * (k1 + 1) / (times + k1*(1-b+b*length/max(average, 1)))
+}
+
 // Score is a passage's score and what it is made of.
 type Score struct {
 	BM25  float64
