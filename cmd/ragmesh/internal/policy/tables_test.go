@@ -87,6 +87,11 @@ var technologies = []technology{
 			"services/retriever/internal/weaviate": "the store in a Weaviate server",
 		},
 	},
+	{
+		name:    "containers",
+		imports: []string{"github.com/testcontainers/"},
+		why:     "tests start them; no binary of ours brings Docker's client along",
+	},
 }
 
 // names are package and folder names that say nothing about what is inside.

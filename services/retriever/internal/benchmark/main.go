@@ -4,7 +4,7 @@ package main
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"flag"
 	"fmt"
 	"io"
@@ -13,9 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/weaviate"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/weaviate/server"
 )
 
 func main() {
@@ -31,19 +34,77 @@ func main() {
 // engine is a store to measure.
 type engine struct {
 	name string
-	open func(dir string) (store.Store, func() error, error)
+	// open opens an empty one in a folder that is empty.
+	open func(ctx context.Context, dir string) (*opened, error)
+}
+
+// opened is a store while it is measured.
+type opened struct {
+	store.Store
+	close func() error
+	usage func() (server.Usage, error) // of this process and what runs for the store
 }
 
 // engines returns the stores there are.
-func engines() []engine {
-	return []engine{{"embedded", func(dir string) (store.Store, func() error, error) {
-		s, err := index.Open(index.Config{Dir: dir, MaxOpen: 4})
-		if err != nil {
-			return nil, nil, err
-		}
-		return s, s.Close, nil
-	}}}
+func engines(out io.Writer) []engine {
+	all := []engine{{"embedded", openEmbedded}}
+	if os.Getenv("WEAVIATE_URL") == "" && !server.Built() {
+		fmt.Fprintf(out, "Weaviate is left out: %v\n\n", server.ErrNone)
+		return all
+	}
+	return append(all, engine{"Weaviate " + server.Version, openWeaviate})
 }
+
+func openEmbedded(_ context.Context, dir string) (*opened, error) {
+	s, err := index.Open(index.Config{Dir: dir, MaxOpen: 4})
+	if err != nil {
+		return nil, err
+	}
+	return &opened{s, s.Close, func() (server.Usage, error) {
+		size, err := server.Size(dir)
+		return server.Usage{Processor: processor(), Resident: resident(), Disk: size}, err
+	}}, nil
+}
+
+// openWeaviate opens the server that WEAVIATE_URL names, of which no more than times can be told, or one started for it.
+func openWeaviate(ctx context.Context, _ string) (*opened, error) {
+	c := weaviate.Config{
+		URL: os.Getenv("WEAVIATE_URL"), GRPCURL: os.Getenv("WEAVIATE_GRPC_URL"), APIKey: os.Getenv("WEAVIATE_API_KEY"),
+		Collection: "Bench" + rand.Text(), Replicas: 1, Timeout: time.Minute, Observer: nobody{},
+	}
+	stop, usage := func() {}, func() (u server.Usage, err error) { return u, nil }
+	if c.URL == "" {
+		at, err := server.Start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c.URL, c.GRPCURL, c.APIKey = at.URL, at.GRPCURL, server.Key
+		stop, usage = at.Stop, at.Usage
+	}
+	s, err := weaviate.New(c)
+	if err == nil {
+		err = s.Connect(ctx)
+	}
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	return &opened{
+		s, func() error { err := s.Close(); stop(); return err },
+		func() (server.Usage, error) {
+			u, err := usage()
+			u.Processor += processor()
+			return u, err
+		},
+	}, nil
+}
+
+// nobody is told of requests.
+type nobody struct{}
+
+func (nobody) Asked(string, time.Duration, error) {}
+
+func (nobody) Warn(context.Context, string, error) {}
 
 type options struct {
 	datasets, embeddings, model, paraphrases string
@@ -69,11 +130,16 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if o.datasets == "" {
 		o.datasets = above("shared/datasets")
 	}
-	var errs []error
-	for _, e := range engines() {
-		errs = append(errs, o.measure(ctx, e))
+	all := engines(out)
+	if !o.noQuality {
+		if err := o.quality(ctx, all); err != nil {
+			return err
+		}
 	}
-	return errors.Join(errs...)
+	if o.sizes == "" {
+		return nil
+	}
+	return o.scale(ctx, all)
 }
 
 // above looks for a folder beside the working folder and above it.
@@ -85,21 +151,6 @@ func above(name string) string {
 		}
 	}
 	return ""
-}
-
-func (o options) measure(ctx context.Context, e engine) error {
-	if !o.noQuality {
-		if err := o.quality(ctx, e); err != nil {
-			return fmt.Errorf("%s: %w", e.name, err)
-		}
-	}
-	if o.sizes == "" {
-		return nil
-	}
-	if err := o.scale(ctx, e); err != nil {
-		return fmt.Errorf("%s: %w", e.name, err)
-	}
-	return nil
 }
 
 // table writes aligned lines.

@@ -43,7 +43,7 @@ func anchors(set string) [][]string {
 }
 
 // quality prints how well questions find their paragraphs.
-func (o options) quality(ctx context.Context, e engine) error {
+func (o options) quality(ctx context.Context, engines []engine) error {
 	for _, set := range []string{"squad-v1.1-dev", "cmrc2018-dev"} {
 		dir := filepath.Join(o.datasets, set)
 		if _, err := os.Stat(dir); o.datasets == "" || err != nil {
@@ -51,11 +51,14 @@ func (o options) quality(ctx context.Context, e engine) error {
 			continue
 		}
 		rows := append([][]string{{set, "engine", "nDCG@10", "hit@1", "p50 ms", "p95 ms"}}, anchors(set)...)
-		measured, err := o.set(ctx, e, dir, set == "squad-v1.1-dev")
-		if err != nil {
-			return fmt.Errorf("%s: %w", set, err)
+		for _, e := range engines {
+			measured, err := o.set(ctx, e, dir, set == "squad-v1.1-dev")
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", set, e.name, err)
+			}
+			rows = append(rows, measured...)
 		}
-		if err := table(o.out, append(rows, measured...)); err != nil {
+		if err := table(o.out, rows); err != nil {
 			return err
 		}
 	}
@@ -71,11 +74,11 @@ func (o options) set(ctx context.Context, e engine, dir string, english bool) (r
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	s, done, err := e.open(temp)
+	s, err := e.open(ctx, temp)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() { err = errors.Join(err, s.close()) }()
 	versions, err := corpus(ctx, dir)
 	if err != nil {
 		return nil, err

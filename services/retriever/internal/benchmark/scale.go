@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -32,7 +31,7 @@ const (
 
 // scale prints what many passages cost. Wall times mean little on a machine that does other things: processor time stands
 // beside them.
-func (o options) scale(ctx context.Context, e engine) error {
+func (o options) scale(ctx context.Context, engines []engine) error {
 	sentences, questions, err := o.material()
 	if err != nil {
 		return err
@@ -43,11 +42,13 @@ func (o options) scale(ctx context.Context, e engine) error {
 		if err != nil {
 			return fmt.Errorf("-sizes: %w", err)
 		}
-		row, err := o.size(ctx, e, n, sentences, questions)
-		if err != nil {
-			return err
+		for _, e := range engines {
+			row, err := o.size(ctx, e, n, sentences, questions)
+			if err != nil {
+				return fmt.Errorf("%d passages, %s: %w", n, e.name, err)
+			}
+			rows = append(rows, row)
 		}
-		rows = append(rows, row)
 	}
 	return table(o.out, rows)
 }
@@ -80,20 +81,18 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(temp)) }()
-	s, done, err := e.open(temp)
+	s, err := e.open(ctx, temp)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() { err = errors.Join(err, s.close()) }()
 	random := rand.New(rand.NewPCG(1, uint64(n))) //nolint:gosec // the same passages every time
 	profiled, err := o.profile(fmt.Sprintf("%s-index-%d", e.name, n))
 	if err != nil {
 		return nil, err
 	}
-	began, cpu := time.Now(), processor()
-	var paused, pausedCPU time.Duration
+	var wall, cpu time.Duration
 	for at := 0; at < n/perDocument; {
-		pause, pauseCPU := time.Now(), processor()
 		var group []store.Version
 		for range 1000 {
 			if at < n/perDocument {
@@ -101,12 +100,20 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 				at++
 			}
 		}
-		paused, pausedCPU = paused+time.Since(pause), pausedCPU+processor()-pauseCPU
+		before, err := s.usage()
+		if err != nil {
+			return nil, err
+		}
+		began := time.Now()
 		if err := put(ctx, s, group); err != nil {
 			return nil, err
 		}
+		after, err := s.usage()
+		if err != nil {
+			return nil, err
+		}
+		wall, cpu = wall+time.Since(began), cpu+after.Processor-before.Processor
 	}
-	wall, cpu := time.Since(began)-paused, processor()-cpu-pausedCPU
 	if err := profiled(); err != nil {
 		return nil, err
 	}
@@ -132,17 +139,19 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 	if profiled, err = o.profile(fmt.Sprintf("%s-search-%d", e.name, n)); err != nil {
 		return nil, err
 	}
-	searchCPU := processor()
+	before, err := s.usage()
+	if err != nil {
+		return nil, err
+	}
 	took, err := ask(searches)
 	if err != nil {
 		return nil, err
 	}
-	perSearch := (processor() - searchCPU).Seconds() * 1e3 / searches
-	if err := profiled(); err != nil {
+	after, err := s.usage()
+	if err != nil {
 		return nil, err
 	}
-	disk, err := sizeOf(temp)
-	if err != nil {
+	if err := profiled(); err != nil {
 		return nil, err
 	}
 	var near []time.Duration
@@ -153,8 +162,8 @@ func (o options) size(ctx context.Context, e engine, n int, sentences, questions
 	}
 	return []string{
 		strconv.Itoa(n), e.name, fmt.Sprintf("%.0f", float64(n)/wall.Seconds()), fmt.Sprintf("%.0f", float64(n)/cpu.Seconds()),
-		millis(took, .5), millis(took, .95), fmt.Sprintf("%.2f", perSearch), fmt.Sprintf("%.1f", float64(disk)/(1<<20)),
-		fmt.Sprintf("%d", resident()>>20), millis(near, .5), millis(near, .95),
+		millis(took, .5), millis(took, .95), fmt.Sprintf("%.2f", (after.Processor-before.Processor).Seconds()*1e3/searches),
+		fmt.Sprintf("%.1f", float64(after.Disk)/(1<<20)), strconv.FormatInt(after.Resident>>20, 10), millis(near, .5), millis(near, .95),
 	}, nil
 }
 
@@ -251,20 +260,6 @@ func resident() int64 {
 	}
 	pages, _ := strconv.ParseInt(f[1], 10, 64)
 	return pages * int64(os.Getpagesize())
-}
-
-func sizeOf(dir string) (size int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		info, err := d.Info()
-		if err == nil {
-			size += info.Size()
-		}
-		return nil
-	})
-	return size, err
 }
 
 // profile begins a profile of processor time in the folder for them, if there is one, and returns what ends it.

@@ -18,9 +18,9 @@ const (
 	maxBatch = 128
 	// pause is the least time between two commits of an index. A first change doesn't wait; of many, each batch takes along
 	// what comes within it, since every batch is a segment that has to be merged with others later.
-	pause = 100 * time.Millisecond
+	pause = 50 * time.Millisecond
 	// enough chunks make a segment that is worth its merging: they don't wait for more.
-	enough = 256
+	enough = 128
 	// poll is how often a change that is not on disk yet looks whether the disk fails.
 	poll = time.Second
 )

@@ -1,6 +1,6 @@
-package weaviatetest
+package server
 
 import "syscall"
 
-// attributes end the server with the test's process, however that ends.
+// attributes end the server with its process, however that ends.
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
