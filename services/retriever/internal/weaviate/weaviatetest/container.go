@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log"
 	"os"
 	"strings"
 	"time"
@@ -34,7 +32,7 @@ func contained(ctx context.Context) (s *Server, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(ctx, maxContained)
 	defer cancel()
-	quiet := testcontainers.WithLogger(log.New(io.Discard, "", 0))
+	quiet := testcontainers.WithLogger(silent{})
 	docker, err := testcontainers.NewDockerProvider(testcontainers.Generic2DockerOptions(quiet)...)
 	if err != nil {
 		return nil, fmt.Errorf("no Docker: %w", err)
@@ -72,3 +70,8 @@ func contained(ctx context.Context) (s *Server, err error) {
 	}
 	return s, nil
 }
+
+// silent takes what testcontainers would write beside the tests' output.
+type silent struct{}
+
+func (silent) Printf(string, ...any) {}
