@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -82,4 +83,20 @@ func (b *Bus) follow(ctx context.Context, stream string, after *uint64, fn func(
 			fn(Message{})
 		}
 	}
+}
+
+// Swap stores a message on a subject whose newest one still has the sequence given, or gives [ErrConflict].
+func (b *Bus) Swap(ctx context.Context, subject string, sequence uint64, payload []byte) error {
+	start := time.Now()
+	bound, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	_, err := b.js.PublishMsg(bound, b.message(ctx, subject, payload), jetstream.WithExpectLastSequencePerSubject(sequence))
+	b.metrics.published(err, time.Since(start))
+	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence {
+		return fmt.Errorf("swap %s: %w", subject, ErrConflict)
+	}
+	if err != nil {
+		return wrap(ctx, err, "swap "+subject)
+	}
+	return nil
 }

@@ -87,6 +87,13 @@ func follow(t *testing.T, b *bus.Bus) {
 	}
 	publish("3", "three")
 	next("three")
+	three, err := b.Last(ctx, bus.Usage, bus.UsageSubject("w", "n", "3", "0"))
+	ok(t, err)
+	ok(t, b.Swap(ctx, three.Subject, three.Sequence, []byte("swapped")))
+	next("swapped")
+	if err := b.Swap(ctx, three.Subject, three.Sequence, []byte("late")); !errors.Is(err, bus.ErrConflict) {
+		t.Errorf("swapping what has changed: %v", err)
+	}
 	cancel()
 	ok(t, <-done)
 }
