@@ -28,6 +28,8 @@ type Config struct {
 	Key config.Secret
 	// KeyHeader is the header that holds the key; empty for a bearer token.
 	KeyHeader string
+	// Header is sent with every request.
+	Header map[string]string
 	// MaxConnections bounds connections to the server; 0 for no bound.
 	MaxConnections int
 	Clock          func() time.Time
@@ -95,6 +97,9 @@ func (s *Server) Post(ctx context.Context, path, accept string, body []byte) (*A
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", "ragmesh-llm-gateway")
+	for k, v := range s.cfg.Header {
+		req.Header.Set(k, v)
+	}
 	s.authorize(req.Header, key)
 	resp, err := s.client.Do(req)
 	if err != nil {

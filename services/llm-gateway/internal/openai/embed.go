@@ -69,41 +69,22 @@ func (p *Provider) Embed(ctx context.Context, r provider.EmbedRequest) (provider
 	if len(a.Data) != len(r.Texts) {
 		return provider.Embedded{}, exchange.Unreadable(fmt.Errorf("%d vectors for %d texts", len(a.Data), len(r.Texts)))
 	}
-	out := provider.Embedded{Vectors: make([][]float32, len(r.Texts))}
+	vectors := make([][]float32, len(r.Texts))
 	for i, d := range a.Data {
 		at := i
 		if d.Index != nil {
 			at = *d.Index
 		}
-		if at < 0 || at >= len(out.Vectors) || out.Vectors[at] != nil {
+		if at < 0 || at >= len(vectors) || vectors[at] != nil {
 			return provider.Embedded{}, exchange.Unreadable(fmt.Errorf("vector %d stands at %d", i, at))
 		}
-		if err := sound(d.Embedding, len(a.Data[0].Embedding)); err != nil {
-			return provider.Embedded{}, exchange.Unreadable(err)
-		}
-		out.Vectors[at] = d.Embedding
+		vectors[at] = d.Embedding
 	}
-	if a.Usage != nil && a.Usage.Prompt > 0 {
-		out.Usage = provider.Usage{Prompt: a.Usage.Prompt}
-	} else {
-		out.Usage = provider.EstimateTexts(r.Texts)
+	prompt := 0
+	if a.Usage != nil {
+		prompt = a.Usage.Prompt
 	}
-	return out, nil
-}
-
-// sound checks a vector: of the dimension all have, of numbers, and pointing somewhere.
-func sound(v []float32, dimension int) error {
-	if len(v) == 0 || len(v) != dimension {
-		return fmt.Errorf("vectors of %d and %d dimensions", dimension, len(v))
-	}
-	sum := 0.0
-	for _, f := range v {
-		sum += float64(f) * float64(f)
-	}
-	if sum == 0 || math.IsNaN(sum) || math.IsInf(sum, 0) {
-		return errors.New("a vector has no direction")
-	}
-	return nil
+	return exchange.Vectors(r, vectors, prompt)
 }
 
 // rerankRequest is Cohere's and Jina's; TEI names the texts otherwise.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai/openaitest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider/providertest"
@@ -253,4 +254,12 @@ func TestNewRefuses(t *testing.T) {
 			t.Errorf("New(%q) error = %v", u, err)
 		}
 	}
+}
+
+func FuzzStream(f *testing.F) {
+	f.Add([]byte(openaitest.Delta(`"content":"a"`) + openaitest.Delta(`"content":"b"`) + openaitest.Delta(`"content":"\\u0062"`) + "data: [DONE]"))
+	f.Add([]byte("event: error\ndata: [DONE]\n\n: comment\r\n\r\ndata:{\"choices\":[{\"delta\":{\"tool_calls\":[{}]}}]}\n"))
+	providertest.FuzzStream(f, openaitest.Format(), (*exchange.Answer).Events, func(t *exchange.Teller, a *exchange.Answer) providertest.Stream {
+		return &stream{Teller: t, answer: a}
+	})
 }

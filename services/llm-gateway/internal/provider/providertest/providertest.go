@@ -38,7 +38,8 @@ type Format struct {
 	End func(f provider.Finish, u *provider.Usage) string
 	// Terminator is what comes after End, and may be missing.
 	Terminator string
-	// Error and RateLimit are errors in the middle of an answer. PlainError is one instead of it.
+	// Error and RateLimit are errors in the middle of an answer; RateLimit is empty where there is none. PlainError is one
+	// instead of it.
 	Error, RateLimit, PlainError string
 	// Malformed is an event that can't be read. HugeLine begins one that is too long.
 	Malformed, HugeLine string
@@ -46,8 +47,8 @@ type Format struct {
 	Refusal func(words string) string
 	// TooLong is the body of a 400 for a prompt that the model does not take.
 	TooLong string
-	// TooLongStatus is its status where that is not 400.
-	TooLongStatus int
+	// NoCache is a provider that tells nothing about cached tokens, NoFilter one that has no content filter.
+	NoCache, NoFilter bool
 }
 
 // Call is a call of a tool.
@@ -108,6 +109,15 @@ type want struct {
 // usage is what servers report.
 func usage() *provider.Usage { return &provider.Usage{Prompt: 12, Completion: 7, Cached: 4} }
 
+// counted is what comes of it.
+func (f Format) counted() provider.Usage {
+	u := *usage()
+	if f.NoCache {
+		u.Cached = 0
+	}
+	return u
+}
+
 func failed(k fault.Kind, r fault.Reason) want { return want{kind: k, reason: r} }
 
 // begun is a failure after the first text.
@@ -131,7 +141,7 @@ func (f Format) whole(u *provider.Usage) []string {
 
 // answers are behaviours that end well.
 func (f Format) answers() map[string]behaviour {
-	good := want{text: answer, finish: provider.Stop, usage: *usage()}
+	good := want{text: answer, finish: provider.Stop, usage: f.counted()}
 	end := f.End(provider.Stop, usage()) + f.Terminator
 	finished := func(as provider.Finish) want { w := good; w.finish = as; return w }
 	estimated := good
@@ -148,9 +158,12 @@ func (f Format) answers() map[string]behaviour {
 		"200,000 letters in one event":   {raw(f.Open(usage()), f.Text(long.text), end), long},
 		"until the token limit":          {raw(append(f.whole(usage()), f.End(provider.Length, usage())+f.Terminator)...), finished(provider.Length)},
 		"until a content filter":         {raw(append(f.whole(usage()), f.End(provider.Filtered, usage())+f.Terminator)...), finished(provider.Filtered)},
-		"nothing at all":                 {raw(f.Open(usage()), end), want{finish: provider.Stop, usage: *usage()}},
+		"nothing at all":                 {raw(f.Open(usage()), end), want{finish: provider.Stop, usage: f.counted()}},
 		"goes on after it has ended":     {append(raw(append(f.whole(usage()), end)...), wiretest.Raw("\n\n")), good},
 		"ends with the connection alive": {append(raw(append(f.whole(usage()), end)...), f.rest()...), good},
+	}
+	if f.NoFilter {
+		delete(out, "until a content filter")
 	}
 	if f.Reasoning != nil {
 		ways := f.Reasoning("hm")
@@ -178,7 +191,7 @@ func (f Format) calls() map[string]behaviour {
 	two := Call{ID: "call_b", Name: "clock", Parts: []string{`{"zone":"`, `UTC"}`}}
 	bare := Call{ID: "call_c", Name: "now"}
 	told := func(text string, calls ...Call) want {
-		w := want{text: text, finish: provider.Called, usage: *usage()}
+		w := want{text: text, finish: provider.Called, usage: f.counted()}
 		for _, c := range calls {
 			arguments := strings.Join(c.Parts, "")
 			if arguments == "" {
@@ -221,7 +234,6 @@ func (f Format) failures() map[string]behaviour {
 	status := func(code int, header map[string]string, body string) []wiretest.Step {
 		return []wiretest.Step{wiretest.Status(code, header, body)}
 	}
-	tooLongStatus := max(f.TooLongStatus, http.StatusBadRequest)
 	return map[string]behaviour{
 		"an error after the first text":            {raw(append(first, f.Error)...), begun(fault.Unavailable, fault.ProviderUnavailable)},
 		"a rate limit after the first text":        {raw(append(first, f.RateLimit)...), begun(fault.Exhausted, fault.ProviderRateLimited)},
@@ -240,7 +252,7 @@ func (f Format) failures() map[string]behaviour {
 		"403":                                      {status(403, nil, ""), unusable},
 		"404":                                      {status(404, nil, f.Refusal("there is no model m")), unusable},
 		"400 that quotes the key":                  {status(400, nil, f.Refusal("bad "+Key)), rejected},
-		"400 for a prompt that is too long":        {status(tooLongStatus, nil, f.TooLong), tooLong},
+		"400 for a prompt that is too long":        {status(400, nil, f.TooLong), tooLong},
 		"302":                                      {status(302, map[string]string{"Location": "https://elsewhere.example.com/"}, ""), rejected},
 		"500":                                      {status(500, nil, f.Refusal("boom")), unavailable},
 		"503 with a page and Retry-After":          {status(503, map[string]string{"Retry-After": "3"}, "<html>upstream"), busy},
@@ -262,6 +274,9 @@ func Run(t *testing.T, f Format, open Open) {
 	all := f.answers()
 	maps.Copy(all, f.calls())
 	maps.Copy(all, f.failures())
+	if f.RateLimit == "" {
+		maps.DeleteFunc(all, func(name string, _ behaviour) bool { return strings.HasPrefix(name, "a rate limit") })
+	}
 	for name, b := range all {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

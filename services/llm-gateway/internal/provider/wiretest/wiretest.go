@@ -89,6 +89,14 @@ func Serve(tb testing.TB, path, contentType string, steps ...Step) *Server {
 	return s
 }
 
+// PerRequest does each step for one request, the last for all that follow.
+func PerRequest(steps ...Step) Step {
+	var asked atomic.Int64
+	return func(w *Writer) bool {
+		return steps[min(int(asked.Add(1)), len(steps))-1](w)
+	}
+}
+
 // Raw sends bytes as they are.
 func Raw(s string) Step {
 	return func(w *Writer) bool {
