@@ -37,7 +37,7 @@ type Config struct {
 
 // Embedding is an embedding model.
 type Embedding struct {
-	Provider          string       `yaml:"provider" doc:"Name of a provider of type openai, jina or tei."`
+	Provider          string       `yaml:"provider" doc:"Name of a provider of type openai, azure, google, ollama, jina or tei."`
 	Model             string       `yaml:"model" doc:"The provider's own model name."`
 	Dimensions        int          `yaml:"dimensions" doc:"Dimensions that its vectors must have; others are refused. Count, up to 8192; 0 for whatever comes."`
 	RequestDimensions bool         `yaml:"request_dimensions" doc:"Ask the provider for that many dimensions, of models that can shorten their vectors."`

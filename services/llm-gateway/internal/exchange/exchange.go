@@ -44,11 +44,16 @@ type Server struct {
 
 // New returns the server at cfg. It does not speak to it yet.
 func New(cfg Config) (*Server, error) {
-	u, err := url.Parse(cfg.BaseURL)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" {
+	if !Valid(cfg.BaseURL) {
 		return nil, errors.New("base_url: not an http(s) address without user and query")
 	}
-	return &Server{base: strings.TrimSuffix(u.String(), "/"), cfg: cfg, client: client(cfg.MaxConnections)}, nil
+	return &Server{base: strings.TrimSuffix(cfg.BaseURL, "/"), cfg: cfg, client: client(cfg.MaxConnections)}, nil
+}
+
+// Valid says whether a server can be at an address.
+func Valid(base string) bool {
+	u, err := url.Parse(base)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
 func client(connections int) *http.Client {
