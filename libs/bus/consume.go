@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,6 +27,11 @@ type Consumer struct {
 	Stream string
 	// Durable names the consumer. Processes that use one name share its messages.
 	Durable string
+	// Group, when set, names the consumers of which this is one, in metrics; their backlog is watched by [Bus.Backlog].
+	Group string
+	// Forget is after how long without any process that consumes the server forgets the consumer; 0 for never. On a work queue
+	// nothing is lost by that.
+	Forget time.Duration
 	// Subject filters; empty takes all of the stream.
 	Subject string
 	// AckWait is the lease: a message not done within it, and not extended by [Message.InProgress], goes to another
@@ -76,6 +82,10 @@ func Terminate(err error) error {
 	}
 	return &terminal{err}
 }
+
+// ErrInterrupted is what a handler returns that has not begun, because its process is leaving: the next one may have the message at
+// once.
+var ErrInterrupted = errors.New("interrupted")
 
 type terminal struct{ err error }
 
@@ -171,7 +181,9 @@ func (w *worker) session(ctx, work context.Context) error {
 		FilterSubject: c.Subject,
 		AckPolicy:     jetstream.AckExplicitPolicy,
 		AckWait:       c.AckWait,
-		DeliverPolicy: jetstream.DeliverAllPolicy,
+
+		InactiveThreshold: c.Forget,
+		DeliverPolicy:     jetstream.DeliverAllPolicy,
 		// Without a bound of the server's: it would leave a given-up message in a work queue for ever. handleOne counts.
 		MaxDeliver: -1,
 	})
@@ -180,7 +192,9 @@ func (w *worker) session(ctx, work context.Context) error {
 	}
 	watch, unwatch := context.WithCancel(connected)
 	var watching sync.WaitGroup
-	watching.Go(func() { w.watchLag(watch, consumer) })
+	if c.Group == "" {
+		watching.Go(func() { w.watchLag(watch, consumer) })
+	}
 	defer watching.Wait()
 	defer unwatch()
 	for worked := false; ; worked = true {
@@ -279,7 +293,7 @@ func (w *worker) handleOne(ctx context.Context, msg jetstream.Msg) {
 		outcome = "terminated"
 		log.Warn().Err(err).Msg("message given up by its handler")
 		answer = msg.TermWithReason(outcome)
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, ErrInterrupted):
 		// We are leaving; the next process may have it at once.
 		outcome = "interrupted"
 		answer = msg.Nak()
@@ -328,5 +342,5 @@ func guard(ctx context.Context, log zerolog.Logger, m Message, handle Handler) (
 }
 
 func (w *worker) observe(outcome string, start time.Time) {
-	w.bus.metrics.handled.WithLabelValues(w.consumer.Durable, outcome).Observe(time.Since(start).Seconds())
+	w.bus.metrics.handled.WithLabelValues(cmp.Or(w.consumer.Group, w.consumer.Durable), outcome).Observe(time.Since(start).Seconds())
 }

@@ -50,9 +50,12 @@ type Upload struct {
 
 // Ingest bounds the work on documents.
 type Ingest struct {
-	Workers  int           `yaml:"workers"   doc:"Documents worked on at once. Small ones wait for the disk together, so more than there are processors is right. Count, 1 to 256."`
-	Memory   config.Bytes  `yaml:"memory"    doc:"Originals held in memory at once; a larger one waits for all others. Bytes, 1MiB to 64GiB."`
-	MaxStage time.Duration `yaml:"max_stage" doc:"A document longer than this in one stage makes the process report itself wedged. Duration, 1m to 24h."`
+	Workers        int           `yaml:"workers"   doc:"Documents worked on at once. Small ones wait for the disk together, so more than there are processors is right. Count, 1 to 256."`
+	PerWorkspace   int           `yaml:"workers_per_workspace" doc:"Of them, those that one workspace may take: the others are for what another one sends meanwhile, however much this one has waiting. Count, 1 to 256."`
+	MaxQueued      int           `yaml:"max_queued" doc:"Documents of a workspace that may wait to be taken in. More are refused (RESOURCE_EXHAUSTED, QUEUE_FULL) until some are done; ragmesh ingest waits for that. Count, 1 to 150000; 0 for no bound."`
+	MaxQueuedBytes config.Bytes  `yaml:"max_queued_bytes" doc:"Bytes of a workspace's documents that may wait. Bytes, 1MiB to 1TiB; 0 for no bound."`
+	Memory         config.Bytes  `yaml:"memory"    doc:"Originals held in memory at once; a larger one waits for all others. Bytes, 1MiB to 64GiB."`
+	MaxStage       time.Duration `yaml:"max_stage" doc:"A document longer than this in one stage makes the process report itself wedged. Duration, 1m to 24h."`
 }
 
 // Index bounds the embedded index.
@@ -111,7 +114,7 @@ func Defaults() Config {
 	return Config{
 		Config: process.Defaults(port),
 		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
-		Ingest: Ingest{Workers: 64, Memory: 256 << 20, MaxStage: 10 * time.Minute},
+		Ingest: Ingest{Workers: 64, PerWorkspace: 48, MaxQueued: 50_000, MaxQueuedBytes: 16 << 30, Memory: 256 << 20, MaxStage: 10 * time.Minute},
 		Store:  storeEmbedded,
 		Parse: Parse{
 			Processes: 2, Timeout: 5 * time.Minute, Memory: 768 << 20, Idle: 30 * time.Second,
@@ -160,6 +163,12 @@ func (c Config) Validate() error {
 		return config.Invalid("upload.ttl", "must be between 1m and 20h")
 	case c.Ingest.Workers < 1 || c.Ingest.Workers > 256:
 		return config.Invalid("ingest.workers", "must be between 1 and 256")
+	case c.Ingest.PerWorkspace < 1 || c.Ingest.PerWorkspace > 256:
+		return config.Invalid("ingest.workers_per_workspace", "must be between 1 and 256")
+	case c.Ingest.MaxQueued < 0 || c.Ingest.MaxQueued > 150_000:
+		return config.Invalid("ingest.max_queued", "must be between 1 and 150000, or 0 for no bound")
+	case c.Ingest.MaxQueuedBytes < 0 || c.Ingest.MaxQueuedBytes > 0 && c.Ingest.MaxQueuedBytes < 1<<20 || c.Ingest.MaxQueuedBytes > 1<<40:
+		return config.Invalid("ingest.max_queued_bytes", "must be between 1MiB and 1TiB, or 0 for no bound")
 	case c.Ingest.Memory < 1<<20 || c.Ingest.Memory > 64<<30:
 		return config.Invalid("ingest.memory", "must be between 1MiB and 64GiB")
 	case c.Ingest.MaxStage < time.Minute || c.Ingest.MaxStage > 24*time.Hour:

@@ -26,6 +26,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/retriever/internal/embed"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/gateway"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/ingest"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/meter"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rpc"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
@@ -106,17 +107,20 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	ingester = ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
-			UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage, Embeds: embedder != nil,
+			MaxQueue: cfg.Ingest.MaxQueued, MaxQueued: int64(cfg.Ingest.MaxQueuedBytes), UploadTTL: cfg.Upload.TTL, MaxStage: cfg.Ingest.MaxStage, Embeds: embedder != nil,
 		},
 		ingest.Deps{
 			Catalog: documents, Store: embed.Dropping{Pruner: chunks, Cache: vectors}, Parser: registry, Blobs: originals, Uploads: uploads,
-			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers), Events: durable.NewEvents(deps.Bus), Observer: observer, Clock: deps.Clock,
+			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers, cfg.Ingest.PerWorkspace), Events: durable.NewEvents(deps.Bus), Observer: observer, Clock: deps.Clock,
 		})
 	if err := m.CensusOf(documents.Census, ingester.Missing, deps.Clock); err != nil {
 		return nil, errors.Join(err, chunks.Close())
 	}
 	s := &Service{
-		handler:   &rpc.Handler{Ingester: ingester, Catalog: documents, Texts: chunks},
+		handler: &rpc.Handler{
+			Ingester: ingester, Catalog: documents, Texts: chunks, Clock: deps.Clock,
+			Bounds: message.Bounds{Documents: cfg.Ingest.MaxQueued, Bytes: int64(cfg.Ingest.MaxQueuedBytes)},
+		},
 		searching: searching, configDir: deps.ConfigDir,
 		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live, end: end,
 	}

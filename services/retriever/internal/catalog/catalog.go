@@ -59,6 +59,9 @@ type workspace struct {
 	listed    map[string]struct{} // ids of documents that not everybody may read
 	sequence  uint64              // of the newest live version
 	watchers  map[*watcher]struct{}
+	tally     tally
+	line      []place   // see Catalog.line
+	lined     time.Time // when it was so
 }
 
 type entry struct {
@@ -119,6 +122,7 @@ func (c *Catalog) apply(ch Change) {
 	if ok && before.revision >= ch.Revision {
 		return
 	}
+	defer func() { w.tally.count(before, w.documents[ch.Document.ID]) }()
 	if ch.Deleted {
 		// The marker stays, so that news from before the deletion doesn't bring the document back.
 		w.documents[ch.Document.ID] = entry{revision: ch.Revision}

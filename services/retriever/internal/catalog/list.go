@@ -14,6 +14,8 @@ import (
 type Filter struct {
 	State        document.State // empty: all
 	SourcePrefix string
+	IDs          []string        // empty: all
+	Reasons      []string        // of their failures; empty: all
 	Reader       document.Reader // whose documents are listed and counted
 }
 
@@ -48,6 +50,19 @@ func (c *Catalog) List(workspace string, f Filter, size int, token string) (Page
 	return page, nil
 }
 
+func (f Filter) takes(d document.Document) bool {
+	return (f.State == "" || d.State == f.State) && strings.HasPrefix(d.SourceURI, f.SourcePrefix) &&
+		(len(f.Reasons) == 0 || d.Failure != nil && slices.Contains(f.Reasons, d.Failure.Reason)) && d.ReadableBy(f.Reader)
+}
+
+// Matching returns all documents of a workspace that a filter takes, by source URI.
+func (c *Catalog) Matching(workspace string, f Filter) ([]document.Document, error) {
+	if err := c.ready(); err != nil {
+		return nil, err
+	}
+	return c.matching(workspace, f), nil
+}
+
 // matching returns a workspace's documents in order. A source URI is unique in its workspace, since the id is made from it.
 func (c *Catalog) matching(name string, f Filter) []document.Document {
 	c.mu.RLock()
@@ -56,10 +71,20 @@ func (c *Catalog) matching(name string, f Filter) []document.Document {
 	if !ok {
 		return nil
 	}
-	out := make([]document.Document, 0, len(w.documents))
-	for _, e := range w.documents {
-		if e.there() && (f.State == "" || e.State == f.State) && strings.HasPrefix(e.SourceURI, f.SourcePrefix) && e.ReadableBy(f.Reader) {
+	var out []document.Document
+	take := func(e entry) {
+		if e.there() && f.takes(e.Document) {
 			out = append(out, e.Document)
+		}
+	}
+	if len(f.IDs) > 0 {
+		ids := slices.Sorted(slices.Values(f.IDs))
+		for _, id := range slices.Compact(ids) {
+			take(w.documents[id])
+		}
+	} else {
+		for _, e := range w.documents {
+			take(e)
 		}
 	}
 	slices.SortFunc(out, func(a, b document.Document) int { return cmp.Compare(a.SourceURI, b.SourceURI) })

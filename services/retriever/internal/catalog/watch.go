@@ -79,14 +79,22 @@ func (w *Watch) Stop() {
 	delete(w.catalog.workspaces[w.workspace].watchers, w.watcher)
 }
 
-// Next waits for changes and returns them, each document once. One that the reader may not read any more is told as deleted,
+// Next waits for changes and returns them as Take does. One that the reader may not read any more is told as deleted,
 // one they never could read not at all.
 func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-w.watcher.signal:
+	case <-w.Ready():
+		return w.Take(), nil
 	}
+}
+
+// Ready says that there are changes to take.
+func (w *Watch) Ready() <-chan struct{} { return w.watcher.signal }
+
+// Take returns the changes there are, each document once, after Ready has said so.
+func (w *Watch) Take() []Event {
 	ids := w.watcher.take()
 	events := make([]Event, 0, len(ids))
 	w.catalog.mu.RLock()
@@ -104,5 +112,5 @@ func (w *Watch) Next(ctx context.Context) ([]Event, error) {
 			events = append(events, Event{Document: document.Document{ID: id}, Deleted: true})
 		}
 	}
-	return events, nil
+	return events
 }

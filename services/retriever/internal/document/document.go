@@ -46,6 +46,9 @@ type Failure struct {
 	Stage   Stage  `json:"stage"`
 	Reason  string `json:"reason"`  // in the words of ragmesh.event.v1.Reason, without its prefix
 	Message string `json:"message"` // one sentence for the document's owner, at most 500 bytes
+	// At is when it failed. Permanent says that trying again can't help, since the document itself is why.
+	At        time.Time `json:"at,omitzero"`
+	Permanent bool      `json:"permanent,omitempty"`
 }
 
 // Version is what an upload brought. Its hash names it; the sequence orders it among the workspace's uploads, and an
@@ -109,6 +112,11 @@ type Document struct {
 	Stage    Stage    `json:"stage"`
 	Failure  *Failure `json:"failure,omitempty"`
 	Attempts int      `json:"attempts"` // made at the newest version
+	// LastError is what the last attempt failed of while there is to be another, at RetryAt. Errors counts such attempts: those
+	// of a job that have ended neither so nor well are ones that the worker died in.
+	LastError *Failure  `json:"last_error,omitempty"`
+	RetryAt   time.Time `json:"retry_at,omitzero"`
+	Errors    int       `json:"errors,omitempty"`
 	// Replaced are versions whose originals may still be stored. When a newer version goes live they are Removing: a worker
 	// removes their bytes, and nobody may bring the same content back until it has.
 	Replaced []Original `json:"replaced,omitempty"`

@@ -10,7 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/line"
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
@@ -23,20 +25,25 @@ const (
 	lease = 20 * time.Second
 	// maxWork is how long a job may keep its lease in all. After it another worker gets it, whatever the first is doing.
 	maxWork = 30 * time.Minute
-	// maxAttempts of a job before its document has failed.
-	maxAttempts = 5
 )
 
-// Queue is the ingest part of RAGMESH_JOBS.
+// Queue is the ingest part of RAGMESH_JOBS. Each workspace has a consumer of its own, so that its jobs wait behind nobody else's, and
+// all of them share this process's places by turns.
 type Queue struct {
-	bus     *bus.Bus
-	workers int
+	bus         *bus.Bus
+	line        *line.Line
+	ofWorkspace int
 }
 
 var _ ingest.Queue = (*Queue)(nil)
 
-// NewQueue returns the queue on a bus. Workers is how many jobs this process works on at once.
-func NewQueue(b *bus.Bus, workers int) *Queue { return &Queue{b, workers} }
+// NewQueue returns the queue on a bus. Workers is how many jobs this process works on at once, ofWorkspace how many of them may be
+// one workspace's.
+func NewQueue(b *bus.Bus, workers, ofWorkspace int) *Queue {
+	return &Queue{bus: b, ofWorkspace: min(workers, ofWorkspace), line: line.New(line.Bounds{
+		Places: workers, OfWorkspace: min(workers, ofWorkspace), Waiting: maxLanes * ofWorkspace, Patience: maxWork, What: "jobs",
+	}, line.Observer{Waiting: func(int) {}, Refused: func(fault.Reason) {}})}
+}
 
 // Add queues a job.
 func (q *Queue) Add(ctx context.Context, j ingest.Job) error {
@@ -49,31 +56,6 @@ func (q *Queue) Add(ctx context.Context, j ingest.Job) error {
 		id += "-" + j.Again
 	}
 	return q.bus.Publish(ctx, bus.JobSubject("ingest", j.Workspace), id, payload)
-}
-
-// Consume works on jobs until ctx ends.
-func (q *Queue) Consume(
-	ctx context.Context, handle func(context.Context, ingest.Job, int) error, dead func(context.Context, ingest.Job, error),
-) error {
-	consumer := bus.Consumer{
-		Stream: bus.Jobs, Durable: "retriever-ingest", Subject: bus.JobSubject("ingest", "*"),
-		AckWait: lease, MaxDeliver: maxAttempts, MaxInFlight: q.workers,
-		Backoff: []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute},
-		OnDead: func(ctx context.Context, m bus.Message, cause error) {
-			if j, err := job(m); err == nil {
-				dead(principal(ctx, j), j, cause)
-			}
-		},
-	}
-	return q.bus.Consume(ctx, consumer, func(ctx context.Context, m bus.Message) error {
-		j, err := job(m)
-		if err != nil {
-			return bus.Terminate(err)
-		}
-		stop := extend(ctx, m)
-		defer stop()
-		return handle(principal(ctx, j), j, int(m.Deliveries))
-	})
 }
 
 // principal makes the retriever itself, in the job's workspace, the one in whose name the work is done.

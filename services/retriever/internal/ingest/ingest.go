@@ -76,6 +76,8 @@ type Catalog interface {
 	Change(ctx context.Context, workspace, id string, edit func(*document.Document) error) (document.Document, error)
 	Remove(ctx context.Context, workspace, id string) error
 	Select(condition func(document.Document) bool) []document.Document
+	Matching(workspace string, f catalog.Filter) ([]document.Document, error)
+	Waiting(workspace string, now time.Time) (documents int, bytes int64, perSecond, bytesPerSecond float64)
 	Synced() <-chan struct{}
 }
 
@@ -103,6 +105,8 @@ type Config struct {
 	MaxMemory   int64         // bytes of originals worked on at once
 	UploadTTL   time.Duration // how long an upload may take
 	MaxStage    time.Duration // a job longer than this in one stage is wedged
+	MaxQueue    int           // documents of a workspace that may wait; 0 for no bound
+	MaxQueued   int64         // bytes of them; 0 for no bound
 	Embeds      bool          // vectors follow: a document that is ready is at that stage until it has them
 }
 

@@ -58,13 +58,18 @@ func (n named) Reads(readers []string) bool { return slices.Contains(readers, st
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldWith(t, ingest.Config{MaxDocument: 4 << 20, MaxMemory: 8 << 20, UploadTTL: time.Hour, MaxStage: time.Hour})
+}
+
+func newWorldWith(t *testing.T, c ingest.Config) *world {
+	t.Helper()
 	w := &world{
 		TB: t, records: map[string]document.Document{}, revision: map[string]catalog.Revision{}, blobs: map[string][]byte{},
 		uploads: map[string]ingest.Upload{}, index: map[string]string{}, now: time.Unix(1_700_000_000, 0),
 	}
 	w.catalog = catalog.New(records{w})
 	w.ingester = ingest.New(
-		ingest.Config{MaxDocument: 4 << 20, MaxMemory: 8 << 20, UploadTTL: time.Hour, MaxStage: time.Hour},
+		c,
 		ingest.Deps{
 			Catalog: w.catalog, Store: index{w}, Parser: parse.NewRegistry(), Blobs: blobs{w}, Uploads: uploads{w},
 			Queue: queue{w}, Events: events{w}, Observer: observer{w}, Clock: w.clock,
@@ -119,14 +124,14 @@ func (w *world) upload(content string) document.Document {
 	return d
 }
 
-// work runs the jobs that are queued, each until it is done or has failed five times.
+// work runs the jobs that are queued, each until it is done or has failed as often as it may.
 func (w *world) work() {
 	w.Helper()
 	jobs := w.jobs
 	w.jobs = nil
 	for _, j := range jobs {
 		var err error
-		for attempt := 1; attempt <= 5; attempt++ {
+		for attempt := 1; attempt <= ingest.MaxAttempts(); attempt++ {
 			if err = w.handle(w.Context(), j, attempt); err == nil {
 				break
 			}
@@ -207,7 +212,7 @@ func TestOutageEndsFailedAndIsTriedAgain(t *testing.T) {
 	}
 	w.work()
 	d := w.document()
-	want := &document.Failure{Stage: document.Index, Reason: "STORE_UNAVAILABLE", Message: "the index does not answer"}
+	want := &document.Failure{Stage: document.Index, Reason: "STORE_UNAVAILABLE", Message: "the index does not answer", At: w.now.UTC()}
 	if diff := cmp.Diff(want, d.Failure); diff != "" || d.State != document.Failed {
 		t.Errorf("state %s, failure (-want +got):\n%s", d.State, diff)
 	}
@@ -401,12 +406,12 @@ func TestWorkerThatDies(t *testing.T) {
 		}
 		return nil
 	}
-	for attempt := 2; attempt <= 5; attempt++ {
+	for attempt := 2; attempt <= 4; attempt++ {
 		_ = w.handle(t.Context(), j, attempt)
 	}
 	w.dead(t.Context(), j, nil)
 	d := w.document()
-	want := &document.Failure{Stage: document.Index, Reason: "INTERNAL", Message: "the worker died with this document in every attempt"}
+	want := &document.Failure{Stage: document.Index, Reason: "INTERNAL", Message: "the worker died with this document in every attempt", At: w.now.UTC(), Permanent: true}
 	if diff := cmp.Diff(want, d.Failure); d.State != document.Failed || diff != "" {
 		t.Errorf("document = %+v, failure (-want +got):\n%s", d, diff)
 	}

@@ -197,14 +197,13 @@ func (in *Ingester) revive(ctx context.Context, d document.Document, attempt int
 
 // lost records that a version that was live can't be had any more.
 func (in *Ingester) lost(ctx context.Context, d document.Document, at document.Stage, cause error) error {
-	shown := fault.As(cause)
 	d, err := in.deps.Catalog.Change(ctx, d.Workspace, d.ID, func(current *document.Document) error {
 		if current.Deleting || current.Live.Sequence != d.Live.Sequence {
 			return errSuperseded
 		}
 		if current.Newest.Sequence == current.Live.Sequence {
 			current.State, current.Stage = document.Failed, at
-			current.Failure = &document.Failure{Stage: at, Reason: fault.ReasonName(shown.Reason), Message: bounded(shown.Message)}
+			current.Failure = failure(cause, at, in.deps.Clock().UTC())
 		}
 		current.Live, current.UpdatedAt = document.Live{}, in.deps.Clock().UTC()
 		return nil

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/parse"
@@ -57,22 +55,10 @@ type Created struct {
 // Create begins an upload. ID, DocumentID, ExpiresAt and By of u are filled in. The same document with the same content is a
 // caller's same upload, however often it is created.
 func (in *Ingester) Create(ctx context.Context, by Caller, u Upload) (Created, error) {
-	if err := mayName(by, u.Access); err != nil {
+	u, err := in.begin(by, u)
+	if err != nil {
 		return Created{}, err
 	}
-	if u.Size > in.config.MaxDocument {
-		return Created{}, fault.New(fault.Invalid, fault.RequestTooLarge,
-			"the document has %d bytes; at most %d are taken", u.Size, in.config.MaxDocument).
-			WithField("size_bytes", fmt.Sprintf("at most %d", in.config.MaxDocument))
-	}
-	u.DocumentID = document.ID(u.Workspace, u.SourceURI)
-	space, err := uuid.Parse(u.DocumentID)
-	if err != nil {
-		return Created{}, fmt.Errorf("parse document id: %w", err)
-	}
-	u.By = by.Subject
-	u.ID = uuid.NewSHA1(space, []byte(u.Hash+"\x00"+u.By)).String()
-	u.ExpiresAt = in.deps.Clock().Add(in.config.UploadTTL)
 
 	out := Created{Upload: u, Parts: u.parts()}
 	switch d, err := in.deps.Catalog.Current(ctx, u.Workspace, u.DocumentID, 0); {
@@ -82,6 +68,11 @@ func (in *Ingester) Create(ctx context.Context, by Caller, u Upload) (Created, e
 		return Created{}, taken()
 	case err == nil && !d.Deleting && d.Newest.Hash == u.Hash && d.State != document.Failed:
 		out.Parts = 0
+	}
+	if out.Parts > 0 {
+		if err := in.room(u.Workspace, u.Size); err != nil { // before anybody sends what could not be committed
+			return Created{}, err
+		}
 	}
 	switch _, err := in.deps.Uploads.Get(ctx, u.Workspace, u.ID); {
 	case errors.Is(err, ErrNotFound):
@@ -162,6 +153,11 @@ func (in *Ingester) Commit(ctx context.Context, by Caller, workspace, uploadID s
 	if err != nil {
 		return document.Document{}, false, err
 	}
+	return in.commit(ctx, by, u, func() error { return in.verify(ctx, u) })
+}
+
+// commit records what an upload brings, once verify says that its bytes are there, and queues its job.
+func (in *Ingester) commit(ctx context.Context, by Caller, u Upload, verify func() error) (document.Document, bool, error) {
 	var known error // errUnchanged or errQueued when only the readers change
 	d, err := in.deps.Catalog.Change(ctx, u.Workspace, u.DocumentID, func(d *document.Document) error {
 		known = nil
@@ -184,8 +180,13 @@ func (in *Ingester) Commit(ctx context.Context, by Caller, workspace, uploadID s
 			d.Access, d.UpdatedAt = u.Access, in.deps.Clock().UTC()
 			return nil
 		}
+		if d.ID == "" || d.State == document.Ready || d.State == document.Failed { // else it has its place in the queue already
+			if err := in.room(u.Workspace, u.Size); err != nil {
+				return err
+			}
+		}
 		// Anew for every try: what made another try necessary may have been the removal of these parts.
-		if err := in.verify(ctx, u); err != nil {
+		if err := verify(); err != nil {
 			return err
 		}
 		in.record(d, u)
@@ -227,7 +228,13 @@ func (in *Ingester) record(d *document.Document, u Upload) {
 	if t := in.deps.Parser.ContentType(parse.Source{URI: u.SourceURI, ContentType: u.ContentType}); t != "" {
 		d.Newest.ContentType = t
 	}
+	in.renew(d, now)
+}
+
+// renew makes a document one that no job was begun for.
+func (in *Ingester) renew(d *document.Document, now time.Time) {
 	d.State, d.Stage, d.Failure, d.Attempts, d.UpdatedAt = document.Queued, document.Stored, nil, 0, now
+	d.LastError, d.RetryAt, d.Errors = nil, time.Time{}, 0
 }
 
 func hasHash(list []document.Original, hash string) bool {
@@ -270,28 +277,6 @@ func (in *Ingester) verify(ctx context.Context, u Upload) error {
 	return nil
 }
 
-// Retry queues a failed document again.
-func (in *Ingester) Retry(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error) {
-	if _, err := in.deps.Catalog.Get(workspace, id, by); err != nil {
-		return document.Document{}, err
-	}
-	d, err := in.deps.Catalog.Change(ctx, workspace, id, func(d *document.Document) error {
-		switch {
-		case d.Deleting:
-			return errDeleting
-		case d.State != document.Failed:
-			return fault.New(fault.Precondition, fault.ReasonConflict, "only a failed document can be tried again; this one is %s", d.State)
-		}
-		d.Newest.Sequence = in.sequence(*d)
-		d.State, d.Stage, d.Failure, d.Attempts, d.UpdatedAt = document.Queued, document.Stored, nil, 0, in.deps.Clock().UTC()
-		return nil
-	})
-	if err != nil {
-		return document.Document{}, err
-	}
-	return d, in.enqueue(ctx, d)
-}
-
 // Cancel stops a document's job. The version it was about is given up, an earlier one stays live. A document that no job
 // waits for is left as it is.
 func (in *Ingester) Cancel(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error) {
@@ -306,8 +291,9 @@ func (in *Ingester) Cancel(ctx context.Context, by document.Reader, workspace, i
 			return errUnchanged
 		}
 		// The record decides: a worker that does not hear of it finds out when it wants to switch the manifest.
-		d.Failure = &document.Failure{Stage: d.Stage, Reason: fault.ReasonName(fault.ReasonCanceled), Message: "Taking in this version was canceled."}
+		d.Failure = &document.Failure{Stage: d.Stage, Reason: fault.ReasonName(fault.ReasonCanceled), Message: "Taking in this version was canceled.", At: in.deps.Clock().UTC()}
 		d.State, d.UpdatedAt = document.Failed, in.deps.Clock().UTC()
+		d.LastError, d.RetryAt, d.Errors = nil, time.Time{}, 0
 		return nil
 	})
 	if errors.Is(err, errUnchanged) {

@@ -55,6 +55,13 @@ func Outcomes() []string {
 
 // work takes a job through its stages. A nil error ends the job, whatever became of it; any other brings it again.
 func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
+	if attempt > maxDeaths { // an attempt that fails says so on the record: the others were their process's last
+		d, err := in.deps.Catalog.Current(ctx, j.Workspace, j.DocumentID, j.Sequence)
+		if err == nil && d.Newest.Sequence == j.Sequence && attempt-1-d.Errors > maxDeaths {
+			in.dead(ctx, j, nil)
+			return nil
+		}
+	}
 	if attempt >= suspected {
 		select {
 		case in.alone <- struct{}{}:
@@ -70,10 +77,16 @@ func (in *Ingester) work(ctx context.Context, j Job, attempt int) error {
 	if outcome == outcomeReady && err != nil {
 		outcome = outcomeRetry
 	}
+	if outcome == outcomeRetry && attempt >= maxErrors && !passes(err) && ctx.Err() == nil {
+		outcome = outcomeFailed
+	}
 	if outcome == outcomeFailed {
 		if failed := in.fail(ctx, j, at.name(), attempt, err); failed != nil {
 			outcome, err = outcomeRetry, failed
 		}
+	}
+	if outcome == outcomeRetry && attempt < MaxAttempts() && ctx.Err() == nil {
+		in.again(ctx, j, at.name(), attempt, err)
 	}
 	in.missing.done(j, outcome)
 	in.deps.Observer.Ended(ctx, j, outcome, in.deps.Clock().Sub(began), err)
@@ -146,6 +159,7 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 		}
 		d.Replaced = nil
 		d.Live, d.State, d.Stage, d.Failure = live, document.Ready, document.Index, nil
+		d.LastError, d.RetryAt, d.Errors = nil, time.Time{}, 0
 		if in.config.Embeds {
 			d.Stage = document.Embed
 		}
@@ -318,14 +332,14 @@ func (in *Ingester) removeReplaced(ctx context.Context, d document.Document) err
 
 // fail records that a version could not be taken in.
 func (in *Ingester) fail(ctx context.Context, j Job, at document.Stage, attempt int, cause error) error {
-	shown := fault.As(cause)
 	d, err := in.deps.Catalog.Change(ctx, j.Workspace, j.DocumentID, func(d *document.Document) error {
 		if d.ID == "" || d.Deleting || d.Newest.Sequence != j.Sequence || d.State == document.Ready || d.State == document.Failed {
 			return errSuperseded
 		}
 		d.State, d.Stage, d.UpdatedAt = document.Failed, at, in.deps.Clock().UTC()
 		d.Attempts = max(d.Attempts, attempt)
-		d.Failure = &document.Failure{Stage: at, Reason: fault.ReasonName(shown.Reason), Message: bounded(shown.Message)}
+		d.Failure = failure(cause, at, d.UpdatedAt)
+		d.LastError, d.RetryAt, d.Errors = nil, time.Time{}, 0
 		return nil
 	})
 	switch {
@@ -354,7 +368,7 @@ func (in *Ingester) dead(ctx context.Context, j Job, cause error) {
 			return
 		}
 		at = cmp.Or(d.Stage, at)
-		cause = fault.New(fault.Internal, fault.ReasonInternal, "the worker died with this document in every attempt")
+		cause = fault.Wrap(errDied, fault.Internal, fault.ReasonInternal, "the worker died with this document in every attempt")
 	}
 	in.deps.Observer.Ended(ctx, j, outcomeFailed, 0, cause)
 	if err := in.fail(ctx, j, at, 0, cause); err != nil {

@@ -2,9 +2,12 @@
 package message
 
 import (
+	"time"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 )
 
@@ -35,10 +38,43 @@ func Document(d document.Document) *retrieverv1.Document {
 		out.Access = &retrieverv1.AccessList{Readers: d.Access.Readers}
 	}
 	if d.Failure != nil {
-		out.Failure = &retrieverv1.Failure{Stage: stage(d.Failure.Stage), Reason: d.Failure.Reason, Message: d.Failure.Message}
+		out.Failure = failure(*d.Failure)
+	}
+	if d.LastError != nil {
+		out.LastError, out.RetryAt = failure(*d.LastError), timestamppb.New(d.RetryAt)
 	}
 	return out
 }
+
+func failure(f document.Failure) *retrieverv1.Failure {
+	out := &retrieverv1.Failure{Stage: stage(f.Stage), Reason: f.Reason, Message: f.Message, Permanent: f.Permanent}
+	if !f.At.IsZero() {
+		out.FailedAt = timestamppb.New(f.At)
+	}
+	return out
+}
+
+// Bounds are what a workspace may have waiting; 0 for no bound.
+type Bounds struct {
+	Documents int
+	Bytes     int64
+}
+
+// Queue returns what waits as others see it.
+func Queue(q catalog.Queue, most Bounds) *retrieverv1.Queue {
+	out := &retrieverv1.Queue{
+		Documents: uint32(q.Documents), Bytes: uint64(q.Bytes), Processing: uint32(q.Processing), Retrying: uint32(q.Retrying), Failed: uint32(q.Failed),
+		DocumentsPerSecond: q.DocumentsPerSecond, BytesPerSecond: q.BytesPerSecond, EtaSeconds: Seconds(q.Remaining),
+		MaxDocuments: uint32(most.Documents), MaxBytes: uint64(most.Bytes),
+	}
+	if !q.Oldest.IsZero() {
+		out.OldestAt = timestamppb.New(q.Oldest)
+	}
+	return out
+}
+
+// Seconds returns a time to wait as others see it: rounded up, 0 for one that is not known.
+func Seconds(d time.Duration) uint32 { return uint32((d + time.Second - 1) / time.Second) }
 
 // Access returns what a wire list says; nil for none, which means everybody.
 func Access(list *retrieverv1.AccessList) *document.Access {

@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/proto"
+
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/catalog"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/message"
@@ -38,18 +40,31 @@ func boundary(s string, at int) int {
 const heartbeat = 15 * time.Second
 
 // watch sends what there is, then every change, with heartbeats between, until the caller goes.
-func watch(ctx context.Context, c Catalog, r *retrieverv1.WatchRequest, send func(*retrieverv1.WatchResponse) error) error {
-	changes, err := c.Watch(r.GetWorkspace(), reader(ctx))
+func (h *Handler) watch(ctx context.Context, r *retrieverv1.WatchRequest, send func(*retrieverv1.WatchResponse) error) error {
+	changes, err := h.Catalog.Watch(r.GetWorkspace(), reader(ctx))
 	if err != nil {
 		return err
 	}
 	defer changes.Stop()
 	out := watchStream{send: send, only: r.GetDocumentIds()}
+	tick, stop := queueTicks(r.GetQueue())
+	defer stop()
+	var told *retrieverv1.Queue
+	quiet := time.Duration(0) // ticks without anything to tell
 	for synced := false; ; {
-		events, err := next(ctx, changes)
+		events, err := next(ctx, changes, tick)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
+		case errors.Is(err, errTick):
+			q := h.queue(ctx, r.GetWorkspace())
+			quiet += queueEvery
+			switch err = nil; {
+			case !proto.Equal(q, told):
+				told, quiet, err = q, 0, out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Queue{Queue: q}})
+			case quiet >= heartbeat:
+				quiet, err = 0, out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
+			}
 		case errors.Is(err, context.DeadlineExceeded):
 			err = out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
 		case err == nil:
@@ -63,6 +78,18 @@ func watch(ctx context.Context, c Catalog, r *retrieverv1.WatchRequest, send fun
 			return err
 		}
 	}
+}
+
+// queueEvery is how often a watch tells how much waits, at most.
+const queueEvery = time.Second
+
+// queueTicks returns when to tell, never when that is not asked for.
+func queueTicks(wanted bool) (ticks <-chan time.Time, stop func()) {
+	if !wanted {
+		return nil, func() {}
+	}
+	ticker := time.NewTicker(queueEvery)
+	return ticker.C, ticker.Stop
 }
 
 // watchStream numbers what it sends.
@@ -94,8 +121,20 @@ func (s *watchStream) changes(events []catalog.Event) error {
 	return nil
 }
 
-func next(ctx context.Context, w *catalog.Watch) ([]catalog.Event, error) {
-	ctx, cancel := context.WithTimeout(ctx, heartbeat)
-	defer cancel()
-	return w.Next(ctx)
+var errTick = errors.New("tick")
+
+// next waits for changes, for a tick (errTick), or until a heartbeat is due (context.DeadlineExceeded).
+func next(ctx context.Context, w *catalog.Watch, tick <-chan time.Time) ([]catalog.Event, error) {
+	timer := time.NewTimer(heartbeat)
+	defer timer.Stop()
+	select {
+	case <-w.Ready():
+		return w.Take(), nil
+	case <-tick:
+		return nil, errTick
+	case <-timer.C:
+		return nil, context.DeadlineExceeded
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }

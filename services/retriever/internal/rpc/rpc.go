@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"sync/atomic"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -32,7 +33,9 @@ type Ingester interface {
 	PutPart(ctx context.Context, by ingest.Caller, workspace, uploadID string, part int, data []byte) (stored int, err error)
 	Commit(ctx context.Context, by ingest.Caller, workspace, uploadID string) (d document.Document, unchanged bool, err error)
 	SetAccess(ctx context.Context, by document.Reader, workspace, id string, access *document.Access) (document.Document, error)
+	Put(ctx context.Context, by ingest.Caller, u ingest.Upload, data []byte) (d document.Document, unchanged bool, err error)
 	Retry(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
+	RetryAll(ctx context.Context, workspace string, f catalog.Filter, permanent bool) (ingest.Retried, error)
 	Cancel(ctx context.Context, by document.Reader, workspace, id string) (document.Document, error)
 	Delete(ctx context.Context, by document.Reader, workspace, id string) (chunks int, err error)
 	DeleteWorkspace(ctx context.Context, workspace string) (documents int, err error)
@@ -44,6 +47,8 @@ type Catalog interface {
 	Readable(workspace string, ids []string, r document.Reader) ([]string, error)
 	List(workspace string, f catalog.Filter, size int, token string) (catalog.Page, error)
 	Watch(workspace string, r document.Reader) (*catalog.Watch, error)
+	Queue(workspace string, r document.Reader, now time.Time) catalog.Queue
+	Remaining(workspace string, documents []document.Document, now time.Time) []time.Duration
 }
 
 // Texts keep canonical text.
@@ -65,6 +70,8 @@ type Handler struct {
 	Ingester Ingester
 	Catalog  Catalog
 	Texts    Texts
+	Clock    func() time.Time
+	Bounds   message.Bounds // of what a workspace may have waiting
 
 	serving atomic.Pointer[Serving]
 }
@@ -145,7 +152,28 @@ func (h *Handler) GetDocument(ctx context.Context, r *retrieverv1.GetDocumentReq
 	if err != nil {
 		return nil, err
 	}
-	return &retrieverv1.GetDocumentResponse{Document: message.Document(d)}, nil
+	return &retrieverv1.GetDocumentResponse{Document: h.documents(r.GetWorkspace(), d)[0]}, nil
+}
+
+// documents returns documents as others see them, with how long those take that wait.
+func (h *Handler) documents(workspace string, all ...document.Document) []*retrieverv1.Document {
+	remaining := h.Catalog.Remaining(workspace, all, h.Clock())
+	out := make([]*retrieverv1.Document, 0, len(all))
+	for i, d := range all {
+		m := message.Document(d)
+		m.EtaSeconds = message.Seconds(remaining[i])
+		out = append(out, m)
+	}
+	return out
+}
+
+func (h *Handler) queue(ctx context.Context, workspace string) *retrieverv1.Queue {
+	return message.Queue(h.Catalog.Queue(workspace, reader(ctx), h.Clock()), h.Bounds)
+}
+
+// GetQueue says how much waits to be taken in.
+func (h *Handler) GetQueue(ctx context.Context, r *retrieverv1.GetQueueRequest) (*retrieverv1.GetQueueResponse, error) {
+	return &retrieverv1.GetQueueResponse{Queue: h.queue(ctx, r.GetWorkspace())}, nil
 }
 
 // defaultPage is how many documents a list holds when the request doesn't say.
@@ -157,18 +185,14 @@ func (h *Handler) ListDocuments(ctx context.Context, r *retrieverv1.ListDocument
 	if size == 0 {
 		size = defaultPage
 	}
-	f := catalog.Filter{State: message.State(r.GetState()), SourcePrefix: r.GetSourcePrefix(), Reader: reader(ctx)}
+	f := catalog.Filter{State: message.State(r.GetState()), SourcePrefix: r.GetSourcePrefix(), IDs: r.GetDocumentIds(), Reasons: r.GetReasons(), Reader: reader(ctx)}
 	page, err := h.Catalog.List(r.GetWorkspace(), f, size, r.GetPageToken())
 	if err != nil {
 		return nil, err
 	}
-	out := &retrieverv1.ListDocumentsResponse{
-		NextPageToken: page.Next, Total: uint32(page.Total),
-	}
-	for _, d := range page.Documents {
-		out.Documents = append(out.Documents, message.Document(d))
-	}
-	return out, nil
+	return &retrieverv1.ListDocumentsResponse{
+		Documents: h.documents(r.GetWorkspace(), page.Documents...), NextPageToken: page.Next, Total: uint32(page.Total), Queue: h.queue(ctx, r.GetWorkspace()),
+	}, nil
 }
 
 // ReadDocument returns canonical text.
@@ -224,6 +248,16 @@ func (h *Handler) RetryIngestion(ctx context.Context, r *retrieverv1.RetryIngest
 	return &retrieverv1.RetryIngestionResponse{Document: message.Document(d)}, nil
 }
 
+// RetryDocuments queues failed documents again.
+func (h *Handler) RetryDocuments(ctx context.Context, r *retrieverv1.RetryDocumentsRequest) (*retrieverv1.RetryDocumentsResponse, error) {
+	f := catalog.Filter{IDs: r.GetDocumentIds(), SourcePrefix: r.GetSourcePrefix(), Reasons: r.GetReasons(), Reader: reader(ctx)}
+	done, err := h.Ingester.RetryAll(ctx, r.GetWorkspace(), f, r.GetIncludePermanent())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.RetryDocumentsResponse{Retried: uint32(done.Retried), Permanent: uint32(done.Permanent), Remaining: uint32(done.Remaining)}, nil
+}
+
 // DeleteWorkspace removes every document of a workspace.
 func (h *Handler) DeleteWorkspace(ctx context.Context, r *retrieverv1.DeleteWorkspaceRequest) (*retrieverv1.DeleteWorkspaceResponse, error) {
 	if p, _ := identity.FromContext(ctx); p.Role < identity.Admin { // it takes along what others keep for themselves
@@ -238,7 +272,7 @@ func (h *Handler) DeleteWorkspace(ctx context.Context, r *retrieverv1.DeleteWork
 
 // Watch streams a workspace's changes.
 func (h *Handler) Watch(ctx context.Context, r *retrieverv1.WatchRequest, stream *connect.ServerStream[retrieverv1.WatchResponse]) error {
-	return watch(ctx, h.Catalog, r, stream.Send)
+	return h.watch(ctx, r, stream.Send)
 }
 
 // SetDocumentAccess says who may read a document.

@@ -50,3 +50,15 @@ func (h *Handler) CommitUpload(ctx context.Context, r *retrieverv1.CommitUploadR
 	}
 	return &retrieverv1.CommitUploadResponse{Document: message.Document(d), Unchanged: unchanged}, nil
 }
+
+// PutDocument takes a whole small document in.
+func (h *Handler) PutDocument(ctx context.Context, r *retrieverv1.PutDocumentRequest) (*retrieverv1.PutDocumentResponse, error) {
+	d, unchanged, err := h.Ingester.Put(ctx, caller(ctx), ingest.Upload{
+		Workspace: r.GetWorkspace(), SourceURI: r.GetSourceUri(), Title: r.GetTitle(), ContentType: r.GetContentType(), Hash: r.GetSha256(),
+		Access: message.Access(r.GetAccess()),
+	}, r.GetData())
+	if err != nil {
+		return nil, err
+	}
+	return &retrieverv1.PutDocumentResponse{Document: message.Document(d), Unchanged: unchanged}, nil
+}
