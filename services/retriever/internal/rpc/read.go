@@ -49,22 +49,13 @@ func (h *Handler) watch(ctx context.Context, r *retrieverv1.WatchRequest, send f
 	out := watchStream{send: send, only: r.GetDocumentIds()}
 	tick, stop := queueTicks(r.GetQueue())
 	defer stop()
-	var told *retrieverv1.Queue
-	quiet := time.Duration(0) // ticks without anything to tell
 	for synced := false; ; {
 		events, err := next(ctx, changes, tick)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errTick):
-			q := h.queue(ctx, r.GetWorkspace())
-			quiet += queueEvery
-			switch err = nil; {
-			case !proto.Equal(q, told):
-				told, quiet, err = q, 0, out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Queue{Queue: q}})
-			case quiet >= heartbeat:
-				quiet, err = 0, out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
-			}
+			err = out.tick(h.queue(ctx, r.GetWorkspace()))
 		case errors.Is(err, context.DeadlineExceeded):
 			err = out.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
 		case err == nil:
@@ -97,6 +88,23 @@ type watchStream struct {
 	send func(*retrieverv1.WatchResponse) error
 	only []string // documents; empty for all
 	seq  uint64
+
+	queue *retrieverv1.Queue // as it was told last
+	quiet time.Duration      // since the last tick that had something to tell
+}
+
+// tick tells how much waits when that has changed, and that there is nothing to tell when it was so for long.
+func (s *watchStream) tick(q *retrieverv1.Queue) error {
+	s.quiet += queueEvery
+	switch {
+	case !proto.Equal(q, s.queue):
+		s.queue, s.quiet = q, 0
+		return s.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Queue{Queue: q}})
+	case s.quiet >= heartbeat:
+		s.quiet = 0
+		return s.tell(&retrieverv1.WatchResponse{Event: &retrieverv1.WatchResponse_Heartbeat{Heartbeat: &retrieverv1.Heartbeat{}}})
+	}
+	return nil
 }
 
 func (s *watchStream) tell(m *retrieverv1.WatchResponse) error {
