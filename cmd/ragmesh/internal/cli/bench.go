@@ -17,7 +17,7 @@ import (
 
 func (a *app) bench() *cobra.Command {
 	c := &cobra.Command{Use: "bench", Short: "Measure speed"}
-	c.AddCommand(a.benchTurn(), a.benchFair(), a.benchLoad(), a.benchMock())
+	c.AddCommand(a.benchTurn(), a.benchGateway(), a.benchFair(), a.benchLoad(), a.benchMock())
 	return c
 }
 

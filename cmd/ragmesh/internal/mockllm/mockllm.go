@@ -33,6 +33,9 @@ type Server struct {
 	requests atomic.Uint64
 	failed   atomic.Uint64
 	tokens   atomic.Uint64
+	active   atomic.Int64
+	prompts  atomic.Uint64
+	answers  atomic.Uint64
 }
 
 // New returns a server whose chance begins at seed.
@@ -53,11 +56,19 @@ type Counts struct {
 	Requests uint64 `json:"requests"`
 	Failed   uint64 `json:"failed"`
 	Tokens   uint64 `json:"tokens"` // produced, whether or not they were read
+	// Active is how many answers are being given now.
+	Active int64 `json:"active"`
+	// PromptTokens and CompletionTokens are those of answers that came to their end: what a bill would say.
+	PromptTokens     uint64 `json:"prompt_tokens"`
+	CompletionTokens uint64 `json:"completion_tokens"`
 }
 
 // Counts returns what the server has done so far.
 func (s *Server) Counts() Counts {
-	return Counts{Requests: s.requests.Load(), Failed: s.failed.Load(), Tokens: s.tokens.Load()}
+	return Counts{
+		Requests: s.requests.Load(), Failed: s.failed.Load(), Tokens: s.tokens.Load(), Active: s.active.Load(),
+		PromptTokens: s.prompts.Load(), CompletionTokens: s.answers.Load(),
+	}
 }
 
 // request is what we read of a request.
@@ -100,6 +111,8 @@ func (c *content) UnmarshalJSON(b []byte) error {
 
 func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 	n := s.requests.Add(1)
+	s.active.Add(1)
+	defer s.active.Add(-1)
 	begin := time.Now()
 	var req request
 	if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody)).Decode(&req); err != nil {
@@ -129,6 +142,13 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 		s.tokens.Add(1)
 	}
 	writeJSON(w, http.StatusOK, a.whole())
+	s.bill(a)
+}
+
+// bill counts an answer that came to its end.
+func (s *Server) bill(a *answer) {
+	s.prompts.Add(uint64(a.prompt)) //nolint:gosec // estimates are above 0
+	s.answers.Add(uint64(len(a.tokens)))
 }
 
 // due is when token i leaves, from the request on. Counted from the beginning, so that late tokens do not make later ones late.

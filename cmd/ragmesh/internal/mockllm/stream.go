@@ -78,7 +78,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, a *answer, begin
 		out.send(a.event([]choice{}, a.usage()))
 	}
 	out.write([]byte("data: [DONE]\n\n"))
-	out.flushed()
+	if out.flushed() {
+		s.bill(a)
+	}
 }
 
 // events writes a stream until the client has gone.
