@@ -83,6 +83,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (default 5s)
 bench: bin/ragmesh ## Measure what a turn costs (see bench/README.md); ARGS="--json" and the like are passed on
 	@bin/ragmesh bench turn $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: build ## Measure what the LLM gateway costs beside the floors under it (see bench/gateway.md); ARGS="--json" and the like are passed on
+	@bin/ragmesh bench gateway $(ARGS)
+
 .PHONY: bench-retrieval
 bench-retrieval: ## Measure how well and how fast passages are found, on every store; RAGMESH_DATASETS, RAGMESH_EMBEDDINGS_URL, ARGS="-sizes 10000"
 	@go run ./services/retriever/internal/benchmark $(ARGS)

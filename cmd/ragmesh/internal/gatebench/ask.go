@@ -30,6 +30,7 @@ func overHTTP(client *http.Client, base, key, model, prompt string) asker {
 		false: fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":%q}]}`, model, prompt),
 		true:  fmt.Appendf(nil, `{"model":%q,"messages":[{"role":"user","content":%q}],"stream":true}`, model, prompt),
 	}
+	buffers := sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 	return func(ctx context.Context, stream bool) reply {
 		begin := time.Now()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/chat/completions", bytes.NewReader(bodies[stream]))
@@ -75,8 +76,6 @@ func overHTTP(client *http.Client, base, key, model, prompt string) asker {
 		return r
 	}
 }
-
-var buffers = sync.Pool{New: func() any { b := make([]byte, 16<<10); return &b }}
 
 // seen says whether there is text in some events.
 func seen(p []byte) bool {

@@ -147,7 +147,7 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 
 // bill counts an answer that came to its end.
 func (s *Server) bill(a *answer) {
-	s.prompts.Add(uint64(a.prompt)) //nolint:gosec // estimates are above 0
+	s.prompts.Add(uint64(a.prompt))
 	s.answers.Add(uint64(len(a.tokens)))
 }
 
