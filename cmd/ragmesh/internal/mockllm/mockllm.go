@@ -141,11 +141,11 @@ func (s *Server) complete(w http.ResponseWriter, r *http.Request) {
 		}
 		s.tokens.Add(1)
 	}
-	writeJSON(w, http.StatusOK, a.whole())
 	s.bill(a)
+	writeJSON(w, http.StatusOK, a.whole())
 }
 
-// bill counts an answer that came to its end.
+// bill counts an answer that has come to its end.
 func (s *Server) bill(a *answer) {
 	s.prompts.Add(uint64(a.prompt))
 	s.answers.Add(uint64(len(a.tokens)))

@@ -77,10 +77,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, a *answer, begin
 	if withUsage {
 		out.send(a.event([]choice{}, a.usage()))
 	}
+	s.bill(a)
 	out.write([]byte("data: [DONE]\n\n"))
-	if out.flushed() {
-		s.bill(a)
-	}
+	out.flushed()
 }
 
 // events writes a stream until the client has gone.
