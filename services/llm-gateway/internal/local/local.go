@@ -42,17 +42,14 @@ type Options struct {
 	Threads int
 	// Kernels names a set of package kernel, for tests and comparisons; empty for the best this processor has.
 	Kernels string
-	// WaitingTokens is how many may wait before calls are refused; 0 for a million, which is 64 times what one call may hold.
+	// WaitingTokens is how many may wait before calls are refused; 0 for a million.
 	WaitingTokens int
 	// Tokenizer loads a folder's tokenizer; nil for package token's.
 	Tokenizer func(dir string) (Tokenizer, error)
 }
 
-// The sizes that were measured to be good: see bench/encoder.md.
-const (
-	batchTokens   = 512
-	waitingTokens = 1 << 20
-)
+// waitingTokens are four megabytes of ids.
+const waitingTokens = 1 << 20
 
 // Model is an open model. Safe for concurrent use.
 type Model struct {
@@ -100,10 +97,7 @@ func open(dir string, o Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Tokenizer == nil {
-		return nil, errors.New("no tokenizer")
-	}
-	tokens, err := o.Tokenizer(dir)
+	tokens, err := tokenizer(dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -124,9 +118,16 @@ func open(dir string, o Options) (*Model, error) {
 	}
 	m.model, m.facts = loaded, facts(spec, sum, set)
 	m.queue, err = queue.New(loaded, queue.Options{
-		Threads: orElse(o.Threads, runtime.GOMAXPROCS(0)), BatchTokens: batchTokens, WaitingTokens: orElse(o.WaitingTokens, waitingTokens),
+		Threads: orElse(o.Threads, runtime.GOMAXPROCS(0)), BatchTokens: queue.BatchTokens, WaitingTokens: orElse(o.WaitingTokens, waitingTokens),
 	})
 	return m, err
+}
+
+func tokenizer(dir string, o Options) (Tokenizer, error) {
+	if o.Tokenizer != nil {
+		return o.Tokenizer(dir)
+	}
+	return token.Load(dir)
 }
 
 func load(spec manifest.Model, set *kernel.Set) (*bert.Model, error) {

@@ -34,6 +34,10 @@ const (
 	levels = int(Ingestion) + 1
 )
 
+// BatchTokens is a good size of batches: enough that a panel of weights is used on many rows, few enough that the threads
+// share a call's texts. See bench/encoder.md.
+const BatchTokens = 512
+
 // The ways to be refused.
 var (
 	// ErrFull says that more waits than may.
