@@ -16,7 +16,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/kernel"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/localtest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/sample"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/token"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
@@ -53,10 +53,10 @@ func frame(limit int, texts ...string) token.Encoding {
 func tokenizer(string) (local.Tokenizer, error) { return letters{}, nil }
 
 // open opens a generated model.
-func open(t testing.TB, s localtest.Shape, o local.Options) *local.Model {
+func open(t testing.TB, s sample.Shape, o local.Options) *local.Model {
 	t.Helper()
 	dir := t.TempDir()
-	if err := localtest.Write(dir, s); err != nil {
+	if err := sample.Write(dir, s); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte("{}"), 0o600); err != nil {
@@ -84,7 +84,7 @@ var near = cmpopts.EquateApprox(0, 1e-5)
 
 func TestVectors(t *testing.T) {
 	t.Parallel()
-	m := open(t, localtest.Tiny(), local.Options{})
+	m := open(t, sample.Tiny(), local.Options{})
 	long := strings.Repeat("long ", 100)
 	got, err := m.Embed(t.Context(), provider.EmbedRequest{Texts: []string{"a text", "another one", long}})
 	if err != nil {
@@ -111,10 +111,10 @@ func TestVectors(t *testing.T) {
 func TestKernelsAndThreadsAgree(t *testing.T) {
 	t.Parallel()
 	texts := []string{"a", "some words of a text", strings.Repeat("many words ", 20), "b", strings.Repeat("x", 40)}
-	want := embed(t, open(t, localtest.Tiny(), local.Options{Kernels: "plain", Threads: 1}), texts...)
+	want := embed(t, open(t, sample.Tiny(), local.Options{Kernels: "plain", Threads: 1}), texts...)
 	for _, set := range kernel.Sets() {
 		for _, threads := range []int{1, 2, 4} {
-			m := open(t, localtest.Tiny(), local.Options{Kernels: set.Name(), Threads: threads})
+			m := open(t, sample.Tiny(), local.Options{Kernels: set.Name(), Threads: threads})
 			if diff := cmp.Diff(want, embed(t, m, texts...), near); diff != "" {
 				t.Errorf("%s on %d threads: %s", set.Name(), threads, diff)
 			}
@@ -127,7 +127,7 @@ func TestKernelsAndThreadsAgree(t *testing.T) {
 
 func TestManyCallersAtOnce(t *testing.T) {
 	t.Parallel()
-	m := open(t, localtest.Tiny(), local.Options{Threads: 3})
+	m := open(t, sample.Tiny(), local.Options{Threads: 3})
 	texts := make([]string, 50)
 	want := make([][]float32, len(texts))
 	for i := range texts {
@@ -163,7 +163,7 @@ func TestManyCallersAtOnce(t *testing.T) {
 
 func TestScores(t *testing.T) {
 	t.Parallel()
-	shape := localtest.Tiny()
+	shape := sample.Tiny()
 	shape.Reranker, shape.Prefix = true, "bert."
 	m := open(t, shape, local.Options{})
 	got, err := m.Rerank(t.Context(), provider.RerankRequest{Query: "which one", Texts: []string{"this", "that", "this"}})
@@ -186,7 +186,7 @@ func TestScores(t *testing.T) {
 
 func TestWhatIsRefused(t *testing.T) {
 	t.Parallel()
-	m := open(t, localtest.Tiny(), local.Options{WaitingTokens: 1})
+	m := open(t, sample.Tiny(), local.Options{WaitingTokens: 1})
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, test := range map[string]struct {
@@ -214,17 +214,17 @@ func TestWhatIsRefused(t *testing.T) {
 
 func TestFactsTellModelsApart(t *testing.T) {
 	t.Parallel()
-	shape := localtest.Tiny()
+	shape := sample.Tiny()
 	first, again := open(t, shape, local.Options{}).Facts(), open(t, shape, local.Options{Kernels: "plain"}).Facts()
 	if first.Hash != again.Hash || len(first.Hash) != 64 || first.Dimension != 64 || first.MaxTokens != 64 || !first.Normalized {
 		t.Errorf("got %+v and %+v", first, again)
 	}
 	seen := map[string]string{first.Hash: "as it is"}
-	for name, change := range map[string]func(*localtest.Shape){
-		"pooling":       func(s *localtest.Shape) { s.CLS = true },
-		"normalisation": func(s *localtest.Shape) { s.Normalize = false },
-		"weights":       func(s *localtest.Shape) { s.DType = "F16" },
-		"length":        func(s *localtest.Shape) { s.MaxText = 32 },
+	for name, change := range map[string]func(*sample.Shape){
+		"pooling":       func(s *sample.Shape) { s.CLS = true },
+		"normalisation": func(s *sample.Shape) { s.Normalize = false },
+		"weights":       func(s *sample.Shape) { s.DType = "F16" },
+		"length":        func(s *sample.Shape) { s.MaxText = 32 },
 	} {
 		s := shape
 		change(&s)
@@ -259,7 +259,7 @@ func TestFoldersThatAreNoGood(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir, o := t.TempDir(), local.Options{Tokenizer: tokenizer}
-			if err := localtest.Write(dir, localtest.Tiny()); err != nil {
+			if err := sample.Write(dir, sample.Tiny()); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.WriteFile(filepath.Join(dir, "tokenizer.json"), []byte("{}"), 0o600); err != nil {
@@ -288,7 +288,7 @@ func rewrite(path, from, to string) error {
 
 func TestCount(t *testing.T) {
 	t.Parallel()
-	m := open(t, localtest.Tiny(), local.Options{})
+	m := open(t, sample.Tiny(), local.Options{})
 	if tokens, unknown := m.Count(strings.Repeat("a9", 100)); tokens != 200 || unknown != 100 {
 		t.Errorf("got %d tokens, %d of them unknown", tokens, unknown)
 	}

@@ -15,15 +15,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/localtest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/sample"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
+	err := run(ctx, os.Args[1:], os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		defer os.RemoveAll(dir)
-		if err := localtest.Write(dir, localtest.MiniLM()); err != nil {
+		if err := sample.Write(dir, sample.MiniLM()); err != nil {
 			return err
 		}
 		o.model = dir

@@ -13,7 +13,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/bert"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/kernel"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/localtest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/sample"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/manifest"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/weights"
 )
@@ -30,31 +30,31 @@ type tokens struct {
 const tolerance = 1e-5
 
 // shapes are the generated models that are compared.
-func shapes() map[string]localtest.Shape {
-	base := localtest.Tiny()
-	with := func(change func(*localtest.Shape)) localtest.Shape {
+func shapes() map[string]sample.Shape {
+	base := sample.Tiny()
+	with := func(change func(*sample.Shape)) sample.Shape {
 		s := base
 		change(&s)
 		return s
 	}
-	roberta := func(s *localtest.Shape) {
+	roberta := func(s *sample.Shape) {
 		s.Family, s.Types, s.Padding, s.Positions = "xlm-roberta", 1, 1, 66
 	}
-	return map[string]localtest.Shape{
+	return map[string]sample.Shape{
 		"mean":             base,
-		"cls":              with(func(s *localtest.Shape) { s.CLS = true }),
-		"not normalised":   with(func(s *localtest.Shape) { s.Normalize = false }),
-		"half":             with(func(s *localtest.Shape) { s.DType = "F16" }),
-		"brain":            with(func(s *localtest.Shape) { s.DType = "BF16" }),
-		"odd widths":       with(func(s *localtest.Shape) { s.Hidden, s.Heads, s.Intermediate = 78, 3, 101 }),
+		"cls":              with(func(s *sample.Shape) { s.CLS = true }),
+		"not normalised":   with(func(s *sample.Shape) { s.Normalize = false }),
+		"half":             with(func(s *sample.Shape) { s.DType = "F16" }),
+		"brain":            with(func(s *sample.Shape) { s.DType = "BF16" }),
+		"odd widths":       with(func(s *sample.Shape) { s.Hidden, s.Heads, s.Intermediate = 78, 3, 101 }),
 		"roberta":          with(roberta),
-		"reranker":         with(func(s *localtest.Shape) { s.Reranker, s.Prefix = true, "bert." }),
-		"roberta reranker": with(func(s *localtest.Shape) { roberta(s); s.Reranker, s.Prefix = true, "roberta." }),
+		"reranker":         with(func(s *sample.Shape) { s.Reranker, s.Prefix = true, "bert." }),
+		"roberta reranker": with(func(s *sample.Shape) { roberta(s); s.Reranker, s.Prefix = true, "roberta." }),
 	}
 }
 
 // texts are what goes through them: the shortest, the longest, a pair, and lengths between.
-func texts(s localtest.Shape) []tokens {
+func texts(s sample.Shape) []tokens {
 	random := rand.New(rand.NewPCG(7, 7))
 	var all []tokens
 	for _, n := range []int{1, 2, 7, 12, 33, s.MaxText} {
@@ -91,10 +91,10 @@ func open(t testing.TB, dir string, set *kernel.Set) *bert.Model {
 	return m
 }
 
-func generate(t testing.TB, s localtest.Shape) string {
+func generate(t testing.TB, s sample.Shape) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := localtest.Write(dir, s); err != nil {
+	if err := sample.Write(dir, s); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -201,7 +201,7 @@ func TestSmallModelsAgreeWithONNXRuntime(t *testing.T) {
 
 // TestLargeModelsAgreeWithONNXRuntime takes a generated model of a real one's size, and a real one that RAGMESH_MODEL names.
 func TestLargeModelsAgreeWithONNXRuntime(t *testing.T) {
-	shape := localtest.MiniLM()
+	shape := sample.MiniLM()
 	for name, dir := range map[string]string{"generated": "", "real": os.Getenv("RAGMESH_MODEL")} {
 		t.Run(name, func(t *testing.T) {
 			if os.Getenv("RAGMESH_ONNXRUNTIME") == "" {

@@ -1,5 +1,5 @@
-// Package localtest writes model folders for tests: weights by a seeded generator, laid out as sentence-transformers does.
-package localtest
+// Package sample writes model folders for tests and the benchmark: weights by a seeded generator, laid out as sentence-transformers does.
+package sample
 
 import (
 	"encoding/binary"
