@@ -94,6 +94,11 @@ func (s *Store) change(ctx context.Context, workspace, session string, fn func(e
 func (s *Store) noteSession(ctx context.Context, t turn.Turn, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	if t.Opens {
+		if noted, err := s.noteFirst(ctx, t); noted || err != nil {
+			return err
+		}
+	}
 	_, err := s.change(ctx, t.Workspace, t.Session, func(e *Session, known bool) error {
 		// Counted anew whenever the session is read anew: whoever writes last has then seen every turn that was there.
 		turns, err := s.bus.Count(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, "*"))
@@ -137,6 +142,28 @@ func (s *Store) noteSession(ctx context.Context, t turn.Turn, within time.Durati
 		_, err = s.bus.Erase(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, t.ID))
 	}
 	return err
+}
+
+// noteFirst makes the session that a turn opened, without asking what there is of it: nothing, but for a turn that was faster.
+// Then it leaves it to who counts.
+func (s *Store) noteFirst(ctx context.Context, t turn.Turn) (noted bool, err error) {
+	value, err := json.Marshal(Session{First: t.ID, User: t.User, CreatedAt: t.StartedAt, UpdatedAt: t.CompletedAt, Turns: 1, All: 1, LastTurn: t.ID})
+	if err != nil {
+		return false, fmt.Errorf("write session: %w", err)
+	}
+	key := sessionKey(t.Workspace, t.Session)
+	if _, err := s.sessions.Create(ctx, key, value); errors.Is(err, bus.ErrExists) {
+		return false, nil
+	} else if err != nil {
+		return false, err
+	}
+	// Looked for afterwards: who buries the session later finds the view, and takes it away.
+	buried, err := s.buried(ctx, t)
+	if err != nil || !buried {
+		return true, err
+	}
+	_, err = s.bus.Erase(ctx, bus.Turns, bus.TurnSubject(t.Workspace, t.Session, t.ID))
+	return true, errors.Join(err, s.sessions.Delete(ctx, key))
 }
 
 // review reads the conversation to say how many turns it has and what it began with.

@@ -150,7 +150,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	}
 	r.revision(self, r.terms.revision)
 	if q.Session == "" {
-		r.turn.Session = a.newID()
+		r.turn.Session, r.turn.Opens = a.newID(), true
 	}
 	history, earlier, err := r.load(ctx)
 	a.metrics.loaded(r, err)

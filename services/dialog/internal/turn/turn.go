@@ -62,6 +62,8 @@ type Turn struct {
 	ID, Session, Workspace, RequestID, User string
 	// Replaces is the turn whose place this one takes: it and all after it left the conversation. Empty for none.
 	Replaces string
+	// Opens says that its session begins with it. It is for saving the turn, and not kept.
+	Opens bool
 	// Withheld says that texts were left out because their reader may not read where they come from.
 	Withheld bool
 	// Index is the sequence of the newest change that the searched index contained; 0 when nothing was searched.

@@ -28,7 +28,7 @@ type result struct {
 }
 
 // statements are those of additions, bound to a transaction.
-type statements struct{ turn, span *sql.Stmt }
+type statements struct{ turn, spans *sql.Stmt }
 
 // group commits additions that come at about the same time in one transaction. Each is told how it went once that is on disk.
 type group struct {
@@ -48,7 +48,7 @@ func newGroup(ctx context.Context, db *sql.DB, notify func()) (*group, error) {
 	if g.prepared.turn, err = db.PrepareContext(ctx, insertTurn); err != nil {
 		return nil, err
 	}
-	if g.prepared.span, err = db.PrepareContext(ctx, insertSpan); err != nil {
+	if g.prepared.spans, err = db.PrepareContext(ctx, insertSpans); err != nil {
 		return nil, errors.Join(err, g.prepared.turn.Close())
 	}
 	go g.loop()
@@ -59,7 +59,7 @@ func newGroup(ctx context.Context, db *sql.DB, notify func()) (*group, error) {
 func (g *group) close() error {
 	close(g.quit)
 	<-g.done
-	return errors.Join(g.prepared.turn.Close(), g.prepared.span.Close())
+	return errors.Join(g.prepared.turn.Close(), g.prepared.spans.Close())
 }
 
 // add has run take part in a transaction, and returns what run did when that is committed, or why it could not be. run may be
@@ -144,7 +144,7 @@ func (g *group) try(all []*addition, results []result) error {
 	if err != nil {
 		return err
 	}
-	bound := statements{turn: tx.StmtContext(ctx, g.prepared.turn), span: tx.StmtContext(ctx, g.prepared.span)}
+	bound := statements{turn: tx.StmtContext(ctx, g.prepared.turn), spans: tx.StmtContext(ctx, g.prepared.spans)}
 	for i, a := range all {
 		if results[i].added, err = a.run(ctx, bound); err != nil {
 			return errors.Join(err, tx.Rollback())

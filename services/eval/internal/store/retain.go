@@ -26,33 +26,36 @@ type Pruned struct {
 	Turns, Spans int
 }
 
-// table is what pruning has to know of a table.
+// table is what pruning has to know of a table. Its rows hold one item each, or several.
 type table struct {
 	name string
-	// count counts its rows; oldest removes at most ?2 of the oldest that are before ?1.
-	count, oldest string
+	// count counts its items. older removes at most ?2 of the oldest rows, those that began before ?1; beyond removes of the oldest at most
+	// ?2 rows, and no more than it takes for ?1 items. Both return how many items each row held.
+	count, older, beyond string
 }
 
 func turnTable() table {
+	const doomed = "DELETE FROM turns WHERE (workspace, turn_id) IN (SELECT workspace, turn_id FROM turns "
 	return table{
-		name:  "turns",
-		count: "SELECT count(*) FROM turns",
-		oldest: `DELETE FROM turns WHERE (workspace, turn_id) IN (
-			SELECT workspace, turn_id FROM turns WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2)`,
+		name:   "turns",
+		count:  "SELECT count(*) FROM turns",
+		older:  doomed + "WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2) RETURNING 1",
+		beyond: doomed + "ORDER BY started_ns LIMIT min(?1, ?2)) RETURNING 1",
 	}
 }
 
+// spanTable goes by the order in which spans came, which is about that in which they began.
 func spanTable() table {
 	return table{
 		name:  "spans",
-		count: "SELECT count(*) FROM spans",
-		oldest: `DELETE FROM spans WHERE (trace_id, span_id) IN (
-			SELECT trace_id, span_id FROM spans WHERE started_ns < ?1 ORDER BY started_ns LIMIT ?2)`,
+		count: "SELECT coalesce(sum(spans_n), 0) FROM span_sets INDEXED BY span_sets_trace",
+		older: `DELETE FROM span_sets WHERE started_ns < ?1 AND id IN (
+			SELECT id FROM span_sets ORDER BY id LIMIT ?2) RETURNING spans_n`,
+		beyond: `DELETE FROM span_sets WHERE id IN (
+			SELECT id FROM (SELECT id, sum(spans_n) OVER (ORDER BY id) - spans_n AS before FROM (SELECT id, spans_n FROM span_sets ORDER BY id LIMIT ?2))
+			WHERE before < ?1) RETURNING spans_n`,
 	}
 }
-
-// always is after every row.
-const always = math.MaxInt64
 
 // Prune removes the oldest turns and spans until the limits hold. It works in small transactions, so that it can be
 // interrupted at any time and never holds the writer for long.
@@ -97,9 +100,9 @@ func (s *Store) Prune(ctx context.Context, l Limits, now time.Time) (Pruned, err
 
 func (s *Store) removeOlder(ctx context.Context, t table, before time.Time, removed *int) error {
 	for {
-		n, err := s.removeOldest(ctx, t, before.UnixNano(), pruneBatch)
+		rows, n, err := s.remove(ctx, t, t.older, before.UnixNano(), pruneBatch)
 		*removed += n
-		if err != nil || n < pruneBatch {
+		if err != nil || rows < pruneBatch {
 			return err
 		}
 	}
@@ -111,7 +114,7 @@ func (s *Store) removeBeyond(ctx context.Context, t table, keep int, removed *in
 		return fmt.Errorf("count %s: %w", t.name, err)
 	}
 	for excess := have - keep; excess > 0; {
-		n, err := s.removeOldest(ctx, t, always, min(excess, pruneBatch))
+		_, n, err := s.remove(ctx, t, t.beyond, int64(excess), pruneBatch)
 		*removed += n
 		if err != nil || n == 0 {
 			return err
@@ -128,10 +131,10 @@ func (s *Store) shrink(ctx context.Context, limit int64, p *Pruned) error {
 		if err != nil || used <= limit {
 			return err
 		}
-		n, err := s.removeOldest(ctx, spanTable(), always, pruneBatch)
+		_, n, err := s.remove(ctx, spanTable(), spanTable().beyond, math.MaxInt64, pruneBatch/10)
 		p.Spans += n
 		if err == nil && n == 0 {
-			n, err = s.removeOldest(ctx, turnTable(), always, pruneBatch/10)
+			_, n, err = s.remove(ctx, turnTable(), turnTable().beyond, math.MaxInt64, pruneBatch/10)
 			p.Turns += n
 		}
 		if err != nil || n == 0 {
@@ -140,21 +143,27 @@ func (s *Store) shrink(ctx context.Context, limit int64, p *Pruned) error {
 	}
 }
 
-// removeOldest removes at most n of the oldest rows that began before a time in Unix nanoseconds.
-func (s *Store) removeOldest(ctx context.Context, t table, before int64, n int) (int, error) {
-	var removed int64
-	err := s.update(ctx, func(tx *sql.Tx) error {
-		result, err := tx.ExecContext(ctx, t.oldest, before, n)
+// remove runs a table's older or beyond with their ?1 and ?2, and returns how many rows it removed and what was in them.
+func (s *Store) remove(ctx context.Context, t table, query string, bound int64, most int) (rows, items int, err error) {
+	err = s.update(ctx, func(tx *sql.Tx) error {
+		removed, err := tx.QueryContext(ctx, query, bound, most)
 		if err != nil {
 			return err
 		}
-		removed, err = result.RowsAffected()
-		return err
+		defer func() { _ = removed.Close() }()
+		for removed.Next() {
+			var n int
+			if err := removed.Scan(&n); err != nil {
+				return err
+			}
+			rows, items = rows+1, items+n
+		}
+		return removed.Err()
 	})
 	if err != nil {
-		return 0, fmt.Errorf("prune %s: %w", t.name, err)
+		return 0, 0, fmt.Errorf("prune %s: %w", t.name, err)
 	}
-	return int(removed), nil
+	return rows, items, nil
 }
 
 // Used returns the bytes that rows and indexes take; free pages inside the file don't count.

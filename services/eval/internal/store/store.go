@@ -103,9 +103,9 @@ func open(ctx context.Context, path string) (*Store, error) {
 	s := &Store{changed: make(chan struct{})}
 	// auto_vacuum has to come before anything is written. synchronous=FULL: a turn is acknowledged to the stream once it is
 	// committed here, so the commit has to be on disk. secure_delete: what a person deletes is overwritten, not merely
-	// unlinked.
+	// unlinked. temp_store: what a statement of a transaction would undo is kept in memory, not in a file.
 	s.write, err = connect(path, 1, "_pragma=auto_vacuum(INCREMENTAL)", "_pragma=journal_mode(WAL)", "_pragma=synchronous(FULL)",
-		"_pragma=secure_delete(ON)", "_txlock=immediate")
+		"_pragma=secure_delete(ON)", "_pragma=temp_store(MEMORY)", "_txlock=immediate")
 	if err != nil {
 		return nil, err
 	}

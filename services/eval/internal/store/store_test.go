@@ -184,10 +184,16 @@ func TestSpansComeOnceAndByStart(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir())
 	addSpans(t, s, span("t", 2), span("t", 1))
-	if n, err := s.AddSpans(t.Context(), []store.Span{span("t", 2), span("t", 3), span("u", 1)}); err != nil || n != 2 {
-		t.Errorf("AddSpans = %d, %v; want 2 new", n, err)
+	again := []store.Span{span("t", 2), span("t", 3), span("u", 1)} // one that is there in other company
+	addSpans(t, s, again...)
+	if n, err := s.AddSpans(t.Context(), again); err != nil || n != 0 {
+		t.Errorf("AddSpans = %d, %v; they are there already", n, err)
 	}
-	got, err := s.Spans(t.Context(), "w", "t", 2)
+	got, err := s.Spans(t.Context(), "w", "t", 9)
+	if diff := cmp.Diff([]store.Span{span("t", 1), span("t", 2), span("t", 3)}, got); err != nil || diff != "" {
+		t.Errorf("spans, %v (-want +got):\n%s", err, diff)
+	}
+	got, err = s.Spans(t.Context(), "w", "t", 2)
 	if diff := cmp.Diff([]store.Span{span("t", 1), span("t", 2)}, got); err != nil || diff != "" {
 		t.Errorf("spans, %v (-want +got):\n%s", err, diff)
 	}
@@ -274,6 +280,66 @@ func TestPruneKeepsWithinLimits(t *testing.T) {
 				t.Errorf("left (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestPruneCountsSpansNotSets(t *testing.T) {
+	t.Parallel()
+	s := open(t, t.TempDir())
+	for set := range 5 {
+		var spans []store.Span
+		for n := range 4 {
+			spans = append(spans, span(fmt.Sprintf("t%d", set), 10*set+n))
+		}
+		addSpans(t, s, spans...)
+	}
+	got, err := s.Prune(t.Context(), store.Limits{Spans: 13}, noon) // 7 too many: two sets
+	if err != nil || got != (store.Pruned{Spans: 8}) {
+		t.Errorf("Prune = %+v, %v; want 8 spans", got, err)
+	}
+	for trace, want := range map[string]int{"t0": 0, "t1": 0, "t2": 4, "t4": 4} {
+		if left, err := s.Spans(t.Context(), "w", trace, 100); err != nil || len(left) != want {
+			t.Errorf("%d spans of %s are left, %v; want %d", len(left), trace, err, want)
+		}
+	}
+	if got, err := s.Prune(t.Context(), store.Limits{SpanAge: time.Minute}, noon.Add(time.Minute+25*time.Second)); err != nil || got != (store.Pruned{Spans: 4}) {
+		t.Errorf("Prune = %+v, %v; want the 4 that began 20 to 23 s after noon", got, err)
+	}
+}
+
+// Spans that an earlier version has stored, a row for each, are there afterwards.
+func TestSpansOfEarlierVersionsStay(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	db, err := sql.Open("sqlite", filepath.Join(dir, "eval.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{"0001_traces.sql", "0002_follow.sql", "0003_user.sql"} {
+		statements, err := os.ReadFile(filepath.Join("migrations", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ExecContext(t.Context(), string(statements)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []store.Span{span("t", 1), span("t", 2)}
+	for _, sp := range append([]store.Span{span("u", 3)}, want...) {
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sp.TraceID, sp.ID, sp.Parent, sp.Workspace,
+			sp.Service, sp.Name, sp.Started.UnixNano(), int64(sp.Duration), sp.Status, sp.Error, `{"rpc.method":"Chat"}`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.ExecContext(t.Context(), "PRAGMA user_version = 3"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	got, err := open(t, dir).Spans(t.Context(), "w", "t", 9)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("spans, %v (-want +got):\n%s", err, diff)
 	}
 }
 

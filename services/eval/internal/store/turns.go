@@ -122,7 +122,7 @@ func (s *Store) Delete(ctx context.Context, workspace, session string, at time.T
 			return err
 		}
 		const doomed = "FROM turns WHERE workspace = ?1 AND (?2 = '' OR session_id = ?2) AND started_ns < ?3"
-		_, err = tx.ExecContext(ctx, "DELETE FROM spans WHERE trace_id IN (SELECT trace_id "+doomed+" AND trace_id <> '')",
+		_, err = tx.ExecContext(ctx, "DELETE FROM span_sets WHERE trace_id IN (SELECT trace_id "+doomed+" AND trace_id <> '')",
 			workspace, session, at.UnixNano())
 		if err != nil {
 			return err
