@@ -405,6 +405,13 @@ func TestConfig(t *testing.T) {
 		{"a type nobody speaks", "providers:\n  oa: {type: telepathy, base_url: http://x}\n", "openai"},
 		{"a budget", "budget: {answer: 0}\n", "budget.answer"},
 		{"a limit", "limits: {first_token: 1h}\n", "limits.first_token"},
+		{"a longer first token", "limits: {first_token: 30s, idle: 1m, concurrent: 8}\n", ""},
+		{"too many retries", "limits: {retries: 9}\n", "limits.retries"},
+		{"a target's own", "providers:\n  oa: {base_url: http://x}\nmodels:\n  default:\n    begin: 1m\n    targets: [{provider: oa, model: gpt, weight: 2, retries: 0, first_token: 30s, idle: 1m, timeout: 5m}]\n", ""},
+		{"a weight", "providers:\n  oa: {base_url: http://x}\nmodels:\n  default:\n    targets: [{provider: oa, model: gpt, weight: -1}]\n", "models.default.targets"},
+		{"a weight of the built-in model", "models:\n  default:\n    targets: [{provider: extractive, weight: 1}]\n", "models.default.targets"},
+		{"a breaker that never opens", "breaker: {failures: 0, of: 0}\n", ""},
+		{"a breaker that can't open", "breaker: {failures: 20}\n", "breaker.of"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/libs/rpc/rpctest"
+	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 	llmgateway "github.com/ragmesh/ragmesh/services/llm-gateway"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai/openaitest"
 )
@@ -99,4 +100,50 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	done.Store(true)
 	load.Wait()
+}
+
+// What is known of targets outlives changes of the configuration, and is told; it makes no replica unready.
+func TestReloadKeepsWhatIsKnownOfTargets(t *testing.T) {
+	t.Parallel()
+	fake := openaitest.Serve(t, openaitest.Status(503, nil, "{}"))
+	cfg := withProvider(fake.URL)
+	cfg.Limits.Retries = 0
+	dir := t.TempDir()
+	client, s := serveLive(t, cfg, dir)
+	state := func() llmv1.TargetState {
+		t.Helper()
+		models, err := client.ListModels(rpctest.As(t.Context(), "w"), &llmv1.ListModelsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return models.GetModels()[0].GetTargets()[0].GetState()
+	}
+	for range 7 {
+		if got, err := generate(t, client, refund()); err != nil || got.started.GetRung() != 1 {
+			t.Fatalf("Generate = %v, %v", got.started, err)
+		}
+	}
+	if n := len(fake.Requests()); n != 5 || state() != llmv1.TargetState_TARGET_STATE_OPEN {
+		t.Errorf("asked %d times, then %s; want it left alone after five", n, state())
+	}
+	cfg.Budget.Answer, cfg.Limits.Concurrent = 500, 17
+	reload := func() {
+		t.Helper()
+		if err := s.Reload(t.Context(), config.Loaded[llmgateway.Config]{Value: cfg, Revision: "def"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload()
+	if state() != llmv1.TargetState_TARGET_STATE_OPEN {
+		t.Errorf("after a reload it is %s", state())
+	}
+	rows := s.Ready(t.Context())
+	if row := rows[1]; !rows[0].Ready || !row.Ready || row.Hard || !strings.Contains(row.Detail, "m1 at fake failed too often") {
+		t.Errorf("readiness %+v", rows)
+	}
+	cfg.Providers = map[string]llmgateway.Provider{"fake": {Type: "openai", BaseURL: fake.URL, LegacyMaxTokens: true}}
+	reload()
+	if rows := s.Ready(t.Context()); state() != llmv1.TargetState_TARGET_STATE_CLOSED || rows[1].Detail != "" {
+		t.Errorf("a provider that has changed: %s, %+v; want it asked again", state(), rows)
+	}
 }

@@ -154,7 +154,7 @@ func services() Board {
 }
 
 func llm() Board {
-	const good = `outcome=~"stop|length|content_filter|abstained"`
+	const good = `outcome=~"stop|length|tool_calls|content_filter|abstained"`
 	return Board{
 		UID: "ragmesh-llm", Title: "ragmesh / Models", Description: "Tokens, cost, speed and errors of every model, and how often a lower rung had to answer.",
 		Rows: []Row{
@@ -181,7 +181,7 @@ func llm() Board {
 				{Kind: Lines, Title: "Tries by outcome", Unit: "reqps", Stack: true, Queries: []Query{query(`sum by (provider, model, outcome) (rate(ragmesh_llm_gateway_try_duration_seconds_count{NS}RATE))`, "{{provider}}/{{model}} {{outcome}}")}},
 				{
 					Kind: Lines, Title: "Errors by model", Unit: "percentunit", Description: "Callers who left are none.",
-					Queries: []Query{query(`(sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{outcome!~"stop|length|content_filter|abstained|CANCELED", NS}RATE)) or 0 * sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{NS}RATE))) / sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{NS}RATE))`, "{{provider}}/{{model}}")},
+					Queries: []Query{query(`(sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{outcome!~"stop|length|tool_calls|content_filter|abstained|CANCELED", NS}RATE)) or 0 * sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{NS}RATE))) / sum by (provider, model) (rate(ragmesh_llm_gateway_try_duration_seconds_count{NS}RATE))`, "{{provider}}/{{model}}")},
 				},
 				{Kind: Lines, Title: "Answers by rung", Unit: "reqps", Stack: true, Description: "Rung 0 is the route's first target.", Queries: []Query{query(`sum by (route, rung) (rate(ragmesh_llm_gateway_try_duration_seconds_count{`+good+`, NS}RATE))`, "{{route}} rung {{rung}}")}},
 			}},

@@ -32,7 +32,9 @@ type Config struct {
 	Header map[string]string
 	// MaxConnections bounds connections to the server; 0 for no bound.
 	MaxConnections int
-	Clock          func() time.Time
+	// Dial connects to the server; nil for TCP.
+	Dial  func(ctx context.Context, network, address string) (net.Conn, error)
+	Clock func() time.Time
 }
 
 // Server is one provider's server. Safe for concurrent use.
@@ -47,7 +49,7 @@ func New(cfg Config) (*Server, error) {
 	if !Valid(cfg.BaseURL) {
 		return nil, errors.New("base_url: not an http(s) address without user and query")
 	}
-	return &Server{base: strings.TrimSuffix(cfg.BaseURL, "/"), cfg: cfg, client: client(cfg.MaxConnections)}, nil
+	return &Server{base: strings.TrimSuffix(cfg.BaseURL, "/"), cfg: cfg, client: client(cfg.MaxConnections, cfg.Dial)}, nil
 }
 
 // Valid says whether a server can be at an address.
@@ -56,14 +58,16 @@ func Valid(base string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
-func client(connections int) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}
+func client(connections int, dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
+	}
 	return &http.Client{
 		// A redirect would take the key and the prompt to an address nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			ForceAttemptHTTP2:      true,
 			TLSHandshakeTimeout:    5 * time.Second,
 			MaxConnsPerHost:        connections,

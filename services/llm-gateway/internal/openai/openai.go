@@ -8,6 +8,7 @@ package openai
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"time"
 
@@ -34,6 +35,8 @@ type Config struct {
 	PlainFloats bool
 	// Rerank is the rerank API the server speaks; empty for none.
 	Rerank RerankFormat
+	// Dial connects to the server; nil for TCP.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Provider speaks to one server. Safe for concurrent use.
@@ -46,7 +49,7 @@ var _ provider.Provider = (*Provider)(nil)
 
 // New returns a provider for the server at cfg. It does not speak to it yet.
 func New(cfg Config, clock func() time.Time) (*Provider, error) {
-	e := exchange.Config{BaseURL: cfg.BaseURL, Key: cfg.Key, MaxConnections: cfg.MaxConnections, Clock: clock}
+	e := exchange.Config{BaseURL: cfg.BaseURL, Key: cfg.Key, MaxConnections: cfg.MaxConnections, Dial: cfg.Dial, Clock: clock}
 	if cfg.AzureVersion != "" {
 		e.KeyHeader = "api-key"
 	}

@@ -173,7 +173,7 @@ func (c *call) climb(ctx context.Context, i int) error {
 			return err
 		}
 		c.deps.Report(ctx, c.route, t.Name, err)
-		if retry >= t.Retries {
+		if u := c.out.Tries[len(c.out.Tries)-1].Usage; retry >= t.Retries || u.Prompt+u.Completion > 0 { // what was paid isn't bought again
 			return err
 		}
 		pause, ok := c.again(err, retry, i)

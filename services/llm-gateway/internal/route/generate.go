@@ -2,7 +2,6 @@ package route
 
 import (
 	"context"
-	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 
@@ -29,8 +28,6 @@ func pieces(request provider.Request, sink Sink) Attempt {
 	return func(ctx context.Context, t Target, try *Try) (provider.Result, error) {
 		request.Model = t.Model
 		var sinkErr error
-		var said strings.Builder
-		alive := false
 		begin := func(text bool) error {
 			sinkErr = sink.Started(try.Begin(text))
 			return sinkErr
@@ -38,7 +35,6 @@ func pieces(request provider.Request, sink Sink) Attempt {
 		result, err := provider.Generate(ctx, t.Provider, request, func(p provider.Piece) error {
 			try.Pause()
 			defer try.Alive()
-			alive = true
 			if p.Text == "" {
 				return nil
 			}
@@ -47,13 +43,9 @@ func pieces(request provider.Request, sink Sink) Attempt {
 					return err
 				}
 			}
-			said.WriteString(p.Text)
 			sinkErr = sink.Text(p.Text)
 			return sinkErr
 		})
-		if err != nil && alive && result.Usage == (provider.Usage{}) { // it was at work: that is paid, whatever became of it
-			result.Usage = provider.Estimate(request.Messages, said.String())
-		}
 		switch {
 		case sinkErr != nil:
 			return result, sinkErr

@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"math"
 	"slices"
-	"strconv"
 )
 
 // ladder is a route that is ready to be used: its rungs in the configured order.
@@ -28,14 +27,16 @@ func (l *ladder) order(session string, random func() float64) []*rung {
 	}
 	weighted := make([]scored, 0, l.weighted)
 	var others []*rung
-	for i, r := range l.rungs {
+	for _, r := range l.rungs {
 		if r.Weight == 0 {
 			others = append(others, r)
 			continue
 		}
-		u := random()
-		if session != "" {
-			u = point(session, r, i)
+		var u float64
+		if session == "" {
+			u = random()
+		} else {
+			u = point(session, r)
 		}
 		weighted = append(weighted, scored{r, -math.Log(1-u) / float64(r.Weight)})
 	}
@@ -48,9 +49,9 @@ func (l *ladder) order(session string, random func() float64) []*rung {
 }
 
 // point is where a session falls for a target, in [0, 1).
-func point(session string, r *rung, i int) float64 {
+func point(session string, r *rung) float64 {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(session + "\x00" + r.Name + "\x00" + r.Model + "\x00" + strconv.Itoa(i)))
+	_, _ = h.Write([]byte(session + "\x00" + r.Name + "\x00" + r.Model))
 	x := h.Sum64() // its upper bits hardly know of the last bytes; splitmix64 mixes them
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
