@@ -111,7 +111,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	s.remover = removal.New(removal.Deps{
-		Ledger: access.Ledger{Workspaces: s.workspaces}, Steps: s.removalOf(deps.Retriever), Holder: newID(), Settle: settle, Now: deps.Clock, Log: t.Log,
+		Ledger: access.Ledger{Workspaces: s.workspaces}, Steps: s.removalOf(deps.Retriever, deps.LLM), Holder: newID(), Settle: settle, Now: deps.Clock, Log: t.Log,
 	})
 	s.handlers = rpc.Handlers{
 		Dialog:     rpc.NewDialog(s.answerer, peer.NewRetriever(deps.Retriever), s.store, s.trail, deps.Clock),

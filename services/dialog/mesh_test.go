@@ -332,6 +332,14 @@ type fakeLLM struct {
 	generate func(context.Context, *llmv1.GenerateRequest, *connect.ServerStream[llmv1.GenerateResponse]) error
 	asked    []*llmv1.GenerateRequest
 	ended    atomic.Int32
+	deleted  []string
+}
+
+func (f *fakeLLM) DeleteWorkspace(_ context.Context, r *llmv1.DeleteWorkspaceRequest) (*llmv1.DeleteWorkspaceResponse, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.deleted = append(f.deleted, r.GetWorkspace())
+	return &llmv1.DeleteWorkspaceResponse{}, nil
 }
 
 func (f *fakeLLM) Generate(ctx context.Context, r *llmv1.GenerateRequest, out *connect.ServerStream[llmv1.GenerateResponse]) error {

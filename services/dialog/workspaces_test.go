@@ -219,6 +219,9 @@ func TestDeleteWorkspace(t *testing.T) {
 	if len(m.retriever.deleted) == 0 || m.retriever.deleted[0] != "team" {
 		t.Errorf("the retriever was told to delete %v", m.retriever.deleted)
 	}
+	if len(m.llm.deleted) == 0 || m.llm.deleted[0] != "team" {
+		t.Errorf("the gateway was told to forget %v", m.llm.deleted)
+	}
 	eventually(t, "the audit trail", func() bool { return slices.Contains(m.audited(t), "workspace.delete") })
 
 	// Anew under the same id: it is empty, and nobody of before gets in.

@@ -28,6 +28,8 @@ type Config struct {
 	API            API                 `yaml:"api"`
 	Keys           []Key               `yaml:"keys" live:"true" doc:"API keys with which other applications use OpenAI's HTTP API; without any, nobody can."`
 	Breaker        Breaker             `yaml:"breaker" live:"true"`
+	Account        Account             `yaml:"account" live:"true"`
+	Cache          Cache               `yaml:"cache" live:"true"`
 
 	DefaultEmbedding string               `yaml:"default_embedding" live:"true" doc:"Embedding model for requests that name none. Empty for the only one there is."`
 	Embeddings       map[string]Embedding `yaml:"embeddings" live:"true" doc:"Embedding models by name."`
@@ -60,6 +62,7 @@ type Reranker struct {
 type Model struct {
 	Targets           []Target `yaml:"targets" doc:"What is tried, in order, until one sends its first text. 1 to 8."`
 	WithoutExtractive bool     `yaml:"without_extractive" doc:"Fail when every target fails, instead of answering with the extractive model."`
+	Cache             string   `yaml:"cache" oneof:",off,on,read-only,refresh" doc:"Whether answers are kept for whoever asks exactly the same again, in the same workspace: on, read-only, refresh (made again and kept), or off, which is the default. Requests may say otherwise."`
 
 	Begin time.Duration `yaml:"begin" doc:"Time in which an answer must have begun as long as there is a target left: waits, retries and all tries together. Of it, 3s are kept for each target below the one that is tried. Duration, up to 10m; 0 for the longest first_token of its targets and 3s more."`
 }
@@ -128,6 +131,7 @@ func Defaults() Config {
 			Concurrent: 256, Queue: 256, QueueWait: 5 * time.Second, Vectors: 32, Vector: 30 * time.Second,
 		},
 		Breaker: Breaker{Failures: 5, Of: 10, Rest: 15 * time.Second},
+		Cache:   Cache{Age: time.Hour, Bytes: 256 << 10},
 	}
 }
 
@@ -169,6 +173,7 @@ func (c Config) Validate() error {
 	c.validateRoutes(check)
 	c.validateProviders(check)
 	c.validateVectors(check)
+	c.validateAccount(check)
 	c.validateAPI(check)
 	c.Budget.validate(check)
 	c.Limits.validate(check)

@@ -5,28 +5,38 @@ package llmgateway
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
 	"time"
 
+	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/health"
 	librpc "github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/api"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ledger"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/meter"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/usage"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
 // Deps is what llm-gateway needs from the process around it.
 type Deps struct {
 	Telemetry *telemetry.Telemetry
+	// Bus carries what was used to other processes and back, and keeps answers. While NATS is away the service works all the same.
+	Bus *bus.Bus
+	// DataDir is the service's own folder: the ledger's journal is there.
+	DataDir string
 	// ConfigDir holds prompts/; empty for the built-in prompt only.
 	ConfigDir string
 	// Revision is the configuration's.
@@ -47,13 +57,18 @@ type Service struct {
 	maxInFlight int
 	drain       time.Duration
 
+	ledger  *ledger.Ledger
+	book    *account.Book
+	cache   *cache.Cache
+	carrier *usage.Carrier
+
 	mu        sync.Mutex
 	providers map[string]*client // by name
 	made      int                // clients so far
 }
 
 // New loads the prompts and makes the service. It speaks to no provider yet.
-func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
+func New(_ context.Context, cfg Config, deps Deps) (_ *Service, err error) {
 	m, err := meter.New(deps.Telemetry)
 	if err != nil {
 		return nil, err
@@ -63,6 +78,14 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err := m.Watch(s.health, deps.Clock); err != nil {
 		return nil, err
 	}
+	if err := s.open(cfg); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.ledger.CloseFile())
+		}
+	}()
 	serving, providers, err := s.serving(cfg, deps.Revision)
 	if err != nil {
 		return nil, err
@@ -72,7 +95,7 @@ func New(_ context.Context, cfg Config, deps Deps) (*Service, error) {
 		return nil, err
 	}
 	serving.Answers.Routes().Use()
-	s.handler, s.api, s.providers = rpc.New(serving, deps.Clock), s.newAPI(others), providers
+	s.handler, s.api, s.providers = rpc.New(serving, rpc.Accounts{Usage: s.ledger, Budgets: s.book, Forget: s.forget}, deps.Clock), s.newAPI(others), providers
 	s.apiAddr, s.maxInFlight, s.drain = cfg.API.Addr, cfg.RPC.MaxInFlight, max(cfg.Shutdown.Timeout/2, cfg.Shutdown.Timeout-6*time.Second)
 	return s, nil
 }
@@ -90,6 +113,8 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 		return err
 	}
 	serving.Answers.Routes().Use()
+	s.book.Use(cfg.Value.accounts())
+	s.cache.Use(cfg.Value.kept())
 	s.handler.Use(serving)
 	s.api.Use(others)
 	for name, old := range s.providers {
@@ -118,10 +143,15 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 	if err != nil {
 		return rpc.Serving{}, nil, err
 	}
+	caching, err := cfg.caching()
+	if err != nil {
+		return rpc.Serving{}, nil, err
+	}
 	answers, err := answer.New(prompts, routes, answer.Options{
 		Budget:    prompt.Budget{Context: cfg.Budget.Context, History: cfg.Budget.History, Total: cfg.Budget.Total},
 		MaxTokens: cfg.Budget.Answer,
 		Clock:     s.deps.Clock, Draw: rand.Float64,
+		Book: s.book, Cache: s.cache, Caching: caching,
 	})
 	return rpc.Serving{
 		Answers: answers, Vectors: s.vectorModels(cfg, providers), Revision: revision, Heartbeat: cfg.Limits.Heartbeat,
@@ -146,6 +176,7 @@ func (s *Service) vectorModels(cfg Config, providers map[string]*client) *vector
 	}
 	return vector.New(out, vector.Deps{
 		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"), Clock: s.deps.Clock, Slots: s.vectors,
+		Book: s.book,
 	})
 }
 
@@ -172,23 +203,32 @@ func (s *Service) Register(mux *librpc.Mux) {
 	s.registerAPI(mux)
 }
 
-// Run serves the API on its own port until ctx ends, if it has one, then lets go of the providers' connections.
+// Run carries usage, and serves the API on its own port if it has one, until ctx ends; then it lets go of the ledger and of the
+// providers' connections.
 func (s *Service) Run(ctx context.Context) error {
+	// What the API's last answers used is carried too.
+	carrying, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	carried := make(chan error, 1)
+	go func() { carried <- s.carrier.Run(carrying) }()
+	var err error
 	if s.apiAddr != "" {
-		if err := s.serveAPI(ctx, s.apiAddr, s.drain); err != nil {
-			return err
-		}
+		err = s.serveAPI(ctx, s.apiAddr, s.drain)
 	}
-	<-ctx.Done()
+	if err == nil {
+		<-ctx.Done()
+	}
+	stop()
+	err = errors.Join(err, <-carried)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.providers {
 		c.close()
 	}
-	return nil
+	return err
 }
 
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
-	return []health.Component{s.readyAnswers(), s.readyTargets()}
+	return []health.Component{s.readyAnswers(), s.readyTargets(), s.readyUsage()}
 }

@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/rs/zerolog"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	librpc "github.com/ragmesh/ragmesh/libs/rpc"
@@ -32,14 +34,25 @@ func serve(t *testing.T, cfg llmgateway.Config, dir string) llmv1connect.LLMServ
 	return client
 }
 
+// deps are those of a gateway whose NATS is away.
+func deps(t *testing.T, dir string) llmgateway.Deps {
+	t.Helper()
+	away, err := bus.Connect(t.Context(), bus.Options{Name: "llm-gateway", URL: "nats://127.0.0.1:1", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(away.Close)
+	return llmgateway.Deps{
+		Telemetry: telemetry.Nop("llm-gateway"), Bus: away, DataDir: t.TempDir(), ConfigDir: dir, Revision: "abc", Clock: time.Now,
+	}
+}
+
 func serveLive(t *testing.T, cfg llmgateway.Config, dir string) (llmv1connect.LLMServiceClient, *llmgateway.Service) {
 	t.Helper()
 	if err := cfg.Validate(); err != nil {
 		t.Fatalf("Validate: %v", err)
 	}
-	s, err := llmgateway.New(t.Context(), cfg, llmgateway.Deps{
-		Telemetry: telemetry.Nop("llm-gateway"), ConfigDir: dir, Revision: "abc", Clock: time.Now,
-	})
+	s, err := llmgateway.New(t.Context(), cfg, deps(t, dir))
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}
@@ -384,9 +397,7 @@ func TestConfigurationErrorsNameTheirPlace(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			write(t, dir, tt.file, tt.text)
-			_, err := llmgateway.New(t.Context(), llmgateway.Defaults(), llmgateway.Deps{
-				Telemetry: telemetry.Nop("llm-gateway"), ConfigDir: dir, Revision: "abc", Clock: time.Now,
-			})
+			_, err := llmgateway.New(t.Context(), llmgateway.Defaults(), deps(t, dir))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("New error = %v, want it to contain %q", err, tt.want)
 			}

@@ -19,7 +19,7 @@ import (
 func services(s *settings.Settings, parser []string) []*part {
 	gateway := newPart(s, settings.Gateway(), s.Gateway, buildGateway)
 	plugins := newPart(s, settings.Tools(), s.Tools, buildTools)
-	gateway.stateless, plugins.stateless = true, true
+	plugins.stateless = true
 	return []*part{
 		newPart(s, settings.Eval(), s.Eval, buildEval),
 		gateway,
@@ -37,7 +37,7 @@ func buildEval(ctx context.Context, env *process.Env, cfg config.Loaded[eval.Con
 
 func buildGateway(ctx context.Context, env *process.Env, cfg config.Loaded[llmgateway.Config]) (process.Service, error) {
 	return llmgateway.New(ctx, cfg.Value, llmgateway.Deps{
-		Telemetry: env.Telemetry, ConfigDir: env.ConfigDir, Revision: cfg.Revision, Clock: time.Now,
+		Telemetry: env.Telemetry, Bus: env.Bus, DataDir: env.DataDir, ConfigDir: env.ConfigDir, Revision: cfg.Revision, Clock: time.Now,
 	})
 }
 

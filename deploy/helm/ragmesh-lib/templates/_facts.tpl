@@ -12,7 +12,7 @@ _callgraph.tpl.
 dialog: {workload: Deployment, port: http, data: true}
 retriever: {workload: StatefulSet, port: rpc, data: true, folder: {values: strategies, dir: retrieval}}
 tools: {workload: Deployment, port: rpc, data: false, folder: {values: plugins, dir: tools}, outside: true}
-llm-gateway: {workload: Deployment, port: rpc, data: false, folder: {values: prompts, dir: prompts}, outside: true}
+llm-gateway: {workload: Deployment, port: rpc, data: true, folder: {values: prompts, dir: prompts}, outside: true}
 eval: {workload: StatefulSet, port: rpc, data: true}
 {{- end }}
 

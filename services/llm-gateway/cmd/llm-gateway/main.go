@@ -17,13 +17,12 @@ func main() {
 		Defaults:    llmgateway.Defaults,
 		Host:        func(c *llmgateway.Config) *process.Config { return &c.Config },
 		Build:       build,
-		Stateless:   true,
 		WithoutNATS: true,
 	}))
 }
 
 func build(ctx context.Context, env *process.Env, cfg config.Loaded[llmgateway.Config]) (process.Service, error) {
 	return llmgateway.New(ctx, cfg.Value, llmgateway.Deps{
-		Telemetry: env.Telemetry, ConfigDir: env.ConfigDir, Revision: cfg.Revision, Clock: time.Now,
+		Telemetry: env.Telemetry, Bus: env.Bus, DataDir: env.DataDir, ConfigDir: env.ConfigDir, Revision: cfg.Revision, Clock: time.Now,
 	})
 }

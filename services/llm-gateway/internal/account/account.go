@@ -53,9 +53,9 @@ type Ledger interface {
 	Spent(p ledger.Payer, day ledger.Day) ledger.Spent
 }
 
-// Meter counts what is refused. Limit is requests, tokens, day or month, scope workspace or key; shadow says that it was let pass.
+// Meter counts what is beyond a limit: requests, tokens, day or month, of a workspace or a key; shadow says that it was let pass.
 type Meter interface {
-	Refused(limit, scope string, shadow bool)
+	Limited(limit, scope string, shadow bool)
 }
 
 // Deps is what a Book works with.
@@ -100,6 +100,19 @@ func (b *Book) Use(c Config) {
 
 // Shadow says whether limits only report.
 func (b *Book) Shadow() bool { return b.cfg.Load().Shadow }
+
+// Free returns a Book that holds nothing against anybody and writes nothing down: for what is tested without one.
+func Free() *Book { return New(Config{}, Deps{Ledger: nothing{}, Meter: nothing{}, Clock: time.Now}) }
+
+// nothing is a ledger and a meter of nothing.
+type nothing struct{}
+
+func (nothing) Begin(ledger.Payer, string, ledger.Most) uint64      { return 1 }
+func (nothing) Tried(uint64, ledger.Try)                            {}
+func (nothing) End(uint64)                                          {}
+func (nothing) Cached(ledger.Payer, string)                         {}
+func (nothing) Spent(ledger.Payer, ledger.Day) (none ledger.Spent) { return none }
+func (nothing) Limited(string, string, bool)                        {}
 
 // scope is what one request is held against: its workspace's allowance, or its key's.
 type scope struct {
@@ -167,7 +180,7 @@ func (b *Book) Open(_ context.Context, w Who, routeName string, estimate provide
 		if refused == nil {
 			continue
 		}
-		b.deps.Meter.Refused(refused.limit, e.scopes[i].name, cfg.Shadow)
+		b.deps.Meter.Limited(refused.limit, e.scopes[i].name, cfg.Shadow)
 		if !cfg.Shadow {
 			return nil, refused.fault(e, &e.scopes[i])
 		}
@@ -209,8 +222,14 @@ func (b *Book) sweep() {
 	})
 }
 
-// Asking writes down that a provider is about to be asked, and returns what is told of the tries. Nobody gets that without: who
-// dies from now on leaves an unsettled entry.
+// Again returns an Entry of the same payer that is held against nothing: for what goes on for others when who asked first has
+// gone away.
+func (e *Entry) Again() *Entry {
+	return &Entry{book: e.book, cfg: e.cfg, payer: e.payer, route: e.route, most: e.most}
+}
+
+// Asking writes down that a provider is about to be asked for an answer, and returns what is told of the tries. Nobody gets that
+// without: who dies from now on leaves an unsettled entry. After an answer, a request that needs several asks again.
 func (e *Entry) Asking() route.Ledger {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -232,8 +251,12 @@ func (e *Entry) Tried(r route.Rung, outcome string, u provider.Usage, _ time.Dur
 	price, priced := e.cfg.Prices[Place{r.Route, r.Provider, r.Model}]
 	u.Prompt, u.Completion, u.Cached = max(u.Prompt, 0), max(u.Completion, 0), max(u.Cached, 0)
 	e.used += uint64(u.Prompt + u.Completion)
-	e.book.deps.Ledger.Tried(e.intent, ledger.Try{
-		Target: ledger.Target(Place{r.Route, r.Provider, r.Model}), Answered: provider.Ended(outcome),
+	intent, answered := e.intent, provider.Ended(outcome)
+	if answered { // the provider may be asked for something else
+		e.intent = 0
+	}
+	e.book.deps.Ledger.Tried(intent, ledger.Try{
+		Target: ledger.Target(Place{r.Route, r.Provider, r.Model}), Answered: answered,
 		Prompt: uint64(u.Prompt), CachedPrompt: uint64(min(u.Cached, u.Prompt)), Completion: uint64(u.Completion), Cost: price.Micros(u),
 		Unpriced: !priced && u.Prompt+u.Completion > 0, Estimated: u.Estimated,
 	})
@@ -246,16 +269,14 @@ func (e *Entry) Cached() { e.book.deps.Ledger.Cached(e.payer, e.route) }
 func (e *Entry) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if e.intent != 0 {
+		e.book.deps.Ledger.End(e.intent)
+		e.intent = 0
+	}
+	if e.closed || e.bound == 0 {
 		return
 	}
 	e.closed = true
-	if e.intent != 0 {
-		e.book.deps.Ledger.End(e.intent)
-	}
-	if e.bound == 0 {
-		return
-	}
 	b := e.book
 	b.mu.Lock()
 	defer b.mu.Unlock()

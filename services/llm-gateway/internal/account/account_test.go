@@ -29,7 +29,7 @@ type fixture struct {
 	refused []string
 }
 
-func (f *fixture) Refused(limit, scope string, shadow bool) {
+func (f *fixture) Limited(limit, scope string, shadow bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.refused = append(f.refused, fmt.Sprintf("%s of %s, shadow %v", limit, scope, shadow))

@@ -4,11 +4,12 @@ package answer
 
 import (
 	"cmp"
-	"context"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -27,6 +28,8 @@ type Request struct {
 	Temperature, TopP *float64
 	// Stop are texts that the answer ends before.
 	Stop []string
+	// Cache says how the cache of answers is used; by default as the route is configured.
+	Cache cache.Mode
 }
 
 // Asked is what a model is asked.
@@ -41,6 +44,7 @@ type Asked struct {
 	First route.Target
 
 	request provider.Request
+	mode    cache.Mode
 }
 
 // Options bounds what models are asked.
@@ -52,6 +56,11 @@ type Options struct {
 	Clock func() time.Time
 	// Draw returns a number in [0, 1), for requests without a session where a prompt has variants.
 	Draw func() float64
+	// Book is who pays goes by; nil for nobody.
+	Book *account.Book
+	// Cache keeps the answers of routes as Caching says; nil for none.
+	Cache   *cache.Cache
+	Caching map[string]Caching
 }
 
 // Service answers. Safe for concurrent use.
@@ -68,6 +77,9 @@ func New(prompts *prompt.Library, routes *route.Router, o Options) (*Service, er
 			return nil, fault.Wrap(err, fault.Invalid, fault.ConfigInvalid, "prompts/%s.yaml: generation_params.model names no model: %q",
 				t.ID, t.Params.Model)
 		}
+	}
+	if o.Book == nil {
+		o.Book = account.Free()
 	}
 	return &Service{prompts: prompts, routes: routes, opts: o}, nil
 }
@@ -99,7 +111,7 @@ func (s *Service) Prepare(r Request) (Asked, error) {
 	fitting := r.Ask
 	fitting.Sources = rendered.Sources
 	return Asked{
-		Template: t, CanaryOf: canaryOf, Rendered: rendered, Route: name, First: first,
+		Template: t, CanaryOf: canaryOf, Rendered: rendered, Route: name, First: first, mode: r.Cache,
 		request: provider.Request{
 			Ask: fitting, Messages: rendered.Messages,
 			MaxTokens:   cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens),
@@ -115,9 +127,4 @@ func schemaOf(t *prompt.Template) *provider.Schema {
 		return nil
 	}
 	return &provider.Schema{Name: t.ID, JSON: t.Schema.JSON, Strict: true, Check: t.Schema.Check}
-}
-
-// Generate answers what was prepared.
-func (s *Service) Generate(ctx context.Context, a Asked, o route.CallOptions, sink route.Sink) (route.Outcome, error) {
-	return s.routes.Generate(ctx, a.Route, o, a.request, sink)
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/ragmesh/ragmesh/libs/refusal"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
@@ -71,7 +72,7 @@ func (h *Handler) embed(w http.ResponseWriter, r *request) error {
 	if !r.embeds(in.Model) {
 		return refusal.NoModel(in.Model)
 	}
-	got, err := r.serving.Vectors.Embed(r.Context(), in.Model, vector.Symmetric, in.Input)
+	got, err := r.serving.Vectors.Embed(r.Context(), account.Who{Workspace: r.key.Workspace, Key: r.key.Name}, in.Model, vector.Symmetric, in.Input)
 	if err != nil {
 		return err
 	}

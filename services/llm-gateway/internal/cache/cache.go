@@ -120,37 +120,30 @@ type Call struct {
 // whether others may get this answer later. Its context goes on while anybody waits for the answer, who asked for it first or not.
 type Work func(ctx context.Context, out func(piece []byte) error) (end []byte, keep bool, err error)
 
-// Do hands the pieces of an answer to to, and returns what is said at its end. Work is called at most once, and has ended when an
-// answer was Made and Do returns without ctx having ended. A Mode of Default is Off.
-func (c *Cache) Do(ctx context.Context, call Call, work Work, to func(piece []byte) error) (end []byte, from Origin, err error) {
+// Do hands the pieces of an answer to to, with where they come from, and returns what is said at its end. Work is called at most
+// once, in another goroutine, and may go on after Do has returned because ctx ended. A Mode of Default is Off, where work is done
+// in the caller's goroutine.
+func (c *Cache) Do(ctx context.Context, call Call, work Work, to func(from Origin, piece []byte) error) (end []byte, from Origin, err error) {
 	if call.Mode == Off || call.Mode == Default {
-		end, _, err := work(ctx, to)
+		end, _, err := work(ctx, func(piece []byte) error { return to(Made, piece) })
 		return end, Made, err
 	}
 	for {
 		f, leads := c.join(ctx, call, work)
-		end, delivered, err := f.follow(ctx, to)
+		end, delivered, err := f.follow(ctx, leads, to)
 		c.leave(f)
 		// Who asked first may have had less time, or gone away just as this call came: the answer is made for this one then.
 		if err != nil && !leads && delivered == 0 && ctx.Err() == nil && f.abandoned(err) {
 			continue
 		}
-		return end, c.count(f, leads, call.Mode), err
+		from := f.origin(leads)
+		result := map[Origin]string{Kept: "hit", Shared: "shared", Made: "miss"}[from]
+		if from == Made && call.Mode == Refresh {
+			result = "refresh"
+		}
+		c.deps.Meter.CacheAsked(result)
+		return end, from, err
 	}
-}
-
-func (c *Cache) count(f *flight, leads bool, mode Mode) Origin {
-	from, result := Shared, "shared"
-	switch {
-	case f.kept():
-		from, result = Kept, "hit"
-	case leads && mode == Refresh:
-		from, result = Made, "refresh"
-	case leads:
-		from, result = Made, "miss"
-	}
-	c.deps.Meter.CacheAsked(result)
-	return from
 }
 
 // join returns the flight that makes what call asks for, and whether it began with this call.
@@ -299,10 +292,18 @@ func (f *flight) recording(now time.Time) (recording, bool) {
 	return recording{made: now, end: f.end, pieces: f.pieces}, f.keeps
 }
 
-func (f *flight) kept() bool {
+// origin is where the flight's pieces come from, for the call that it began with or another one.
+func (f *flight) origin(leads bool) Origin {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stored
+	switch {
+	case f.stored:
+		return Kept
+	case leads:
+		return Made
+	default:
+		return Shared
+	}
 }
 
 // abandoned says whether a flight failed because others had no more time or use for it.
@@ -313,14 +314,15 @@ func (f *flight) abandoned(err error) bool {
 }
 
 // follow hands over pieces as they come, until the answer ends or ctx does.
-func (f *flight) follow(ctx context.Context, to func([]byte) error) (end []byte, delivered int, err error) {
+func (f *flight) follow(ctx context.Context, leads bool, to func(Origin, []byte) error) (end []byte, delivered int, err error) {
 	for {
 		f.mu.Lock()
 		pieces, changed, done := f.pieces[delivered:], f.changed, f.done
 		end, err = f.end, f.err
 		f.mu.Unlock()
+		from := f.origin(leads)
 		for _, piece := range pieces {
-			if err := to(piece); err != nil {
+			if err := to(from, piece); err != nil {
 				return nil, delivered, err
 			}
 			delivered++

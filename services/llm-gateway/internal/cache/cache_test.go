@@ -94,7 +94,7 @@ type got struct {
 	err    error
 }
 
-func (g *got) take(p []byte) error {
+func (g *got) take(_ cache.Origin, p []byte) error {
 	g.pieces = append(g.pieces, string(p))
 	return nil
 }
@@ -182,13 +182,13 @@ func TestSharedWhileItIsMade(t *testing.T) {
 				time.Sleep(time.Duration(i) * 400 * time.Millisecond)
 				var g got
 				var end []byte
-				end, g.from, g.err = f.Do(t.Context(), call, says(&calls, "a", "b", "c"), func(p []byte) error {
+				end, g.from, g.err = f.Do(t.Context(), call, says(&calls, "a", "b", "c"), func(from cache.Origin, p []byte) error {
 					mu.Lock()
 					defer mu.Unlock()
 					if len(g.pieces) == 0 {
 						firsts = append(firsts, time.Since(began))
 					}
-					return g.take(p)
+					return g.take(from, p)
 				})
 				g.end = string(end)
 				results[i] = g

@@ -25,6 +25,7 @@ type Meter struct {
 	skips     *prometheus.CounterVec
 	refused   *prometheus.CounterVec
 	waits     *prometheus.HistogramVec
+	accounts  accounts
 	t         *telemetry.Telemetry
 }
 

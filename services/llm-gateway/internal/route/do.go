@@ -48,6 +48,8 @@ type Started struct {
 	Name, Model string
 	// Skipped are the rungs above it.
 	Skipped []Skip
+	// Cached says that no target was asked: the answer is one that was made before, or for somebody else.
+	Cached bool
 }
 
 // Tried is how one try ended. Outcome is a finish reason or a fault's reason.

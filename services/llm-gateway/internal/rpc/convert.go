@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/breaker"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -29,7 +30,7 @@ func requestOf(r *llmv1.GenerateRequest) (answer.Request, error) {
 			Variables: r.GetVariables(),
 		},
 		PromptID: r.GetPromptId(), Model: r.GetModel(), Session: r.GetSession(), MaxTokens: int(r.GetMaxTokens()),
-		Temperature: r.Temperature, TopP: r.TopP, Stop: r.GetStop(),
+		Temperature: r.Temperature, TopP: r.TopP, Stop: r.GetStop(), Cache: modeOf(r.GetCache()),
 	}
 	for _, m := range r.GetHistory() {
 		out.Ask.History = append(out.Ask.History, ask.Message{Role: roleOf(m.GetRole()), Content: m.GetContent()})
@@ -47,6 +48,13 @@ func requestOf(r *llmv1.GenerateRequest) (answer.Request, error) {
 		out.Ask.Sources = append(out.Ask.Sources, source)
 	}
 	return out, nil
+}
+
+func modeOf(m llmv1.CacheMode) cache.Mode {
+	return map[llmv1.CacheMode]cache.Mode{
+		llmv1.CacheMode_CACHE_MODE_OFF: cache.Off, llmv1.CacheMode_CACHE_MODE_ON: cache.On,
+		llmv1.CacheMode_CACHE_MODE_READ_ONLY: cache.ReadOnly, llmv1.CacheMode_CACHE_MODE_REFRESH: cache.Refresh,
+	}[m]
 }
 
 func invalidSource(description string) error {
@@ -99,7 +107,7 @@ func messagesOf(messages []ask.Message) []*llmv1.Message {
 func startedOf(a answer.Asked, s route.Started, revision string) *llmv1.Started {
 	out := &llmv1.Started{
 		PromptId: a.Template.ID, CanaryOf: a.CanaryOf, PromptHash: a.Rendered.Hash, PromptRevision: a.Template.Revision,
-		Model: a.Route, Provider: s.Name, ProviderModel: s.Model, Rung: count(s.Rung), ConfigRevision: revision,
+		Model: a.Route, Provider: s.Name, ProviderModel: s.Model, Rung: count(s.Rung), ConfigRevision: revision, Cached: s.Cached,
 	}
 	for _, source := range a.Rendered.Sources {
 		out.SourceIds = append(out.SourceIds, source.ID)

@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/identity"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
@@ -31,15 +32,16 @@ type Serving struct {
 
 // Handler serves the RPCs. A call ends with the Serving it began with.
 type Handler struct {
-	serving atomic.Pointer[Serving]
-	clock   func() time.Time
+	serving  atomic.Pointer[Serving]
+	clock    func() time.Time
+	accounts Accounts
 }
 
 var _ llmv1connect.LLMServiceHandler = (*Handler)(nil)
 
 // New returns a Handler that answers with s.
-func New(s Serving, clock func() time.Time) *Handler {
-	h := &Handler{clock: clock}
+func New(s Serving, accounts Accounts, clock func() time.Time) *Handler {
+	h := &Handler{clock: clock, accounts: accounts}
 	h.Use(s)
 	return h
 }
@@ -76,11 +78,17 @@ func (h *Handler) generate(ctx context.Context, r *llmv1.GenerateRequest, out se
 
 // callOptions says on whose behalf an answer is generated.
 func callOptions(ctx context.Context, r *llmv1.GenerateRequest) route.CallOptions {
-	o := route.CallOptions{Session: r.GetSession(), Workspace: r.GetWorkspace()}
+	who := whoOf(ctx, r.GetWorkspace())
+	return route.CallOptions{Session: r.GetSession(), Workspace: who.Workspace, Key: who.Key}
+}
+
+// whoOf says who pays.
+func whoOf(ctx context.Context, workspace string) account.Who {
+	who := account.Who{Workspace: workspace}
 	if p, ok := identity.FromContext(ctx); ok {
-		o.Workspace, o.Key = cmp.Or(p.Workspace, o.Workspace), p.Subject
+		who.Workspace, who.Key = cmp.Or(p.Workspace, workspace), p.Subject
 	}
-	return o
+	return who
 }
 
 func (s *Serving) prepare(r *llmv1.GenerateRequest) (answer.Asked, error) {
@@ -154,7 +162,7 @@ func (h *Handler) Embed(ctx context.Context, r *llmv1.EmbedRequest) (*llmv1.Embe
 	purposes := map[llmv1.EmbedPurpose]vector.Purpose{
 		llmv1.EmbedPurpose_EMBED_PURPOSE_QUERY: vector.Query, llmv1.EmbedPurpose_EMBED_PURPOSE_PASSAGE: vector.Passage,
 	}
-	got, err := h.serving.Load().Vectors.Embed(ctx, r.GetModel(), purposes[r.GetPurpose()], r.GetTexts())
+	got, err := h.serving.Load().Vectors.Embed(ctx, whoOf(ctx, r.GetWorkspace()), r.GetModel(), purposes[r.GetPurpose()], r.GetTexts())
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +182,7 @@ func (h *Handler) Rerank(ctx context.Context, r *llmv1.RerankRequest) (*llmv1.Re
 	if size > maxTexts {
 		return nil, tooMuch(size)
 	}
-	got, err := h.serving.Load().Vectors.Rerank(ctx, r.GetModel(), r.GetQuery(), r.GetTexts())
+	got, err := h.serving.Load().Vectors.Rerank(ctx, whoOf(ctx, r.GetWorkspace()), r.GetModel(), r.GetQuery(), r.GetTexts())
 	if err != nil {
 		return nil, err
 	}

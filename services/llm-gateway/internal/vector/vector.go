@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
@@ -88,6 +89,8 @@ type Deps struct {
 	Tracer trace.Tracer
 	Clock  func() time.Time
 	Slots  route.Slots
+	// Book is who pays goes by; nil for nobody.
+	Book *account.Book
 }
 
 // Models knows the models. Safe for concurrent use.
@@ -97,7 +100,12 @@ type Models struct {
 }
 
 // New returns the models of a configuration.
-func New(c Config, d Deps) *Models { return &Models{cfg: c, deps: d} }
+func New(c Config, d Deps) *Models {
+	if d.Book == nil {
+		d.Book = account.Free()
+	}
+	return &Models{cfg: c, deps: d}
+}
 
 // Listed is a model as lists show it.
 type Listed struct{ Name, Provider, Model string }
@@ -126,7 +134,7 @@ type Embedded struct {
 }
 
 // Embed makes a vector of each text.
-func (m *Models) Embed(ctx context.Context, name string, purpose Purpose, texts []string) (Embedded, error) {
+func (m *Models) Embed(ctx context.Context, who account.Who, name string, purpose Purpose, texts []string) (Embedded, error) {
 	name = cmp.Or(name, m.cfg.DefaultEmbedding)
 	e, ok := m.cfg.Embeddings[name]
 	if !ok {
@@ -140,7 +148,12 @@ func (m *Models) Embed(ctx context.Context, name string, purpose Purpose, texts 
 		}
 	}
 	out := Embedded{Model: name, Revision: e.revision(), Vectors: make([][]float32, 0, len(texts))}
-	err := m.call(ctx, "embeddings", route.Rung{Route: name, Provider: e.Provider, Model: e.Model}, e.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
+	entry, err := m.deps.Book.Open(ctx, who, name, provider.EstimateTexts(texts))
+	if err != nil {
+		return Embedded{}, err
+	}
+	defer entry.Close()
+	err = m.call(ctx, entry, "embeddings", route.Rung{Route: name, Provider: e.Provider, Model: e.Model}, e.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
 		for len(texts) > 0 {
 			n := batch(texts, e.BatchTexts, e.BatchBytes)
 			err := attempt(func(ctx context.Context) (provider.Usage, error) {
@@ -217,14 +230,20 @@ type Reranked struct {
 }
 
 // Rerank scores texts against a query.
-func (m *Models) Rerank(ctx context.Context, name, query string, texts []string) (Reranked, error) {
+func (m *Models) Rerank(ctx context.Context, who account.Who, name, query string, texts []string) (Reranked, error) {
 	name = cmp.Or(name, m.cfg.DefaultReranker)
 	r, ok := m.cfg.Rerankers[name]
 	if !ok {
 		return Reranked{}, missing(name, "rerank", "rerankers")
 	}
 	out := Reranked{Model: name}
-	err := m.call(ctx, "rerank", route.Rung{Route: name, Provider: r.Provider, Model: r.Model}, r.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
+	estimate := provider.EstimateTexts(append([]string{query}, texts...))
+	entry, err := m.deps.Book.Open(ctx, who, name, estimate)
+	if err != nil {
+		return Reranked{}, err
+	}
+	defer entry.Close()
+	err = m.call(ctx, entry, "rerank", route.Rung{Route: name, Provider: r.Provider, Model: r.Model}, r.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
 		return attempt(func(ctx context.Context) (provider.Usage, error) {
 			got, err := r.Reranker.Rerank(ctx, provider.RerankRequest{Model: r.Model, Query: query, Texts: texts})
 			out.Scores = got.Scores
@@ -252,7 +271,7 @@ const (
 
 // call runs do within a slot and a span, metered.
 func (m *Models) call(
-	ctx context.Context, operation string, place route.Rung, price float64, used *provider.Usage,
+	ctx context.Context, entry *account.Entry, operation string, place route.Rung, price float64, used *provider.Usage,
 	do func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error,
 ) error {
 	select {
@@ -269,7 +288,7 @@ func (m *Models) call(
 	))
 	defer span.End()
 	err := do(ctx, func(try func(context.Context) (provider.Usage, error)) error {
-		return m.repeat(ctx, place, func(ctx context.Context) error {
+		return m.repeat(ctx, place, entry.Asking(), func(ctx context.Context) (provider.Usage, error) {
 			u, err := try(ctx)
 			if err == nil {
 				u.CostMicros = uint64(math.Round(float64(u.Prompt) * price))
@@ -278,7 +297,7 @@ func (m *Models) call(
 				used.CostMicros += u.CostMicros
 				used.Estimated = used.Estimated || u.Estimated
 			}
-			return err
+			return u, err
 		})
 	})
 	span.SetAttributes(attribute.Int("gen_ai.usage.input_tokens", used.Prompt))
@@ -291,12 +310,12 @@ func (m *Models) call(
 }
 
 // repeat tries until it succeeds, fails for good, or waiting would take longer than there is time.
-func (m *Models) repeat(ctx context.Context, place route.Rung, try func(context.Context) error) error {
+func (m *Models) repeat(ctx context.Context, place route.Rung, ledger route.Ledger, try func(context.Context) (provider.Usage, error)) error {
 	wait := firstWait
 	for n := 1; ; n++ {
 		began := m.deps.Clock()
 		bounded, cancel := context.WithTimeout(ctx, m.cfg.Timeout)
-		err := try(bounded)
+		used, err := try(bounded)
 		if err != nil && ctx.Err() == nil && bounded.Err() != nil {
 			err = fault.Wrap(err, fault.Unavailable, fault.ProviderUnavailable, "the model's provider did not answer within %v", m.cfg.Timeout)
 		}
@@ -306,6 +325,7 @@ func (m *Models) repeat(ctx context.Context, place route.Rung, try func(context.
 			outcome = fault.ReasonName(fault.ReasonOf(err))
 		}
 		m.deps.Meter.Tried(place, outcome, m.deps.Clock().Sub(began))
+		ledger.Tried(place, outcome, used, m.deps.Clock().Sub(began))
 		if err == nil || ctx.Err() != nil {
 			return cmp.Or(ctx.Err(), err)
 		}

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
@@ -49,7 +50,7 @@ func TestTextsGoInBatches(t *testing.T) {
 	f, m := &fake{}, &meter{}
 	e := Embedding{Embedder: f, Model: "m", BatchTexts: 3, BatchBytes: 20, PassagePrefix: "p:", Price: 2}
 	texts := []string{"a", "b", "c", "d", strings.Repeat("x", 30), "e"}
-	got, err := models(e, route.NewSlots(1), m).Embed(t.Context(), "", Passage, texts)
+	got, err := models(e, route.NewSlots(1), m).Embed(t.Context(), account.Who{}, "", Passage, texts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +90,7 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), &meter{}).Embed(t.Context(), "e", Query, []string{"a"}); err != nil || len(f.calls) != 3 {
+	if _, err := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), &meter{}).Embed(t.Context(), account.Who{}, "e", Query, []string{"a"}); err != nil || len(f.calls) != 3 {
 		t.Errorf("%v after %d calls", err, len(f.calls))
 	}
 }
@@ -101,7 +102,7 @@ func TestWhatDoesNotPassInTimeIsToldAtOnce(t *testing.T) {
 		"busy for long": fault.New(fault.Exhausted, fault.ProviderRateLimited, "busy").WithRetryAfter(time.Hour),
 	} {
 		f := &fake{fail: func(int) error { return err }}
-		_, got := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), &meter{}).Embed(t.Context(), "e", Query, []string{"a"})
+		_, got := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), &meter{}).Embed(t.Context(), account.Who{}, "e", Query, []string{"a"})
 		if !errors.Is(got, err) || len(f.calls) != 1 {
 			t.Errorf("%s: %v after %d calls", name, got, len(f.calls))
 		}
@@ -110,7 +111,7 @@ func TestWhatDoesNotPassInTimeIsToldAtOnce(t *testing.T) {
 
 func TestAnotherDimensionIsRefused(t *testing.T) {
 	t.Parallel()
-	_, err := models(Embedding{Embedder: &fake{}, BatchTexts: 1, BatchBytes: 9, Dimensions: 3}, route.NewSlots(1), &meter{}).Embed(t.Context(), "e", Query, []string{"a"})
+	_, err := models(Embedding{Embedder: &fake{}, BatchTexts: 1, BatchBytes: 9, Dimensions: 3}, route.NewSlots(1), &meter{}).Embed(t.Context(), account.Who{}, "e", Query, []string{"a"})
 	if err == nil || fault.KindOf(err) != fault.Precondition || !strings.Contains(err.Error(), "2 dimensions, not 3") {
 		t.Errorf("%v", err)
 	}
@@ -120,14 +121,14 @@ func TestNoPlaceAndNoModel(t *testing.T) {
 	t.Parallel()
 	full := route.NewSlots(1)
 	full <- struct{}{}
-	if _, err := models(Embedding{Embedder: &fake{}, BatchTexts: 1}, full, &meter{}).Embed(t.Context(), "", Query, []string{"a"}); fault.ReasonOf(err) != fault.Overloaded {
+	if _, err := models(Embedding{Embedder: &fake{}, BatchTexts: 1}, full, &meter{}).Embed(t.Context(), account.Who{}, "", Query, []string{"a"}); fault.ReasonOf(err) != fault.Overloaded {
 		t.Errorf("without a place: %v", err)
 	}
 	m := New(Config{}, Deps{})
-	if _, err := m.Embed(t.Context(), "", Query, []string{"a"}); err == nil || fault.KindOf(err) != fault.Precondition {
+	if _, err := m.Embed(t.Context(), account.Who{}, "", Query, []string{"a"}); err == nil || fault.KindOf(err) != fault.Precondition {
 		t.Errorf("without a model: %v", err)
 	}
-	if _, err := m.Rerank(t.Context(), "r", "q", []string{"a"}); err == nil || fault.KindOf(err) != fault.NotFound {
+	if _, err := m.Rerank(t.Context(), account.Who{}, "r", "q", []string{"a"}); err == nil || fault.KindOf(err) != fault.NotFound {
 		t.Errorf("an unknown model: %v", err)
 	}
 }
