@@ -152,7 +152,7 @@ func defaults() route.Options {
 	}
 }
 
-func routed(t *testing.T, o route.Options, targets ...route.Target) *route.Router {
+func routed(t testing.TB, o route.Options, targets ...route.Target) *route.Router {
 	t.Helper()
 	for i := range targets {
 		targets[i].Retries = -1
