@@ -37,7 +37,7 @@ func TestMetricsPage(t *testing.T) {
 	}
 	config, docs := t.TempDir(), documents(t)
 	for path, text := range map[string]string{
-		filepath.Join(config, "llm-gateway.yaml"):        "providers: {away: {type: openai, base_url: 'http://127.0.0.1:1/v1'}}\nmodels: {default: {targets: [{provider: away, model: m}]}}\n",
+		filepath.Join(config, "llm-gateway.yaml"):        "providers: {away: {type: openai, base_url: 'http://127.0.0.1:1/v1'}}\nmodels: {default: {targets: [{provider: away, model: m}]}}\nbreaker: {failures: 2, of: 2}\n",
 		filepath.Join(config, "retriever.yaml"):          "search: {strategy: mixed}\n",
 		filepath.Join(config, "retrieval", "mixed.yaml"): "retriever_type: hybrid\n",
 		filepath.Join(docs, "torn.md"):                   "\x7fELF\x02\x01\x01\x00 no text",

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -73,6 +74,7 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 		}, []string{"line"}),
 		t: t,
 	}
+	m.refused.WithLabelValues(everybody, fault.ReasonName(fault.Overloaded)) // there from the beginning, so that its growth is seen
 	var errs []error
 	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost, m.overhead, m.retries, m.skips, m.refused, m.waits} {
 		errs = append(errs, t.Registry.Register(c))
