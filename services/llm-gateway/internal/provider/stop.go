@@ -31,6 +31,12 @@ func stopping(ctx context.Context, p Provider, r Request, emit func(Piece) error
 		return emit(Piece{Text: text})
 	}
 	result, err := p.Generate(ctx, r, func(piece Piece) error {
+		if piece.Call != nil && held != "" { // what was held back is no beginning of a stop text
+			if err := pass(held); err != nil {
+				return err
+			}
+			held = ""
+		}
 		if piece.Text == "" {
 			return emit(piece)
 		}
@@ -47,7 +53,10 @@ func stopping(ctx context.Context, p Provider, r Request, emit func(Piece) error
 	})
 	switch {
 	case errors.Is(err, errStopped):
-		return Result{Finish: Stop, Usage: Estimate(r.Messages, said.String())}, nil
+		if result.Usage.Prompt == 0 { // the provider said nothing so far
+			result.Usage = Estimate(r.Messages, said.String())
+		}
+		return Result{Finish: Stop, Usage: result.Usage}, nil
 	case err == nil && held != "":
 		return result, emit(Piece{Text: held})
 	}

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,4 +78,29 @@ func TestACallerThatGoesAwayEndsTheAnswer(t *testing.T) {
 	if _, err := provider.Generate(t.Context(), p, provider.Request{Stop: []string{"x"}}, func(provider.Piece) error { return gone }); !errors.Is(err, gone) || p.said != 1 {
 		t.Errorf("got %v after %d pieces", err, p.said)
 	}
+}
+
+func TestTextThatIsHeldBackComesBeforeACall(t *testing.T) {
+	t.Parallel()
+	p := caller{}
+	var got []string
+	result, err := provider.Generate(t.Context(), p, provider.Request{Stop: []string{"END"}}, func(piece provider.Piece) error {
+		if piece.Call != nil {
+			got = append(got, piece.Call.Name)
+		} else if piece.Text != "" {
+			got = append(got, piece.Text)
+		}
+		return nil
+	})
+	if err != nil || result.Finish != provider.Called || !slices.Equal(got, []string{"one ", "EN", "f"}) {
+		t.Errorf("got %q, %+v, %v", got, result, err)
+	}
+}
+
+// caller says something that may begin a stop text, and calls a tool.
+type caller struct{}
+
+func (caller) Generate(_ context.Context, _ provider.Request, emit func(provider.Piece) error) (provider.Result, error) {
+	err := errors.Join(emit(provider.Piece{Text: "one EN"}), emit(provider.Piece{Call: &provider.CallPart{ID: "a", Name: "f"}}))
+	return provider.Result{Finish: provider.Called}, err
 }
