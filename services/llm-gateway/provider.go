@@ -2,6 +2,7 @@ package llmgateway
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/anthropic"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/bedrock"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/google"
@@ -19,10 +21,11 @@ import (
 
 // Provider says where a provider is.
 type Provider struct {
-	Type            string        `yaml:"type" oneof:"openai,azure,anthropic,google,ollama,cohere,jina,tei" doc:"Wire format: openai is chat completions and embeddings as OpenAI, vLLM, llama.cpp, DeepSeek, Qwen, Ollama under /v1 and others speak them; azure is Azure OpenAI, whose models are the resource's deployments; anthropic the messages API; google the Gemini API; ollama its own API; cohere, jina and tei (text-embeddings-inference) are their rerank APIs, with openai's embeddings for jina and tei. openai where it is not given."`
-	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, /embeddings, /rerank, /messages (anthropic) or /models (google), e.g. https://api.openai.com/v1; for azure the resource's, e.g. https://NAME.openai.azure.com; for ollama the server's, e.g. http://ollama:11434. Empty for Anthropic's and Google's own."`
-	Key             config.Secret `yaml:"key" doc:"API key; none for servers that want none."`
+	Type            string        `yaml:"type" oneof:"openai,azure,anthropic,google,ollama,bedrock,cohere,jina,tei" doc:"Wire format: openai is chat completions and embeddings as OpenAI, vLLM, llama.cpp, DeepSeek, Qwen, Ollama under /v1 and others speak them; azure is Azure OpenAI, whose models are the resource's deployments; anthropic the messages API; google the Gemini API; ollama its own API; bedrock Amazon Bedrock; cohere, jina and tei (text-embeddings-inference) are their rerank APIs, with openai's embeddings for jina and tei. openai where it is not given."`
+	BaseURL         string        `yaml:"base_url" doc:"Address before /chat/completions, /embeddings, /rerank, /messages (anthropic) or /models (google), e.g. https://api.openai.com/v1; for azure the resource's, e.g. https://NAME.openai.azure.com; for ollama the server's, e.g. http://ollama:11434. Empty for Anthropic's, Google's and Amazon's own."`
+	Key             config.Secret `yaml:"key" doc:"API key; none for servers that want none, and for bedrock, which takes the identity of the process."`
 	APIVersion      string        `yaml:"api_version" doc:"For azure: version of the API; 2024-10-21 when empty."`
+	Region          string        `yaml:"region" doc:"For bedrock: Amazon's region, e.g. eu-central-1."`
 	Context         int           `yaml:"context" doc:"For ollama: context that models are loaded with; longer prompts are cut without a word. Tokens, up to 10000000; 0 for Ollama's own default, which is short."`
 	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"For openai and azure: send max_tokens instead of max_completion_tokens, for older servers."`
 	PlainFloats     bool          `yaml:"plain_floats" doc:"Ask for vectors as numbers, for servers that can't send them in base64."`
@@ -39,6 +42,7 @@ const (
 	typeAnthropic = "anthropic"
 	typeGoogle    = "google"
 	typeOllama    = "ollama"
+	typeBedrock   = "bedrock"
 	typeCohere    = "cohere"
 	typeJina      = "jina"
 	typeTEI       = "tei"
@@ -61,6 +65,7 @@ var kinds = map[string]kind{
 	typeAnthropic: {chats: true, base: anthropic.BaseURL},
 	typeGoogle:    {chats: true, embeds: true, base: google.BaseURL},
 	typeOllama:    {chats: true, embeds: true, example: "http://ollama:11434"},
+	typeBedrock:   {chats: true},
 	typeCohere:    {reranks: true, example: "https://api.cohere.com/v2"},
 	typeJina:      {embeds: true, reranks: true, example: "https://api.jina.ai/v1"},
 	typeTEI:       {embeds: true, reranks: true, example: "http://tei:8080"},
@@ -89,11 +94,13 @@ func (c Config) validateProviders(check checker) {
 
 func (p Provider) validate(key string, check checker) {
 	k, base := p.kind(), p.base()
-	check(base != "", key+".base_url", "must be given, e.g. %s", k.example)
+	check(base != "" || p.Type == typeBedrock, key+".base_url", "must be given, e.g. %s", k.example)
 	check(base == "" || exchange.Valid(base), key+".base_url", "must be an http(s) address without user and query, e.g. %s", cmp.Or(k.example, k.base))
 	check(p.Type != typeAzure || !strings.Contains(base, "/openai"), key+".base_url", "must be the resource's address alone, e.g. %s; for Azure's address that ends in /openai/v1 the type is openai", k.example)
 	check(p.Type != typeAzure || !p.Key.IsZero(), key+".key", "must be given for azure")
 	check(k.base == "" || base != k.base || !p.Key.IsZero(), key+".key", "must be given for %s", k.base)
+	check(p.Type != typeBedrock || p.Key.IsZero(), key+".key", "is not for bedrock, which takes the identity of the process: the environment, a web identity token, the role of the container or the machine")
+	check((p.Region != "") == (p.Type == typeBedrock), key+".region", "must be given for type bedrock, and for no other")
 	check(p.APIVersion == "" || p.Type == typeAzure, key+".api_version", "is for type azure only")
 	check(p.Context == 0 || p.Type == typeOllama, key+".context", "is for type ollama only")
 	check(p.Context >= 0 && p.Context <= maxContext, key+".context", "must be 0 to %d, not %d", maxContext, p.Context)
@@ -157,6 +164,12 @@ func open(p Provider, clock func() time.Time) (*client, error) {
 			return nil, err
 		}
 		return &client{cfg: p, chats: made, embeds: made, close: made.Close}, nil
+	case typeBedrock:
+		made, err := bedrock.New(context.Background(), bedrock.Config{Region: p.Region, BaseURL: p.BaseURL, MaxConnections: connections}, clock)
+		if err != nil {
+			return nil, err
+		}
+		return &client{cfg: p, chats: made, close: made.Close}, nil
 	default:
 		return openOpenAI(p, connections, clock)
 	}

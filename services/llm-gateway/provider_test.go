@@ -39,7 +39,7 @@ func TestTheExamplesOfTheGuideAreValid(t *testing.T) {
 			t.Errorf("%v in\n%s", err, e[1])
 		}
 	}
-	for _, typ := range []string{"openai", "azure", "anthropic", "google", "ollama", "cohere", "jina", "tei"} {
+	for _, typ := range []string{"openai", "azure", "anthropic", "google", "ollama", "bedrock", "cohere", "jina", "tei"} {
 		if !strings.Contains(string(page), "type: "+typ) {
 			t.Errorf("no example of type %s", typ)
 		}
@@ -58,7 +58,10 @@ func TestProvidersThatCannotBeAreRefused(t *testing.T) {
 		`type: anthropic`: `providers.p.key must be given for https://api.anthropic.com/v1`,
 		`type: google`:    `providers.p.key must be given`,
 		`type: ollama`:    `providers.p.base_url must be given, e.g. http://ollama:11434`,
-		`type: ollama, base_url: "http://x", context: -1`:     `providers.p.context must be 0 to`,
+		`type: ollama, base_url: "http://x", context: -1`: `providers.p.context must be 0 to`,
+		`type: bedrock`: `providers.p.region must be given for type bedrock`,
+		`type: bedrock, region: eu-central-1, key: {env: K}`:  `providers.p.key is not for bedrock`,
+		`type: google, key: {env: K}, region: x`:              `providers.p.region must be given for type bedrock, and for no other`,
 		`base_url: "http://x", context: 9`:                    `providers.p.context is for type ollama only`,
 		`base_url: "http://x", api_version: v`:                `providers.p.api_version is for type azure only`,
 		`type: anthropic, key: {env: K}, without_tools: true`: `providers.p.without_tools is for types openai and azure only`,

@@ -81,6 +81,12 @@ var technologies = []technology{
 		},
 	},
 	{
+		name:    "langchaingo",
+		imports: []string{"github.com/tmc/langchaingo", "github.com/aws/"},
+		why:     "its streaming hides failures, which its adapter turns back into errors",
+		homes:   map[string]string{"services/llm-gateway/internal/bedrock": "Amazon Bedrock, signed and framed as only its own library does it"},
+	},
+	{
 		name:    "Weaviate",
 		imports: []string{"github.com/weaviate/"},
 		why:     "retrieval must mean the same on every store",

@@ -49,7 +49,7 @@ func New(cfg Config) (*Server, error) {
 	if !Valid(cfg.BaseURL) {
 		return nil, errors.New("base_url: not an http(s) address without user and query")
 	}
-	return &Server{base: strings.TrimSuffix(cfg.BaseURL, "/"), cfg: cfg, client: client(cfg.MaxConnections, cfg.Dial)}, nil
+	return &Server{base: strings.TrimSuffix(cfg.BaseURL, "/"), cfg: cfg, client: Client(cfg.MaxConnections, cfg.Dial)}, nil
 }
 
 // Valid says whether a server can be at an address.
@@ -58,7 +58,8 @@ func Valid(base string) bool {
 	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == ""
 }
 
-func client(connections int, dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
+// Client returns a client for one provider. Dial is nil for the network.
+func Client(connections int, dial func(context.Context, string, string) (net.Conn, error)) *http.Client {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	}

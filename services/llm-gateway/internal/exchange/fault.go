@@ -25,6 +25,11 @@ func Unreadable(cause error) *fault.Error {
 	return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider answered something that is not understood")
 }
 
+// TooLarge is the failure of a provider that sends more at once than is taken.
+func TooLarge(cause error) *fault.Error {
+	return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that is too large")
+}
+
 // Cannot is the failure of a request for what a provider does not have. It is told before the provider is asked.
 func Cannot(format string, a ...any) *fault.Error {
 	return fault.New(fault.Precondition, fault.ProviderRejected, format, a...)
@@ -41,8 +46,18 @@ func refused(resp *http.Response, key string, now time.Time) *fault.Error {
 		Status: resp.StatusCode, Code: without(key, told.word()), Message: without(key, clip(told.Message, 500)),
 		Words: without(key, strings.ToValidUTF8(string(body), "\uFFFD")),
 	}
-	after := max(retryAfter(resp.Header, now), told.delay())
-	switch status := resp.StatusCode; {
+	return refusal(cause, told, max(retryAfter(resp.Header, now), told.delay()))
+}
+
+// Refused is the fault of a request that a provider's own library says was refused.
+func Refused(status int, h http.Header, code, message string, now time.Time) *fault.Error {
+	told := report{Type: code, Message: message}
+	cause := &provider.Refusal{Status: status, Code: code, Message: clip(message, 500), Words: clip(message, maxWords)}
+	return refusal(cause, told, retryAfter(h, now))
+}
+
+func refusal(cause *provider.Refusal, told report, after time.Duration) *fault.Error {
+	switch status := cause.Status; {
 	case status == http.StatusTooManyRequests:
 		return fault.Wrap(cause, fault.Exhausted, fault.ProviderRateLimited, "the model's provider limits our rate").WithRetryAfter(after)
 	case status == http.StatusUnauthorized, status == http.StatusForbidden, told.badKey():
@@ -66,10 +81,19 @@ func refused(resp *http.Response, key string, now time.Time) *fault.Error {
 // Reported turns an error that the provider sent in an answer it had begun into a fault.
 func (a *Answer) Reported(raw json.RawMessage) *fault.Error {
 	told := read(raw)
-	cause := errors.New("error event: " + without(a.key, clip(strings.Join([]string{told.Type, told.Status, text(told.Code), told.Message}, " "), 500)))
-	if kind := strings.ToLower(told.Type + " " + told.Status + " " + text(told.Code)); strings.Contains(kind, "rate_limit") ||
-		strings.Contains(kind, "resource_exhausted") || strings.Contains(kind, "429") || strings.Contains(kind, "throttl") {
-		return fault.Wrap(cause, fault.Exhausted, fault.ProviderRateLimited, "the model's provider limits our rate").WithRetryAfter(told.delay())
+	told.Message = without(a.key, told.Message)
+	return told.fault()
+}
+
+// Reported is the fault of an error that a provider's own library says came in an answer.
+func Reported(code, message string) *fault.Error { return report{Type: code, Message: message}.fault() }
+
+func (r report) fault() *fault.Error {
+	name := r.Type + " " + r.Status + " " + text(r.Code)
+	cause := errors.New("error event: " + clip(name+" "+r.Message, 500))
+	if kind := strings.ToLower(name); strings.Contains(kind, "rate_limit") || strings.Contains(kind, "resource_exhausted") ||
+		strings.Contains(kind, "429") || strings.Contains(kind, "throttl") {
+		return fault.Wrap(cause, fault.Exhausted, fault.ProviderRateLimited, "the model's provider limits our rate").WithRetryAfter(r.delay())
 	}
 	return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider failed while it answered")
 }

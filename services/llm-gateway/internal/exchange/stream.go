@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-
-	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
 // MaxLine is the longest line of a stream that is taken.
@@ -88,7 +86,7 @@ func end(ctx context.Context, t Taker, cause error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(cause, errLongLine):
-		return fault.Wrap(cause, fault.Unavailable, fault.ProviderUnavailable, "the model's provider sent an event that is too large")
+		return TooLarge(cause)
 	case errors.Is(cause, io.EOF):
 		return Cut(nil)
 	default:

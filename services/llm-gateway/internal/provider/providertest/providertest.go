@@ -47,6 +47,12 @@ type Format struct {
 	Refusal func(words string) string
 	// TooLong is the body of a 400 for a prompt that the model does not take.
 	TooLong string
+	// Ends says that the end of the connection is part of the end.
+	Ends bool
+	// Hasty is a provider whose errors may overtake text that came before them.
+	Hasty bool
+	// NoKey is a provider whose key goes over no wire, and so comes back over none.
+	NoKey bool
 	// NoCache is a provider that tells nothing about cached tokens, NoFilter one that has no content filter.
 	NoCache, NoFilter bool
 }
@@ -104,6 +110,7 @@ type want struct {
 	cause  error
 	after  time.Duration
 	begun  bool // the error comes with the usage so far
+	hasty  bool // and may overtake text
 }
 
 // usage is what servers report.
@@ -164,6 +171,11 @@ func (f Format) answers() map[string]behaviour {
 	}
 	if f.NoFilter {
 		delete(out, "until a content filter")
+	}
+	if f.Ends {
+		for _, name := range []string{"is cut after the end", "goes on after it has ended", "ends with the connection alive"} {
+			delete(out, name)
+		}
 	}
 	if f.Reasoning != nil {
 		ways := f.Reasoning("hm")
@@ -240,7 +252,7 @@ func (f Format) failures() map[string]behaviour {
 		"breaks the connection in the middle":      {append(raw(first...), wiretest.Cut()), begun(fault.Unavailable, fault.ProviderStreamCut)},
 		"breaks it in the middle of an event":      {append(raw(append(first, f.Text("take")[:12])...), wiretest.Cut()), begun(fault.Unavailable, fault.ProviderStreamCut)},
 		"ends in the middle, without an end":       {raw(first...), begun(fault.Unavailable, fault.ProviderStreamCut)},
-		"ends in the middle of an event":           {raw(append(first, strings.TrimRight(f.Text("take"), "\r\n}"))...), begun(fault.Unavailable, fault.ProviderStreamCut)},
+		"ends in the middle of an event":           {raw(append(first, torn(f.Text("take")))...), begun(fault.Unavailable, fault.ProviderStreamCut)},
 		"ends without any event":                   {nil, nothing},
 		"an event that is not JSON":                {raw(append(first, f.Malformed)...), begun(fault.Unavailable, fault.ProviderUnavailable)},
 		"a line without end":                       {raw(f.Open(usage()), f.HugeLine), unread},
@@ -265,6 +277,12 @@ func (f Format) failures() map[string]behaviour {
 	}
 }
 
+// torn is an event without its last letter.
+func torn(event string) string {
+	event = strings.TrimRight(event, "\r\n")
+	return event[:len(event)-1]
+}
+
 // Now is what providers under test must have as their clock.
 func Now() time.Time { return time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC) }
 
@@ -274,6 +292,9 @@ func Run(t *testing.T, f Format, open Open) {
 	all := f.answers()
 	maps.Copy(all, f.calls())
 	maps.Copy(all, f.failures())
+	if f.NoKey {
+		maps.DeleteFunc(all, func(name string, _ behaviour) bool { return strings.Contains(name, "quotes the key") })
+	}
 	if f.RateLimit == "" {
 		maps.DeleteFunc(all, func(name string, _ behaviour) bool { return strings.HasPrefix(name, "a rate limit") })
 	}
@@ -282,6 +303,7 @@ func Run(t *testing.T, f Format, open Open) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
+			b.want.hasty = f.Hasty
 			check(ctx, t, open(t, wiretest.Serve(t, "", f.ContentType, b.steps...).URL), b.want)
 		})
 	}
@@ -297,9 +319,11 @@ func (f Format) cancellations(t *testing.T, open Open) {
 	endless := []wiretest.Step{wiretest.Raw(f.Open(usage())), wiretest.Endless(f.Text("on and on "))}
 	t.Run("cancel before the headers", func(t *testing.T) {
 		t.Parallel()
-		s := wiretest.Serve(t, "", f.ContentType, wiretest.Wait())
 		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(20*time.Millisecond, cancel)
+		s := wiretest.Serve(t, "", f.ContentType, func(w *wiretest.Writer) bool {
+			cancel()
+			return wiretest.Wait()(w)
+		})
 		if _, err := open(t, s.URL).Generate(ctx, Request(), func(provider.Piece) error { return nil }); !errors.Is(err, context.Canceled) {
 			t.Errorf("Generate error = %v, want the context's", err)
 		}
@@ -360,6 +384,9 @@ func check(ctx context.Context, t *testing.T, p provider.Provider, w want) {
 		}
 		return nil
 	})
+	if w.hasty && w.kind != fault.Internal && strings.HasPrefix(w.text, text) {
+		w.text = text
+	}
 	if text != w.text {
 		t.Errorf("text of %d bytes %.80q, want %d bytes %.80q", len(text), text, len(w.text), w.text)
 	}
@@ -443,4 +470,17 @@ func stops(t *testing.T, s *wiretest.Server) {
 	case <-time.After(10 * time.Second):
 		t.Error("the server still makes tokens 10s after the client went away")
 	}
+}
+
+// WithModel is p, asked for another model than the suite asks for.
+func WithModel(p provider.Provider, model string) provider.Provider { return renamed{p, model} }
+
+type renamed struct {
+	provider.Provider
+	model string
+}
+
+func (p renamed) Generate(ctx context.Context, r provider.Request, emit func(provider.Piece) error) (provider.Result, error) {
+	r.Model = p.model
+	return p.Provider.Generate(ctx, r, emit)
 }
