@@ -15,6 +15,9 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/refusal"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
+	answers "github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/keys"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -26,6 +29,10 @@ type Serving struct {
 	Keys    *keys.Ring
 	Routes  *route.Router
 	Vectors *vector.Models
+	// Book is who pays. Caching says how routes' answers are kept in Cache, which may be nil.
+	Book    *account.Book
+	Cache   *cache.Cache
+	Caching map[string]answers.Caching
 	// MaxTokens is what an answer is taken for at most whose request sets no bound.
 	MaxTokens int
 	// MaxBody bounds requests.
@@ -165,14 +172,11 @@ func (r *request) body(w http.ResponseWriter) ([]byte, error) {
 
 // model checks that the caller may ask a model, and that it is there.
 func (r *request) model(name string) error {
-	if _, first, err := r.serving.Routes.Resolve(name); err != nil || !r.key.May(name) || !answers(first) {
+	if _, first, err := r.serving.Routes.Resolve(name); err != nil || !r.key.May(name) || quotes(first.Provider) {
 		return refusal.NoModel(name)
 	}
 	return nil
 }
-
-// answers says whether a route's first target can answer without sources to quote.
-func answers(t route.Target) bool { return !quotes(t.Provider) }
 
 // quotes says whether a provider answers with what stands in sources, of which requests here have none.
 func quotes(p provider.Provider) bool {

@@ -2,15 +2,13 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
-	"github.com/ragmesh/ragmesh/libs/refusal"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 )
@@ -28,18 +26,51 @@ func (h *Handler) chat(w http.ResponseWriter, r *request) error {
 	if err := r.model(asked.model); err != nil {
 		return err
 	}
-	a := &answer{handler: h, request: r, asked: asked, w: w}
-	options := route.CallOptions{Workspace: r.key.Workspace, Key: r.key.Name}
-	if asked.session != "" {
-		options.Session = r.key.Name + " " + asked.session
-	}
-	_, err = r.serving.Routes.Do(r.Context(), asked.model, options, a.attempt)
-	h.deps.Meter.Overhead(asked.model, a.overhead())
-	if err == nil || !a.begun {
+	mode, err := r.mode(asked.model)
+	if err != nil {
 		return err
 	}
-	a.fail(err)
+	most := asked.maxTokens
+	if most == 0 {
+		most = r.serving.MaxTokens
+	}
+	entry, err := r.serving.Book.Open(r.Context(), account.Who{Workspace: r.key.Workspace, Key: r.key.Name}, asked.model, provider.Usage{
+		Prompt: asked.prompt, Completion: most * asked.choices, Estimated: true,
+	})
+	if err != nil {
+		return err
+	}
+	a := &answer{handler: h, request: r, asked: asked, to: &reply{w: w, stream: asked.stream, id: h.deps.TraceID(r.Context())}}
+	if mode == cache.Off {
+		defer entry.Close()
+		err = a.ask(r.Context(), entry)
+	} else {
+		err = a.cached(mode, entry)
+	}
+	h.deps.Meter.Overhead(asked.model, a.overhead())
+	to, _ := a.to.(*reply)
+	if err == nil || !to.begun {
+		return err
+	}
+	to.fail(err)
 	return errAnswered{err}
+}
+
+// output is where an answer goes: to the caller, or to the cache first.
+type output interface {
+	// begin is called once, before the first data. size is that of the whole answer, or below 0 when it is not known.
+	begin(h head, size int) error
+	// data takes bytes of the answer; they leave at once unless more is known to come with them.
+	data(p []byte, last bool) error
+}
+
+// head is what is said of an answer before it.
+type head struct {
+	Target  string
+	Rung    int
+	Skipped string `json:",omitempty"`
+	// cached says that nobody was asked for it.
+	cached bool
 }
 
 // answer is one on its way to the caller. It is of one goroutine.
@@ -47,18 +78,31 @@ type answer struct {
 	handler *Handler
 	request *request
 	asked   *chat
-	w       http.ResponseWriter
-	control *http.ResponseController
+	to      output
 
 	try   *route.Try
 	held  []byte // what came before there was something to be seen
 	begun bool
-	err   error // of writing to the caller
+	err   error // of the output
 	// last is why the latest target failed.
 	last error
+	// whole says that the answer is what its route is for, and not a stand-in for it.
+	whole bool
 
 	// When the first target was asked, when there was something to be seen of an answer, and when that was sent.
 	firstAsked, heard, sent time.Time
+}
+
+// ask has the route's targets asked, on somebody's account.
+func (a *answer) ask(ctx context.Context, entry *account.Entry) error {
+	r := a.request
+	options := route.CallOptions{Workspace: r.key.Workspace, Key: r.key.Name, Ledger: entry.Asking()}
+	if a.asked.session != "" {
+		options.Session = r.key.Name + " " + a.asked.session
+	}
+	out, err := r.serving.Routes.Do(ctx, a.asked.model, options, a.attempt)
+	a.whole = err == nil && a.whole && (out.Result.Finish == provider.Stop || out.Result.Finish == provider.Called)
+	return err
 }
 
 // attempt asks one target.
@@ -96,50 +140,29 @@ func (a *answer) Data(p []byte, about provider.Part) error {
 	a.try.Pause() // the caller may be slow
 	defer a.try.Alive()
 	if a.begun {
-		if a.write(p); !about.Last {
-			a.flush()
-		}
+		a.err = a.to.data(p, about.Last)
 		return a.err
 	}
 	if !about.Seen && !about.Last && len(a.held)+len(p) <= maxHeld {
 		a.held = append(a.held, p...)
 		return nil
 	}
-	a.heard = a.handler.deps.Clock()
-	a.begin(a.try.Begin(about.Seen), len(p), about.Last)
-	a.write(a.held)
-	if a.write(p); !about.Last {
-		a.flush()
+	a.heard, a.begun = a.handler.deps.Clock(), true
+	s, size := a.try.Begin(about.Seen), -1
+	if about.Last {
+		size = len(p)
+	}
+	if len(a.held) > 0 {
+		p, size = append(a.held, p...), -1
+	}
+	a.whole = s.Rung == 0
+	if a.err = a.to.begin(head{Target: s.Name + "/" + s.Model, Rung: s.Rung, Skipped: skipped(s.Skipped)}, size); a.err == nil {
+		a.err = a.to.data(p, about.Last)
+	}
+	if !about.Last {
 		a.sent = a.handler.deps.Clock()
 	}
 	return a.err
-}
-
-// begin sends the headers.
-func (a *answer) begin(s route.Started, size int, last bool) {
-	a.begun = true
-	h := a.w.Header()
-	h["X-Content-Type-Options"] = []string{"nosniff"}
-	if id := a.handler.deps.TraceID(a.request.Context()); id != "" {
-		h["X-Request-Id"] = []string{id}
-	}
-	h["X-Ragmesh-Target"] = []string{s.Name + "/" + s.Model}
-	if s.Rung > 0 {
-		h["X-Ragmesh-Rung"] = []string{strconv.Itoa(s.Rung)}
-		h["X-Ragmesh-Degraded"] = []string{skipped(s.Skipped)}
-	}
-	if a.asked.stream {
-		h["Content-Type"] = []string{"text/event-stream; charset=utf-8"}
-		h["Cache-Control"] = []string{"no-cache, no-store"}
-		h["X-Accel-Buffering"] = []string{"no"} // nginx would hold the stream back
-	} else {
-		h["Content-Type"] = []string{"application/json"}
-		if last {
-			h["Content-Length"] = []string{strconv.Itoa(size + len(a.held))}
-		}
-	}
-	a.w.WriteHeader(http.StatusOK)
-	a.control = http.NewResponseController(a.w)
 }
 
 // skipped says which targets failed before the one that answers, and why.
@@ -149,42 +172,6 @@ func skipped(all []route.Skip) string {
 		parts[i] = s.Name + "=" + strings.ToLower(fault.ReasonName(s.Fault.Reason))
 	}
 	return strings.Join(parts, ", ")
-}
-
-func (a *answer) write(p []byte) {
-	if a.err == nil && len(p) > 0 {
-		_, err := a.w.Write(p)
-		a.err = gone(err)
-	}
-}
-
-func (a *answer) flush() {
-	if a.err == nil {
-		if err := a.control.Flush(); !errors.Is(err, http.ErrNotSupported) {
-			a.err = gone(err)
-		}
-	}
-}
-
-// gone is the fault of a caller that does not listen any more.
-func gone(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fault.Wrap(err, fault.Canceled, fault.ReasonCanceled, "the client went away")
-}
-
-// fail tells the caller of a stream that has begun that it will not come to its end.
-func (a *answer) fail(err error) {
-	if !a.asked.stream {
-		panic(http.ErrAbortHandler) // a whole answer comes in one piece, of which only writing can fail
-	}
-	_, body := refusal.Of(err)
-	data, encodeErr := json.Marshal(body)
-	if encodeErr != nil {
-		return // strings marshal
-	}
-	a.write([]byte("data: " + string(data) + "\n\n"))
 }
 
 // overhead is the time that was spent here and not with providers: until the first of them was asked, and from the last word of
