@@ -73,8 +73,13 @@ func (s *Service) apiServing(cfg Config, beside rpc.Serving) (api.Serving, error
 		}
 	}
 	ring, err := keys.New(all, s.deps.Clock)
+	if err != nil {
+		return api.Serving{}, err
+	}
+	caching, err := cfg.caching()
 	return api.Serving{
 		Keys: ring, Routes: beside.Answers.Routes(), Vectors: beside.Vectors, MaxTokens: cfg.Budget.Answer, MaxBody: int64(cfg.API.MaxBody),
+		Book: s.book, Cache: s.cache, Caching: caching,
 	}, err
 }
 

@@ -19,7 +19,6 @@ import (
 	answers "github.com/ragmesh/ragmesh/services/llm-gateway/internal/answer"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/keys"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
@@ -172,16 +171,10 @@ func (r *request) body(w http.ResponseWriter) ([]byte, error) {
 
 // model checks that the caller may ask a model, and that it is there.
 func (r *request) model(name string) error {
-	if _, first, err := r.serving.Routes.Resolve(name); err != nil || !r.key.May(name) || quotes(first.Provider) {
+	if _, first, err := r.serving.Routes.Resolve(name); err != nil || !r.key.May(name) || first.Local { // those need sources to quote
 		return refusal.NoModel(name)
 	}
 	return nil
-}
-
-// quotes says whether a provider answers with what stands in sources, of which requests here have none.
-func quotes(p provider.Provider) bool {
-	q, ok := p.(interface{ Quotes() bool })
-	return ok && q.Quotes()
 }
 
 func (h *Handler) unknown(_ http.ResponseWriter, r *request) error {

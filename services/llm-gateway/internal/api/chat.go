@@ -84,8 +84,6 @@ type answer struct {
 	held  []byte // what came before there was something to be seen
 	begun bool
 	err   error // of the output
-	// last is why the latest target failed.
-	last error
 	// whole says that the answer is what its route is for, and not a stand-in for it.
 	whole bool
 
@@ -96,7 +94,7 @@ type answer struct {
 // ask has the route's targets asked, on somebody's account.
 func (a *answer) ask(ctx context.Context, entry *account.Entry) error {
 	r := a.request
-	options := route.CallOptions{Workspace: r.key.Workspace, Key: r.key.Name, Ledger: entry.Asking()}
+	options := route.CallOptions{Workspace: r.key.Workspace, Key: r.key.Name, Ledger: entry.Asking(), Whole: !a.asked.stream, Elsewhere: true}
 	if a.asked.session != "" {
 		options.Session = r.key.Name + " " + a.asked.session
 	}
@@ -125,7 +123,6 @@ func (a *answer) attempt(ctx context.Context, t route.Target, try *route.Try) (p
 	if a.err != nil {
 		err = a.err
 	}
-	a.last = err
 	return out, err
 }
 
@@ -189,13 +186,4 @@ func (a *answer) overhead() time.Duration {
 		a.sent = now
 	}
 	return spent + a.sent.Sub(a.heard)
-}
-
-// nothingToQuote is why a target that answers with what stands in sources has no answer here: what failed above it, if anything
-// did.
-func (a *answer) nothingToQuote() error {
-	if a.last != nil {
-		return a.last
-	}
-	return fault.New(fault.Unavailable, fault.ProviderUnavailable, "this model answers from sources only, and requests to this API have none")
 }

@@ -227,9 +227,6 @@ type translation struct {
 
 // translate asks a provider with a format of its own.
 func (a *answer) translate(ctx context.Context, t route.Target) (provider.Result, error) {
-	if quotes(t.Provider) {
-		return provider.Result{}, a.nothingToQuote()
-	}
 	request, err := a.asked.translated(t.Model)
 	if err != nil {
 		return provider.Result{}, err

@@ -27,6 +27,7 @@ type Meter struct {
 	refused   *prometheus.CounterVec
 	waits     *prometheus.HistogramVec
 	accounts  accounts
+	genAI     *genAI
 	t         *telemetry.Telemetry
 }
 
@@ -75,6 +76,10 @@ func New(t *telemetry.Telemetry) (*Meter, error) {
 		t: t,
 	}
 	m.refused.WithLabelValues(everybody, fault.ReasonName(fault.Overloaded)) // there from the beginning, so that its growth is seen
+	var err error
+	if m.genAI, err = newGenAI(t.Meter); err != nil {
+		return nil, err
+	}
 	var errs []error
 	for _, c := range []prometheus.Collector{m.tries, m.firstText, m.tokens, m.cost, m.overhead, m.retries, m.skips, m.refused, m.waits} {
 		errs = append(errs, t.Registry.Register(c))

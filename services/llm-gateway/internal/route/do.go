@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -32,6 +33,10 @@ type CallOptions struct {
 	Workspace, Key string
 	// Ledger may be nil.
 	Ledger Ledger
+	// Whole says that targets say nothing until their whole answer is there: they get the time for that.
+	Whole bool
+	// Elsewhere leaves out the targets that answer here.
+	Elsewhere bool
 	// Attributes are what the tries' spans say of the request.
 	Attributes []attribute.KeyValue
 }
@@ -78,6 +83,8 @@ const (
 	shortest = 250 * time.Millisecond
 	// firstPause is before a target's first retry, twice as much before the next, each made longer or shorter by up to a half.
 	firstPause = 200 * time.Millisecond
+	// wholePatience is how long a target may take for a whole answer when there is another one to ask.
+	wholePatience = time.Minute
 	// longestRest is how long a target is left alone at most because it has asked for it.
 	longestRest = time.Minute
 )
@@ -114,6 +121,15 @@ func (r *Router) Do(ctx context.Context, name string, o CallOptions, attempt Att
 	}
 	c := &call{Router: r, route: name, rungs: l.order(o.Session, r.deps.Random), o: o, attempt: attempt, began: r.deps.Clock()}
 	c.begin = c.began.Add(l.Begin)
+	if o.Elsewhere {
+		c.rungs = slices.DeleteFunc(slices.Clone(c.rungs), func(t *rung) bool { return t.Local })
+	}
+	if o.Whole {
+		c.begin = c.began.Add(max(l.Begin, r.opts.Timeout))
+	}
+	if len(c.rungs) == 0 {
+		return Outcome{}, fault.New(fault.Precondition, fault.ModelNotFound, "the model %q only answers from sources", name)
+	}
 	if at, ok := ctx.Deadline(); ok {
 		c.end = c.began.Add(time.Until(at))
 		if c.end.Before(c.begin) {
@@ -269,6 +285,12 @@ func (c *call) spare(i int) time.Duration {
 // giving it up.
 func (c *call) patience(i int) time.Duration {
 	patience := c.rungs[i].FirstText
+	if c.o.Whole {
+		patience = cmp.Or(c.rungs[i].Timeout, max(patience, wholePatience))
+		if i == len(c.rungs)-1 {
+			patience = max(patience, c.spare(i))
+		}
+	}
 	if i < len(c.rungs)-1 {
 		patience = min(patience, c.spare(i))
 	}

@@ -76,6 +76,8 @@ type Meter interface {
 	Tried(r Rung, outcome string, took time.Duration)
 	FirstText(r Rung, took time.Duration)
 	Tokens(r Rung, u provider.Usage)
+	// Answered measures a try, whose first text came so long after its beginning; 0 for an answer that came as a whole, or for none.
+	Answered(t Tried, first time.Duration)
 	// Retried counts tries that repeat one at the same target.
 	Retried(r Rung)
 	// Skipped counts targets that were not tried.

@@ -23,6 +23,8 @@ type Try struct {
 	patience time.Duration
 	permit   *breaker.Permit // nil for a target that answers here
 	watch    *watcher
+	began    time.Time
+	first    time.Duration // to its first text, of streams
 }
 
 // Begin says that the caller is to see this try's answer, and returns what it may be told of it. text is false when that
@@ -32,8 +34,10 @@ func (t *Try) Begin(text bool) Started {
 	if t.permit != nil {
 		t.permit.Alive()
 	}
-	if text {
-		took := t.call.deps.Clock().Sub(t.call.began)
+	if text && !t.call.o.Whole {
+		now := t.call.deps.Clock()
+		took := now.Sub(t.call.began)
+		t.first = now.Sub(t.began)
 		t.call.out.FirstText = took
 		t.call.deps.Meter.FirstText(t.place, took)
 	}
@@ -60,7 +64,7 @@ func (t *Try) run(ctx context.Context) error {
 	c := t.call
 	ctx, span := t.span(ctx)
 	defer span.End()
-	tryBegan := c.deps.Clock()
+	t.began = c.deps.Clock()
 	watched, w := watch(ctx, t.patience, t.rung.Idle)
 	defer w.stop()
 	t.watch = w
@@ -74,7 +78,7 @@ func (t *Try) run(ctx context.Context) error {
 	t.judge(ctx, err)
 	result.Usage.CostMicros = t.rung.Price.Micros(result.Usage)
 
-	tried := Tried{Rung: t.place, Usage: result.Usage, Took: c.deps.Clock().Sub(tryBegan)}
+	tried := Tried{Rung: t.place, Usage: result.Usage, Took: c.deps.Clock().Sub(t.began)}
 	if err == nil {
 		c.out.Result = result
 		tried.Outcome = result.Finish.String()
@@ -92,6 +96,7 @@ func (t *Try) run(ctx context.Context) error {
 		c.deps.Meter.Tokens(tried.Rung, result.Usage)
 	}
 	c.deps.Meter.Tried(tried.Rung, tried.Outcome, tried.Took)
+	c.deps.Meter.Answered(tried, t.first)
 	if c.o.Ledger != nil {
 		c.o.Ledger.Tried(tried.Rung, tried.Outcome, tried.Usage, tried.Took)
 	}

@@ -1,4 +1,0 @@
-package extractive
-
-// Quotes says that answers are what stands in the sources: without sources there is none.
-func (Model) Quotes() bool { return true }

@@ -1,0 +1,86 @@
+package meter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
+)
+
+// genAI are the metrics of OpenTelemetry's conventions for generative models, beside ragmesh's own: what boards of others know.
+type genAI struct {
+	duration, first, perToken metric.Float64Histogram
+	tokens                    metric.Int64Histogram
+	// sets are the attributes of a target, by outcome or kind of token: making them anew costs more than counting.
+	sets sync.Map // setKey to metric.MeasurementOption
+}
+
+type setKey struct{ provider, model, name, value string }
+
+func newGenAI(m metric.MeterProvider) (*genAI, error) {
+	meter := m.Meter("github.com/ragmesh/ragmesh/services/llm-gateway")
+	g := &genAI{}
+	var errs [4]error
+	seconds := metric.WithExplicitBucketBoundaries(.01, .02, .04, .08, .16, .32, .64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
+	g.duration, errs[0] = meter.Float64Histogram("gen_ai.client.operation.duration", metric.WithUnit("s"), seconds,
+		metric.WithDescription("Time of calls to providers, by provider, model and error."))
+	g.first, errs[1] = meter.Float64Histogram("gen_ai.server.time_to_first_token", metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries(.001, .005, .01, .02, .04, .06, .08, .1, .25, .5, .75, 1, 2.5, 5, 7.5, 10),
+		metric.WithDescription("Time from a call to a provider to its first token, of streams, by provider and model."))
+	g.perToken, errs[2] = meter.Float64Histogram("gen_ai.server.time_per_output_token", metric.WithUnit("s"),
+		metric.WithExplicitBucketBoundaries(.001, .0025, .005, .01, .025, .05, .075, .1, .15, .2, .3, .4, .5, .75, 1, 2.5),
+		metric.WithDescription("Time of each token after a provider's first one, of streams, by provider and model."))
+	g.tokens, errs[3] = meter.Int64Histogram("gen_ai.client.token.usage", metric.WithUnit("{token}"),
+		metric.WithExplicitBucketBoundaries(1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 4194304),
+		metric.WithDescription("Tokens of calls to providers, by provider, model and type (input, output)."))
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return g, nil
+}
+
+// of returns the attributes of a target's measurements.
+func (g *genAI) of(r route.Rung, name, value string) metric.MeasurementOption {
+	key := setKey{r.Provider, r.Model, name, value}
+	if found, ok := g.sets.Load(key); ok {
+		return found.(metric.MeasurementOption) //nolint:forcetypeassert // nothing else is in there
+	}
+	attributes := []attribute.KeyValue{
+		attribute.String("gen_ai.operation.name", "chat"), attribute.String("gen_ai.provider.name", r.Provider), attribute.String("gen_ai.request.model", r.Model),
+	}
+	if name != "" {
+		attributes = append(attributes, attribute.String(name, value))
+	}
+	set := metric.WithAttributeSet(attribute.NewSet(attributes...))
+	g.sets.Store(key, set)
+	return set
+}
+
+// Answered measures a try at an answer: how it ended, and when the first of its text came, 0 for an answer that came as a whole
+// or not at all.
+func (m *Meter) Answered(t route.Tried, first time.Duration) {
+	ctx, g := context.Background(), m.genAI
+	plain := g.of(t.Rung, "", "")
+	ended := plain
+	if !provider.Ended(t.Outcome) {
+		ended = g.of(t.Rung, "error.type", t.Outcome)
+	}
+	g.duration.Record(ctx, t.Took.Seconds(), ended)
+	if first > 0 {
+		g.first.Record(ctx, first.Seconds(), plain)
+		if t.Usage.Completion > 1 && t.Took > first {
+			g.perToken.Record(ctx, (t.Took-first).Seconds()/float64(t.Usage.Completion-1), plain)
+		}
+	}
+	if t.Usage.Prompt+t.Usage.Completion > 0 {
+		g.tokens.Record(ctx, int64(t.Usage.Prompt), g.of(t.Rung, "gen_ai.token.type", "input"))
+		g.tokens.Record(ctx, int64(t.Usage.Completion), g.of(t.Rung, "gen_ai.token.type", "output"))
+	}
+}
