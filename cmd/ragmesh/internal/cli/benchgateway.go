@@ -143,8 +143,8 @@ func (a *app) showBenchGateway(r *gatebench.Report) {
 		a.out.printf("%d callers left: the model's work for them ended within %.1f ms, after at most %d tokens more\n", d.Count, d.Longest, d.Tokens)
 	}
 	if l := r.Ledger; l != nil {
-		a.out.printf("%d requests, %d kills: %d tokens were served, the ledger has %d of them settled, %d requests unsettled; %d answers were cut off by a kill\n",
-			l.Requests, l.Kills, l.Served, l.Settled, l.Unsettled, l.CutOff)
+		a.out.printf("%d requests, %d kills: %d tokens were served, the ledger has %d of them settled, %d requests unsettled; of %d requests cut off by one more kill it has %d\n",
+			l.Requests, l.Kills, l.Served, l.Settled, l.Unsettled, l.CutOff, l.CutOffUnsettled)
 	}
 	a.out.printf("\n")
 	for _, t := range r.Targets() {

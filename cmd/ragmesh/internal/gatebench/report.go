@@ -122,13 +122,14 @@ type Disconnects struct {
 type Ledger struct {
 	Requests int `json:"requests"`
 	Kills    int `json:"kills"`
-	// Served is what the mock put on its bill, Settled what the ledger has of it, both in tokens. Unsettled requests were under
-	// way when the process was killed; they count with their estimate, apart.
+	// Served is what the mock put on its bill, Settled what the ledger has of it, both in tokens. Unsettled requests are those
+	// whose end it did not see.
 	Served    uint64 `json:"served_tokens"`
 	Settled   uint64 `json:"settled_tokens"`
 	Unsettled uint64 `json:"unsettled_requests"`
-	// CutOff are requests whose answer the process did not live to see.
-	CutOff int `json:"cut_off"`
+	// CutOff are requests that were under way at one more kill, CutOffUnsettled those of them that the ledger has.
+	CutOff          int    `json:"cut_off"`
+	CutOffUnsettled uint64 `json:"cut_off_unsettled"`
 }
 
 // Report is a whole measurement.
@@ -204,6 +205,7 @@ func (r *Report) Targets() []Target {
 	}
 	if l := r.Ledger; l != nil {
 		add(fmt.Sprintf("tokens that the ledger has less or more than were served, %d requests, %d kills", l.Requests, l.Kills), 0, apart(l.Served, l.Settled))
+		add(fmt.Sprintf("of %d requests cut off by a kill, those that the ledger lost", l.CutOff), 0, apart(uint64(max(l.CutOff, 0)), l.CutOffUnsettled))
 	}
 	return all
 }

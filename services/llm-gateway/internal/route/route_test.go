@@ -104,6 +104,7 @@ func (k *kept) FirstText(Rung, time.Duration)                 {}
 func (k *kept) Retried(Rung)                                  {}
 func (k *kept) Skipped(Rung, string)                          {}
 func (k *kept) Waited(string, time.Duration)                  {}
+func (k *kept) Answered(Tried, time.Duration)                 {}
 func (k *kept) report(context.Context, string, string, error) {}
 
 func router(t *testing.T, k *kept, targets ...Target) *Router {
