@@ -28,7 +28,7 @@ type Serving struct {
 	Keys    *keys.Ring
 	Routes  *route.Router
 	Vectors *vector.Models
-	// Book is who pays. Caching says how routes' answers are kept in Cache, which may be nil.
+	// Book is who pays goes by; nil for nobody. Caching says how routes' answers are kept in Cache, which may be nil.
 	Book    *account.Book
 	Cache   *cache.Cache
 	Caching map[string]answers.Caching
@@ -69,7 +69,12 @@ func New(s Serving, d Deps) *Handler {
 }
 
 // Use answers from now on with s.
-func (h *Handler) Use(s Serving) { h.serving.Store(&s) }
+func (h *Handler) Use(s Serving) {
+	if s.Book == nil {
+		s.Book = account.Free()
+	}
+	h.serving.Store(&s)
+}
 
 // Routes are the handler's patterns, as [http.ServeMux] takes them.
 func (h *Handler) Routes() map[string]http.HandlerFunc {
