@@ -143,7 +143,7 @@ func (silent) Tokens(route.Rung, provider.Usage)       {}
 func (silent) Retried(route.Rung)                      {}
 func (silent) Skipped(route.Rung, string)              {}
 func (silent) Waited(string, time.Duration)            {}
-func (silent) Answered(Tried, time.Duration)           {}
+func (silent) Answered(route.Tried, time.Duration)     {}
 
 // defaults are llm-gateway's.
 func defaults() route.Options {
