@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,33 @@ func TestManyCallersAtOnce(t *testing.T) {
 		})
 	}
 	callers.Wait()
+}
+
+// TestMemoryStaysFlat sends texts of all lengths, some of which are given up, and looks at what is held on to.
+func TestMemoryStaysFlat(t *testing.T) {
+	m := open(t, sample.Tiny(), local.Options{Threads: 2})
+	send := func(requests int) uint64 {
+		for i := range requests {
+			ctx, cancel := context.WithCancel(t.Context())
+			if i%10 == 0 {
+				cancel()
+			}
+			texts := make([]string, 1+i%4)
+			for j := range texts {
+				texts[j] = strings.Repeat("a", 1+(i*7+j*13)%80)
+			}
+			m.Embed(ctx, provider.EmbedRequest{Texts: texts, Urgent: i%3 == 0})
+			cancel()
+		}
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.HeapAlloc
+	}
+	warm := send(500)
+	if after := send(2000); after > warm+256<<10 {
+		t.Errorf("the heap grew from %d to %d bytes", warm, after)
+	}
 }
 
 func TestScores(t *testing.T) {

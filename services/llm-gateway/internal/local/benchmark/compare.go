@@ -150,17 +150,8 @@ func (o *ours) time(ctx context.Context, w work, repeat int) (turn, error) {
 	began, used := time.Now(), cpu()
 	for range repeat {
 		for _, batch := range w.batches {
-			sequences := make([]*bert.Sequence, len(batch))
-			for i, t := range batch {
-				sequences[i] = &bert.Sequence{IDs: t.IDs, Out: make([]float32, o.width)}
-			}
-			if err := o.queue.Do(ctx, queue.Ingestion, sequences); err != nil {
+			if err := o.do(ctx, queue.Ingestion, batch); err != nil {
 				return turn{}, err
-			}
-			for _, s := range sequences {
-				if s.Err != nil {
-					return turn{}, s.Err
-				}
 			}
 		}
 	}

@@ -33,7 +33,7 @@ type options struct {
 	python, script, model string
 	rounds                int
 	kernels               string
-	turn                  time.Duration
+	turn, alongside       time.Duration
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -45,6 +45,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.kernels, "kernels", "", "the kernels to use; empty for the best there are")
 	flags.IntVar(&o.rounds, "rounds", 5, "turns that each has")
 	flags.DurationVar(&o.turn, "turn", 700*time.Millisecond, "how long a turn lasts about")
+	flags.DurationVar(&o.alongside, "alongside", 10*time.Second, "how long queries run alone, and alongside ingestion")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -64,6 +65,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err := compare(ctx, o, threads, out); err != nil {
 			return err
 		}
+	}
+	if err := latency(ctx, o, out); err != nil {
+		return err
 	}
 	fmt.Fprintf(out, "load at the end %s\n", load())
 	return nil

@@ -13,8 +13,8 @@ import (
 
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/bert"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/kernel"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/sample"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/manifest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/sample"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/weights"
 )
 

@@ -28,8 +28,12 @@ type Space struct {
 	scores, projected, middle []float32
 }
 
-// blockRows is how many rows go through a matrix together: few enough that they stay in the cache beside a panel.
-const blockRows = 96
+// blockRows is how many rows go through a matrix together, at most: enough to use what is read of it well, few enough that
+// they stay in the cache, and that something more urgent does not wait long.
+const blockRows = 48
+
+// columnRows is up to how many rows a batch is divided by columns.
+const columnRows = 48
 
 // run is one batch on its way.
 type run struct {
@@ -48,7 +52,7 @@ func (m *Model) Run(crew Crew, spaces []Space, scratch *Scratch, sequences []*Se
 	}
 	r.fit()
 	threads := crew.Threads()
-	columns := threads > 1 && len(r.rows) <= blockRows/2
+	columns := threads > 1 && len(r.rows) <= columnRows
 	if columns {
 		r.embedByColumns()
 	} else {

@@ -37,13 +37,29 @@ func (s *Set) Pack(weights, bias []float32, k, n int) *Matrix {
 	return m
 }
 
+// together is how many rows transpose takes at once, a part of every set's panel, so that writes lie side by side.
+const together = 8
+
 // transpose packs n rows of k floats, stride apart, as the columns of panels.
 func (s *Set) transpose(to, rows []float32, stride, k, n int) {
 	width := s.columns
-	for j := range n {
-		row := rows[j*stride:][:k]
-		panel := to[j/width*width*k+j%width:]
-		for l, v := range row {
+	place := func(j int) []float32 { return to[j/width*width*k+j%width:] }
+	j := 0
+	for ; j+together <= n; j += together {
+		var row [together][]float32
+		for i := range row {
+			row[i] = rows[(j+i)*stride:][:k]
+		}
+		panel := place(j)
+		for l := range k {
+			p := (*[together]float32)(panel[l*width:])
+			p[0], p[1], p[2], p[3] = row[0][l], row[1][l], row[2][l], row[3][l]
+			p[4], p[5], p[6], p[7] = row[4][l], row[5][l], row[6][l], row[7][l]
+		}
+	}
+	for ; j < n; j++ {
+		panel := place(j)
+		for l, v := range rows[j*stride:][:k] {
 			panel[l*width] = v
 		}
 	}
