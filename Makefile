@@ -87,6 +87,11 @@ bench: bin/ragmesh ## Measure what a turn costs (see bench/README.md); ARGS="--j
 bench-gateway: build ## Measure what the LLM gateway costs beside the floors under it (see bench/gateway.md); ARGS="--json" and the like are passed on
 	@bin/ragmesh bench gateway $(ARGS)
 
+.PHONY: bench-encoder
+bench-encoder: .bin/encoder/ready ## Hold the in-process encoder to ONNX Runtime's results, and time both (see bench/encoder.md); needs python3; RAGMESH_MODEL, ARGS="-rounds 9"
+	RAGMESH_ONNXRUNTIME=$(CURDIR)/.bin/encoder/bin/python go test -count=1 -v -run ONNXRuntime ./services/llm-gateway/internal/local/bert | grep -v '^===\|^    --- '
+	@go run ./services/llm-gateway/internal/local/benchmark -python .bin/encoder/bin/python $(ARGS)
+
 .PHONY: bench-retrieval
 bench-retrieval: ## Measure how well and how fast passages are found, on every store; RAGMESH_DATASETS, RAGMESH_EMBEDDINGS_URL, ARGS="-sizes 10000"
 	@go run ./services/retriever/internal/benchmark $(ARGS)
@@ -140,6 +145,11 @@ clients: .bin/clients/ready ## Hold conversations through the official clients o
 	@python3 -m venv .bin/clients/python
 	@.bin/clients/python/bin/pip install --quiet --disable-pip-version-check --requirement .tools/clients/requirements.txt
 	@.bin/clients/python/bin/python -m grpc_tools.protoc -Iproto -Iproto/third_party --include_imports --descriptor_set_out=$(@D)/contract.binpb proto/ragmesh/*/v1/*.proto
+	@touch $@
+
+.bin/encoder/ready: .tools/encoder/requirements.txt
+	@rm -rf .bin/encoder && python3 -m venv .bin/encoder
+	@.bin/encoder/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 .bin/%.stamp: .tools/%/go.mod .tools/%/go.sum

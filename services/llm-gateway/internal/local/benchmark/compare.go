@@ -52,7 +52,7 @@ func compare(ctx context.Context, o options, threads int, out io.Writer) error {
 		encoders = append(encoders, theirs)
 	}
 	fmt.Fprintf(out, "\n%d thread(s), median of %d turns; ms each time, tokens/s, CPU ms\n", threads, o.rounds)
-	fmt.Fprintf(out, "| work | tokens | ours ms | tokens/s | CPU | ONNX Runtime ms | tokens/s | CPU | ours : theirs, tokens/s |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	fmt.Fprintf(out, "| work | tokens | ours ms | tokens/s | CPU | ONNX Runtime ms | tokens/s | CPU | tokens/s, ours : theirs | tokens per CPU second, ours : theirs |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, w := range works() {
 		if err := row(ctx, o, w, encoders, out); err != nil {
 			return err
@@ -98,11 +98,13 @@ func row(ctx context.Context, o options, w work, encoders []encoder, out io.Writ
 		fmt.Fprintf(out, " %.2f | %.0f | %.2f |", 1e3*s, float64(w.tokens())/s, 1e3*median(cpu[i]))
 	}
 	if len(encoders) > 1 {
-		ratios := make([]float64, o.rounds)
-		for i := range ratios {
-			ratios[i] = seconds[1][i] / seconds[0][i]
+		for _, took := range [][][]float64{seconds, cpu} {
+			ratios := make([]float64, o.rounds)
+			for i := range ratios {
+				ratios[i] = took[1][i] / took[0][i]
+			}
+			fmt.Fprintf(out, " %.2f (%.2f-%.2f) |", median(ratios), slices.Min(ratios), slices.Max(ratios))
 		}
-		fmt.Fprintf(out, " %.2f (%.2f-%.2f) |", median(ratios), slices.Min(ratios), slices.Max(ratios))
 	}
 	fmt.Fprintln(out)
 	return nil

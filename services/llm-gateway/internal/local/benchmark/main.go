@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -59,6 +60,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 			return err
 		}
 		o.model = dir
+		debug.FreeOSMemory() // what generating took is not the encoder's
 	}
 	fmt.Fprintf(out, "%s/%s, %d processors, load %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load())
 	for _, threads := range []int{1, 2} {
