@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/manifest"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/token"
 )
 
 // hash names what a model's results depend on.
 func hash(dir string, spec manifest.Model) (string, error) {
 	sum := sha256.New()
 	fmt.Fprintln(sum, spec.Kind, spec.Family, spec.Pooling, spec.Normalize, spec.MaxTokens, spec.Heads, spec.Offset, spec.Epsilon)
-	for _, path := range []string{spec.Weights, filepath.Join(dir, "tokenizer.json")} {
+	for _, path := range []string{spec.Weights, filepath.Join(dir, token.File)} {
 		if err := add(sum, path); err != nil {
 			return "", fmt.Errorf("hash model: %w", err)
 		}
