@@ -73,9 +73,6 @@ func row(ctx context.Context, o options, w work, encoders []encoder, out io.Writ
 	seconds, cpu := make([][]float64, len(encoders)), make([][]float64, len(encoders))
 	repeat := make([]int, len(encoders))
 	for i, e := range encoders {
-		if _, err := e.time(ctx, w, 1); err != nil {
-			return err
-		}
 		warm, err := e.time(ctx, w, 1)
 		if err != nil {
 			return err

@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,7 @@ func main() {
 // options is what is measured.
 type options struct {
 	python, script, model string
+	threads               string
 	rounds                int
 	kernels               string
 	turn, alongside       time.Duration
@@ -44,6 +46,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.StringVar(&o.script, "script", "services/llm-gateway/internal/local/testdata/timing.py", "what it runs")
 	flags.StringVar(&o.model, "model", "", "a model's folder; empty generates one of the size of all-MiniLM-L6-v2")
 	flags.StringVar(&o.kernels, "kernels", "", "the kernels to use; empty for the best there are")
+	flags.StringVar(&o.threads, "threads", "1,2", "numbers of threads to compare on")
 	flags.IntVar(&o.rounds, "rounds", 5, "turns that each has")
 	flags.DurationVar(&o.turn, "turn", 700*time.Millisecond, "how long a turn lasts about")
 	flags.DurationVar(&o.alongside, "alongside", 10*time.Second, "how long queries run alone, and alongside ingestion")
@@ -63,7 +66,11 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		debug.FreeOSMemory() // what generating took is not the encoder's
 	}
 	fmt.Fprintf(out, "%s/%s, %d processors, load %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load())
-	for _, threads := range []int{1, 2} {
+	for text := range strings.SplitSeq(o.threads, ",") {
+		threads, err := strconv.Atoi(text)
+		if err != nil {
+			return fmt.Errorf("-threads: %w", err)
+		}
 		if err := compare(ctx, o, threads, out); err != nil {
 			return err
 		}
