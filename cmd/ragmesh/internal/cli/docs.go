@@ -18,8 +18,8 @@ import (
 const documentPage = 500
 
 func (a *app) docs() *cobra.Command {
-	c := &cobra.Command{Use: "docs", Short: "List, show and remove documents, and say who may read them"}
-	c.AddCommand(a.docsList(), a.docsShow(), a.docsAccess(), a.docsRemove())
+	c := &cobra.Command{Use: "docs", Short: "List, show, retry and remove documents, and say who may read them"}
+	c.AddCommand(a.docsList(), a.docsShow(), a.docsRetry(), a.docsAccess(), a.docsRemove())
 	return c
 }
 
@@ -36,10 +36,12 @@ func (a *app) docsList() *cobra.Command {
 			}
 			req := &retrieverv1.ListDocumentsRequest{Workspace: a.workspace, PageSize: documentPage, State: wanted, SourcePrefix: prefix}
 			var rows [][]string
+			var queue *retrieverv1.Queue
 			err = eachPage(ctx, c, req, func(resp *retrieverv1.ListDocumentsResponse) error {
 				if a.json {
 					return a.out.message(resp)
 				}
+				queue = resp.GetQueue()
 				for _, d := range resp.GetDocuments() {
 					rows = append(rows, documentRow(d))
 				}
@@ -53,6 +55,12 @@ func (a *app) docsList() *cobra.Command {
 				return nil
 			}
 			a.out.table([]string{"SOURCE", "STATE", "CHUNKS", "SIZE", "LANGUAGE", "TITLE", "NOTE"}, rows)
+			if queue.GetDocuments() > 0 {
+				a.out.printf("\n%s\n", queueLine(queue))
+			}
+			if queue.GetFailed() > 0 && wanted == retrieverv1.DocumentState_DOCUMENT_STATE_FAILED {
+				a.out.printf("\n`ragmesh docs retry --failed` queues those again that may succeed now.\n")
+			}
 			return nil
 		}),
 	}
@@ -103,13 +111,26 @@ func documentRow(d *retrieverv1.Document) []string {
 	case retrieverv1.DocumentState_DOCUMENT_STATE_FAILED:
 		note = failure(d)
 	case retrieverv1.DocumentState_DOCUMENT_STATE_PROCESSING:
-		note = stageName(d.GetStage())
+		note = stageName(d.GetStage()) + left(d)
+	case retrieverv1.DocumentState_DOCUMENT_STATE_QUEUED:
+		note = strings.TrimPrefix(left(d), ", ")
+		if f := d.GetLastError(); f != nil {
+			note = oneLine(fmt.Sprintf("attempt %d failed: %s: %s; next at %s", d.GetAttempts(), stageName(f.GetStage()), f.GetReason(), d.GetRetryAt().AsTime().Local().Format(time.TimeOnly)), 0)
+		}
 	default:
 	}
 	return []string{
 		oneLine(d.GetSourceUri(), 60), stateName(d.GetState()), strconv.FormatUint(uint64(d.GetChunkCount()), 10), size(d.GetSizeBytes()),
 		d.GetLanguage(), oneLine(d.GetTitle(), 40), note,
 	}
+}
+
+// left returns ", about 3s left", or nothing when nobody can tell.
+func left(d *retrieverv1.Document) string {
+	if d.GetEtaSeconds() == 0 {
+		return ""
+	}
+	return ", about " + (time.Duration(d.GetEtaSeconds()) * time.Second).String() + " left"
 }
 
 // failure returns "parse: EMPTY_DOCUMENT: The document holds no text."
@@ -203,7 +224,15 @@ func (a *app) showDocument(d *retrieverv1.Document) {
 	row("state", state)
 	if d.GetState() == retrieverv1.DocumentState_DOCUMENT_STATE_FAILED {
 		row("failure", failure(d))
+		if at := d.GetFailure().GetFailedAt(); at != nil {
+			row("failed at", at.AsTime().Format(time.RFC3339)+fmt.Sprintf(", attempt %d", max(d.GetAttempts(), 1)))
+		}
 	}
+	if f := d.GetLastError(); f != nil {
+		row("last error", oneLine(fmt.Sprintf("%s: %s: %s", stageName(f.GetStage()), f.GetReason(), f.GetMessage()), 0))
+		row("next try", d.GetRetryAt().AsTime().Format(time.RFC3339))
+	}
+	row("time left", strings.TrimPrefix(left(d), ", "))
 	row("type", oneLine(d.GetContentType(), 0))
 	row("language", d.GetLanguage())
 	row("size", fmt.Sprintf("%s, %s of text in %d chunks", size(d.GetSizeBytes()), size(d.GetTextBytes()), d.GetChunkCount()))

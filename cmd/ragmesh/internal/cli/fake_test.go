@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -84,6 +86,7 @@ type edge struct {
 	key       string // asked for when not empty
 	asked     []*dialogv1.ChatRequest
 	documents []*retrieverv1.Document
+	deleted   []string // source URIs
 	uploads   map[string]*retrieverv1.CreateUploadRequest
 	parts     map[string]string
 	judged    []*dialogv1.SendFeedbackRequest
@@ -336,21 +339,35 @@ func (e *edge) CommitUpload(_ context.Context, req *retrieverv1.CommitUploadRequ
 	defer e.mu.Unlock()
 	up := e.uploads[req.GetUploadId()]
 	d := &retrieverv1.Document{
-		DocumentId: "0198f000-0000-7000-8000-00000000000" + string(rune('0'+len(e.documents))), SourceUri: up.GetSourceUri(), Title: up.GetTitle(),
+		DocumentId: fmt.Sprintf("0198f000-0000-7000-8000-%012d", len(e.uploads)), SourceUri: up.GetSourceUri(), Title: up.GetTitle(),
 		State: retrieverv1.DocumentState_DOCUMENT_STATE_READY, Version: up.GetSha256(), LiveVersion: up.GetSha256(), ChunkCount: 2,
 	}
 	if strings.Contains(e.parts[req.GetUploadId()], "poison") {
 		d.State = retrieverv1.DocumentState_DOCUMENT_STATE_FAILED
 		d.Failure = &retrieverv1.Failure{Stage: retrieverv1.Stage_STAGE_PARSE, Reason: "MALFORMED_DOCUMENT", Message: "The document could not be read."}
 	}
-	e.documents = append(e.documents, d)
+	e.documents = append(slices.DeleteFunc(slices.Clone(e.documents), func(old *retrieverv1.Document) bool { return old.GetSourceUri() == d.GetSourceUri() }), d)
 	return &retrieverv1.CommitUploadResponse{Document: d}, nil
+}
+
+func (e *edge) PutDocument(ctx context.Context, req *retrieverv1.PutDocumentRequest) (*retrieverv1.PutDocumentResponse, error) {
+	e.mu.Lock()
+	e.uploads[req.GetSourceUri()] = &retrieverv1.CreateUploadRequest{
+		SourceUri: req.GetSourceUri(), Title: req.GetTitle(), ContentType: req.GetContentType(), Sha256: req.GetSha256(), SizeBytes: uint64(len(req.GetData())), Access: req.GetAccess(),
+	}
+	e.parts[req.GetSourceUri()] = string(req.GetData())
+	e.mu.Unlock()
+	resp, err := e.CommitUpload(ctx, &retrieverv1.CommitUploadRequest{UploadId: req.GetSourceUri()})
+	return &retrieverv1.PutDocumentResponse{Document: resp.GetDocument()}, err
 }
 
 func (e *edge) ListDocuments(_ context.Context, req *retrieverv1.ListDocumentsRequest) (*retrieverv1.ListDocumentsResponse, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	resp := &retrieverv1.ListDocumentsResponse{}
+	resp := &retrieverv1.ListDocumentsResponse{Queue: &retrieverv1.Queue{Failed: 1}}
+	if req.GetState() == 0 {
+		resp.Queue = &retrieverv1.Queue{Documents: 1200, Bytes: 3 << 20, DocumentsPerSecond: 85.4321, EtaSeconds: 75, Retrying: 3}
+	}
 	for _, d := range e.documents {
 		if strings.HasPrefix(d.GetSourceUri(), req.GetSourcePrefix()) && (req.GetState() == 0 || req.GetState() == d.GetState()) {
 			resp.Documents = append(resp.Documents, d)
@@ -368,10 +385,26 @@ func (e *edge) GetDocument(_ context.Context, req *retrieverv1.GetDocumentReques
 	return nil, fault.New(fault.NotFound, fault.DocumentNotFound, "there is no such document")
 }
 
+func (e *edge) RetryDocuments(_ context.Context, req *retrieverv1.RetryDocumentsRequest) (*retrieverv1.RetryDocumentsResponse, error) {
+	if len(req.GetDocumentIds()) > 0 {
+		return &retrieverv1.RetryDocumentsResponse{Retried: uint32(len(req.GetDocumentIds()))}, nil
+	}
+	return &retrieverv1.RetryDocumentsResponse{Retried: 2, Permanent: 1}, nil
+}
+
 func (e *edge) ReadDocument(context.Context, *retrieverv1.ReadDocumentRequest) (*retrieverv1.ReadDocumentResponse, error) {
 	return &retrieverv1.ReadDocumentResponse{Text: "the \x1b]0;title\x07text", Range: &retrieverv1.ByteRange{End: 8}, TotalBytes: 8}, nil
 }
 
 func (e *edge) DeleteDocument(_ context.Context, req *retrieverv1.DeleteDocumentRequest) (*retrieverv1.DeleteDocumentResponse, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, d := range e.documents {
+		if d.GetDocumentId() == req.GetDocumentId() {
+			e.deleted = append(e.deleted, d.GetSourceUri())
+			e.documents = slices.Delete(slices.Clone(e.documents), i, i+1)
+			break
+		}
+	}
 	return &retrieverv1.DeleteDocumentResponse{RemovedChunks: 3}, nil
 }

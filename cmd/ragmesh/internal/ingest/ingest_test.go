@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ import (
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
 
-const partSize = 4
+const partSize = 4 // of an upload in parts
 
 // shelf is a retriever in memory. A document is ready after it has been asked for a few times, unless told otherwise.
 type shelf struct {
@@ -34,6 +35,9 @@ type shelf struct {
 	stuck   map[string]bool     // documents that never end
 	errs    []error             // what the next calls fail with
 	putLog  []string
+	whole   bool // takes whole documents
+	full    int  // how often the queue is full
+	there   []*retrieverv1.Document
 }
 
 func newShelf() *shelf {
@@ -88,20 +92,50 @@ func (s *shelf) CommitUpload(_ context.Context, req *retrieverv1.CommitUploadReq
 	}}, nil
 }
 
-func (s *shelf) GetDocument(_ context.Context, req *retrieverv1.GetDocumentRequest) (*retrieverv1.GetDocumentResponse, error) {
+func (s *shelf) PutDocument(_ context.Context, req *retrieverv1.PutDocumentRequest) (*retrieverv1.PutDocumentResponse, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	id := req.GetDocumentId()
-	s.asked[id]++
-	d := &retrieverv1.Document{DocumentId: id, SourceUri: id, State: retrieverv1.DocumentState_DOCUMENT_STATE_PROCESSING}
-	switch reason, fails := s.failing[id]; {
-	case s.stuck[id] || s.asked[id] < 3:
-	case fails:
-		d.State, d.Failure = retrieverv1.DocumentState_DOCUMENT_STATE_FAILED, &retrieverv1.Failure{Reason: reason}
-	default:
-		d.State = retrieverv1.DocumentState_DOCUMENT_STATE_READY
+	switch {
+	case !s.whole:
+		return nil, fault.New(fault.Unimplemented, fault.ReasonUnimplemented, "not here")
+	case s.full > 0:
+		s.full--
+		return nil, fault.New(fault.Exhausted, fault.QueueFull, "full").WithRetryAfter(20 * time.Second)
 	}
-	return &retrieverv1.GetDocumentResponse{Document: d}, nil
+	id := req.GetSourceUri()
+	s.sums[id], s.parts[id] = req.GetSha256(), map[uint32]string{1: string(req.GetData())}
+	s.putLog = append(s.putLog, id)
+	return &retrieverv1.PutDocumentResponse{Document: &retrieverv1.Document{DocumentId: id, SourceUri: id, State: retrieverv1.DocumentState_DOCUMENT_STATE_QUEUED}}, nil
+}
+
+func (s *shelf) ListDocuments(_ context.Context, req *retrieverv1.ListDocumentsRequest) (*retrieverv1.ListDocumentsResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := &retrieverv1.ListDocumentsResponse{Queue: &retrieverv1.Queue{Documents: 1}}
+	if len(req.GetDocumentIds()) == 0 {
+		if len(s.errs) > 0 && stopsAll(s.errs[0]) {
+			return nil, s.next()
+		}
+		for _, d := range s.there {
+			if strings.HasPrefix(d.GetSourceUri(), req.GetSourcePrefix()) {
+				out.Documents = append(out.Documents, d)
+			}
+		}
+		return out, nil
+	}
+	for _, id := range req.GetDocumentIds() {
+		s.asked[id]++
+		d := &retrieverv1.Document{DocumentId: id, SourceUri: id, State: retrieverv1.DocumentState_DOCUMENT_STATE_PROCESSING}
+		switch reason, fails := s.failing[id]; {
+		case s.stuck[id] || s.asked[id] < 3:
+		case fails:
+			d.State, d.Failure = retrieverv1.DocumentState_DOCUMENT_STATE_FAILED, &retrieverv1.Failure{Reason: reason}
+		default:
+			d.State = retrieverv1.DocumentState_DOCUMENT_STATE_READY
+		}
+		out.Documents = append(out.Documents, d)
+	}
+	return out, nil
 }
 
 func (s *shelf) content(uri string) string {
@@ -300,4 +334,61 @@ func TestFindFailures(t *testing.T) {
 	if _, err := Find(filepath.Join(dir, "other"), filepath.Join(dir, "docs")); err == nil || !strings.Contains(err.Error(), "base folder") {
 		t.Errorf("a file outside the base: %v", err)
 	}
+}
+
+// What the server has is not sent, whole or in parts; what is small goes with one call.
+func TestRunSendsWhatChanged(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		s.whole = true
+		sum := sha256.Sum256([]byte("same"))
+		s.there = []*retrieverv1.Document{
+			{DocumentId: "docs/a", SourceUri: "docs/a", Version: hex.EncodeToString(sum[:]), State: retrieverv1.DocumentState_DOCUMENT_STATE_READY},
+			{DocumentId: "docs/b", SourceUri: "docs/b", Version: hex.EncodeToString(sum[:]), State: retrieverv1.DocumentState_DOCUMENT_STATE_FAILED},
+			{DocumentId: "docs/c", SourceUri: "docs/c", Version: hex.EncodeToString(sum[:]), State: retrieverv1.DocumentState_DOCUMENT_STATE_QUEUED},
+		}
+		items := []Item{Text("docs/a", "", "same"), Text("docs/b", "", "same"), Text("docs/c", "", "same"), Text("docs/d", "", "new"), Text("docs/e", "", strings.Repeat("large", maxWhole))}
+		results, err := New(s, Options{Workspace: "w"}).Run(t.Context(), items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var whole []string
+		for _, put := range s.putLog {
+			if !strings.Contains(put, "docs/e") {
+				whole = append(whole, put)
+			}
+		}
+		slices.Sort(whole)
+		if diff := cmp.Diff([]string{"docs/b", "docs/d"}, whole); diff != "" {
+			t.Errorf("sent (-want +got):\n%s", diff)
+		}
+		for i, r := range results {
+			if r.Failed() || r.Unchanged != (i == 0) {
+				t.Errorf("result %+v", r)
+			}
+		}
+		if len(s.content("docs/e")) != 5*maxWhole {
+			t.Errorf("the large one has %d bytes", len(s.content("docs/e")))
+		}
+	})
+}
+
+// A full queue is waited for as the server says, however often it is full.
+func TestRunWaitsForAFullQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		s.whole, s.full = true, 20
+		begin := time.Now()
+		results, err := New(s, Options{Workspace: "w", NoWait: true}).Run(t.Context(), []Item{Text("d", "", "aaaa")})
+		if err != nil || results[0].Failed() || time.Since(begin) != 20*20*time.Second {
+			t.Errorf("%+v, %v after %s", results, err, time.Since(begin))
+		}
+		s.full = 1000
+		_, err = New(s, Options{Workspace: "w", NoWait: true}).Run(t.Context(), []Item{Text("e", "", "aaaa")})
+		if fault.ReasonOf(err) != fault.QueueFull {
+			t.Errorf("one that never moves: %v", err)
+		}
+	})
 }
