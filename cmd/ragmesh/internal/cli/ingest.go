@@ -122,7 +122,7 @@ func (a *app) page(ctx context.Context, c *client.Client, pages *ingest.Pages, a
 	case ctx.Err() != nil:
 		return item, nil, ctx.Err()
 	case err != nil:
-		return item, &ingest.Result{URI: uri, Err: err}, nil
+		return item, &ingest.Result{URI: uri, Err: err}, nil //nolint:nilerr // this page's failure, not the command's
 	case unchanged:
 		return item, &ingest.Result{URI: uri, Document: before, Unchanged: true}, nil
 	}
