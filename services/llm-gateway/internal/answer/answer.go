@@ -100,7 +100,7 @@ func (s *Service) Prepare(r Request) (Asked, error) {
 	if id := cmp.Or(r.PromptID, prompt.DefaultID); id != t.ID {
 		canaryOf = id
 	}
-	name, first, err := s.routes.Resolve(cmp.Or(r.Model, t.Params.Model))
+	name, _, err := s.routes.Resolve(cmp.Or(r.Model, t.Params.Model))
 	if err != nil {
 		return Asked{}, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) Prepare(r Request) (Asked, error) {
 	fitting := r.Ask
 	fitting.Sources = rendered.Sources
 	return Asked{
-		Template: t, CanaryOf: canaryOf, Rendered: rendered, Route: name, First: first, mode: r.Cache,
+		Template: t, CanaryOf: canaryOf, Rendered: rendered, Route: name, First: s.routes.First(name, r.Session), mode: r.Cache,
 		request: provider.Request{
 			Ask: fitting, Messages: rendered.Messages,
 			MaxTokens:   cmp.Or(r.MaxTokens, t.Params.MaxTokens, s.opts.MaxTokens),

@@ -293,3 +293,64 @@ func TestFaultTable(t *testing.T) {
 		t.Errorf("the table of %s is not what comes out; run this test with -update", modelsPage)
 	}
 }
+
+// paid is a ledger that remembers.
+type paid struct{ tries []route.Tried }
+
+func (p *paid) Tried(r route.Rung, outcome string, u provider.Usage, took time.Duration) {
+	p.tries = append(p.tries, route.Tried{Rung: r, Outcome: outcome, Usage: u, Took: took})
+}
+
+// leaver goes away after the first text.
+type leaver struct {
+	reader
+	leave func()
+}
+
+func (l *leaver) Text(s string) error { time.AfterFunc(time.Second, l.leave); return l.reader.Text(s) }
+
+// Who goes away in the middle of an answer ends the provider's work at that moment, and what it had cost by then is in the ledger.
+func TestACallerWhoLeavesIsBilledForWhatThereWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		ended := make(chan time.Time, 1)
+		f := openaitest.Format()
+		server := wire{func(w http.ResponseWriter, r *http.Request) {
+			says(true, f.Open(nil), f.Text("Five "))(w, r)
+			ended <- time.Now()
+		}}
+		r := routed(t, defaults(), route.Target{Name: "a", Model: "m", Provider: server.serve(t, &calls), Price: route.Price{Prompt: 1, Completion: 10}},
+			route.Target{Name: "b", Model: "m", Provider: wire{answers()}.serve(t, &calls)})
+		ctx, leave := context.WithCancel(t.Context())
+		began, ledger := time.Now(), &paid{}
+		_, err := r.Generate(ctx, "", route.CallOptions{Ledger: ledger}, question(), &leaver{leave: leave})
+		if took := time.Since(began); fault.KindOf(err) != fault.Canceled || took != time.Second || (<-ended).Sub(began) != time.Second {
+			t.Errorf("%v after %s", err, took)
+		}
+		if s := r.Targets("default")[0]; len(ledger.tries) != 1 || calls.Load() != 1 || s.InFlight != 0 || s.State != breaker.Closed {
+			t.Fatalf("tries %+v, target %+v", ledger.tries, s)
+		}
+		if u := ledger.tries[0].Usage; !u.Estimated || u.Prompt == 0 || u.Completion == 0 || u.CostMicros != uint64(u.Prompt+10*u.Completion) {
+			t.Errorf("usage %+v", u)
+		}
+	})
+}
+
+// A session's target is known before it is asked, for previews.
+func TestFirst(t *testing.T) {
+	targets := named("a", "b")
+	targets[0].Weight, targets[1].Weight = 1, 1
+	r := routed(t, defaults(), targets...)
+	seen := map[string]bool{}
+	for i := range 20 {
+		session := fmt.Sprint(i)
+		want := r.First("default", session).Name
+		seen[want] = true
+		if who, _, err := call(t.Context(), r, "", route.CallOptions{Session: session}, plays{"a": works(0), "b": works(0)}); who != want {
+			t.Errorf("session %s: %s, %v; want %s", session, who, err, want)
+		}
+	}
+	if len(seen) != 2 || r.First("default", "").Name != "a" {
+		t.Errorf("first targets %v", seen)
+	}
+}

@@ -198,7 +198,21 @@ func (r *Router) Targets(name string) []Status {
 	return out
 }
 
-// Resolve returns a route's name, where empty is the default, and its first target.
+// First returns the target that a session's requests go to as long as it answers; without a session, the first that is
+// configured.
+func (r *Router) First(name, session string) Target {
+	l, ok := r.routes[name]
+	switch {
+	case !ok:
+		return Target{}
+	case session == "":
+		return l.rungs[0].Target
+	default:
+		return l.order(session, r.deps.Random)[0].Target
+	}
+}
+
+// Resolve returns a route's name, where empty is the default, and the first target that is configured.
 func (r *Router) Resolve(name string) (string, Target, error) {
 	name = cmp.Or(name, r.opts.Default)
 	l, ok := r.routes[name]
