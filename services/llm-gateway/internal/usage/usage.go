@@ -143,7 +143,7 @@ func (c *Carrier) take(m bus.Message) {
 			c.deps.Log.Error().Err(err).Str("subject", m.Subject).Msg("usage can't be read")
 			return
 		}
-		c.deps.Ledger.Close(closed.GetWorkspace(), m.Sequence)
+		c.deps.Ledger.Close(closed.GetWorkspace(), closed.GetLife())
 		return
 	}
 	p, err := decode(m.Data)
@@ -156,18 +156,15 @@ func (c *Carrier) take(m bus.Message) {
 
 // Forget begins a workspace's next life and takes the names of keys out of what it used. Repeating it does no harm.
 func (c *Carrier) Forget(ctx context.Context, workspace string) error {
-	payload, err := proto.Marshal(&eventv1.WorkspaceUsageClosed{Workspace: workspace})
+	life := uint64(max(0, c.deps.Clock().UnixMilli()))
+	payload, err := proto.Marshal(&eventv1.WorkspaceUsageClosed{Workspace: workspace, Life: life})
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
 	if err := c.deps.Bus.Publish(ctx, closing(workspace), "", payload); err != nil {
 		return err
 	}
-	marker, err := c.deps.Bus.Last(ctx, bus.Usage, closing(workspace))
-	if err != nil {
-		return err
-	}
-	c.deps.Ledger.Close(workspace, marker.Sequence)
+	c.deps.Ledger.Close(workspace, life)
 	c.ship(ctx) // this process's own, without names
 	subjects, err := c.deps.Bus.Subjects(ctx, bus.Usage, bus.UsageSubject(workspace, "*", "*", "*"))
 	if err != nil {
@@ -177,7 +174,7 @@ func (c *Carrier) Forget(ctx context.Context, workspace string) error {
 		if isClosing(subject) {
 			continue
 		}
-		if err := c.anonymous(ctx, subject, marker.Sequence); err != nil {
+		if err := c.anonymous(ctx, subject, life); err != nil {
 			return err
 		}
 	}

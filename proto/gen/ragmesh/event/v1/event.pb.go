@@ -441,8 +441,8 @@ type UsageRecorded struct {
 	Day string `protobuf:"bytes,2,opt,name=day,proto3" json:"day,omitempty"`
 	// The process's own name; it stays the same over its restarts.
 	Node string `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
-	// Sequence of the message that said the workspace was deleted, of the latest one that the process knew of; 0 for none. Rows of
-	// an earlier life are not the workspace's any more.
+	// Life of the workspace's name, of those that the process knew of: 0, or what a WorkspaceUsageClosed has begun. Rows of an
+	// earlier life are not the workspace's any more.
 	Life uint64 `protobuf:"varint,4,opt,name=life,proto3" json:"life,omitempty"`
 	// The numbers.
 	Rows          []*UsageRow `protobuf:"bytes,5,rep,name=rows,proto3" json:"rows,omitempty"`
@@ -687,12 +687,13 @@ func (x *UsageRow) GetEstimated() uint64 {
 	return 0
 }
 
-// WorkspaceUsageClosed is sent on RAGMESH_USAGE, subject ragmesh.usage.v1.<workspace>.-.-.-, when a workspace was deleted: its
-// sequence begins the next life of the workspace's name.
+// WorkspaceUsageClosed is sent on RAGMESH_USAGE, subject ragmesh.usage.v1.<workspace>.-.-.-, when a workspace was deleted.
 type WorkspaceUsageClosed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The workspace.
-	Workspace     string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// The next life of the workspace's name, which begins now: milliseconds since 1970.
+	Life          uint64 `protobuf:"varint,2,opt,name=life,proto3" json:"life,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +733,13 @@ func (x *WorkspaceUsageClosed) GetWorkspace() string {
 		return x.Workspace
 	}
 	return ""
+}
+
+func (x *WorkspaceUsageClosed) GetLife() uint64 {
+	if x != nil {
+		return x.Life
+	}
+	return 0
 }
 
 var File_ragmesh_event_v1_event_proto protoreflect.FileDescriptor
@@ -792,9 +800,10 @@ const file_ragmesh_event_v1_event_proto_rawDesc = "" +
 	"costMicros\x12)\n" +
 	"\x10unsettled_micros\x18\r \x01(\x04R\x0funsettledMicros\x12\x1a\n" +
 	"\bunpriced\x18\x0e \x01(\x04R\bunpriced\x12\x1c\n" +
-	"\testimated\x18\x0f \x01(\x04R\testimated\"4\n" +
+	"\testimated\x18\x0f \x01(\x04R\testimated\"H\n" +
 	"\x14WorkspaceUsageClosed\x12\x1c\n" +
-	"\tworkspace\x18\x01 \x01(\tR\tworkspaceB\xc3\x01\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
+	"\x04life\x18\x02 \x01(\x04R\x04lifeB\xc3\x01\n" +
 	"\x14com.ragmesh.event.v1B\n" +
 	"EventProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
