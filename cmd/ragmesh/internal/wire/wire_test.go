@@ -87,7 +87,7 @@ func TestUpServesProbesAndStopsCleanly(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	if diff := cmp.Diff([]string{"dialog", "eval", "lock", "nats", "retriever"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"dialog", "eval", "llm-gateway", "lock", "nats", "retriever"}, names); diff != "" {
 		t.Errorf("data folder (-want +got):\n%s", diff)
 	}
 }
