@@ -60,6 +60,7 @@ test-cluster: ## Try the charts on a real cluster, under load and with pods kill
 test-weaviate: ## Hold the store in Weaviate to the suite, against WEAVIATE_URL, a container, or a server built here from its Go module (some minutes, once)
 	@[[ -n "$${WEAVIATE_URL:-}" ]] || $(MAKE) .bin/weaviate.stamp
 	REQUIRE_WEAVIATE=1 RAGMESH_CRASHES=$${RAGMESH_CRASHES:-20} RAGMESH_WEAVIATE_QUALITY=$${RAGMESH_WEAVIATE_QUALITY:-sample} go test -count=1 $(TESTFLAGS) ./services/retriever/internal/weaviate/...
+	REQUIRE_WEAVIATE=1 go test -count=1 $(TESTFLAGS) -run '^(TestKilledAnywhere|TestTwoRetrievers)$$' ./services/retriever
 
 .PHONY: race
 race: export CGO_ENABLED := 1

@@ -20,6 +20,7 @@ func TestSubjects(t *testing.T) {
 		"ragmesh.turn.v1.w.*.*":             TurnSubject("w", "*", "*"),
 		"ragmesh.event.v1.feedback.default": EventSubject("feedback", "default"),
 		"ragmesh.event.v1.audit.-":          EventSubject("audit", "-"),
+		"ragmesh.event.v1.document.w.d":     DocumentSubject("w", "d"),
 		"ragmesh.span.v1.llm-gateway":       SpanSubject("llm-gateway"),
 		"ragmesh.job.v1.ingest.w":           JobSubject("ingest", "w"),
 		"ragmesh.job.v1.ingest._":           JobSubject("ingest", ""),

@@ -18,7 +18,7 @@ const (
 	// Turns holds every turn, written once, on ragmesh.turn.v1.<workspace>.<session>.<turn>.
 	Turns = "RAGMESH_TURNS"
 	// Events holds feedback, changes of documents and the audit trail, on ragmesh.event.v1.<what>.<workspace>; feedback says
-	// there of what and by whom: <session>.<turn>.<user>.
+	// there of what and by whom: <session>.<turn>.<user>, and a change of which document.
 	Events = "RAGMESH_EVENTS"
 	// Spans holds batches of OTLP spans, on ragmesh.span.v1.<service>.
 	SpanStream = "RAGMESH_SPANS"
@@ -63,6 +63,11 @@ func TurnSubject(workspace, session, turn string) string {
 
 // EventSubject is where an event about a workspace is published; what is feedback, document or audit.
 func EventSubject(what, workspace string) string { return subject("ragmesh.event.v1", what, workspace) }
+
+// DocumentSubject is where changes of a document are published. With "*" for it, it matches those of a workspace's.
+func DocumentSubject(workspace, document string) string {
+	return subject("ragmesh.event.v1", "document", workspace, document)
+}
 
 // FeedbackSubject is where what somebody thinks of a turn is published. With "*" for what is not given, from the right, it matches
 // what was said of a turn, a session or a workspace.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/health"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/index"
@@ -30,7 +31,9 @@ func open(cfg Config, dataDir string, m *meter.Meter, renewed func(workspace str
 		if err != nil {
 			return nil, err
 		}
-		return local{s}, nil
+		return local{s, func(workspace string, err error) {
+			m.Warn(context.Background(), "the index of workspace "+workspace+" could not be compacted; it is tried again", err)
+		}}, nil
 	}
 	w := cfg.Weaviate
 	key := ""
@@ -47,10 +50,17 @@ func open(cfg Config, dataDir string, m *meter.Meter, renewed func(workspace str
 }
 
 // local is a store in this process: always there.
-type local struct{ *index.Store }
+type local struct {
+	*index.Store
+	failed func(workspace string, err error) // when compacting
+}
+
+// compactAfter is when the bytes of what was deleted leave the index's files, at the latest, while the process runs. All that an index
+// has is written anew then.
+const compactAfter = 6 * time.Hour
 
 func (local) Connect(context.Context) error { return nil }
-func (local) Watch(context.Context)         {}
+func (l local) Watch(ctx context.Context)   { l.CompactEvery(ctx, compactAfter, l.failed) }
 func (local) Status() (bool, string)        { return true, "" }
 
 // keeping is the readiness row of a store that may be away. Nothing can be answered before it was there once.

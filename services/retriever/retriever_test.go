@@ -461,7 +461,7 @@ func TestEventsTellOfChanges(t *testing.T) {
 	f := start(t)
 	d := f.ingest("a.txt", "text")
 	f.until("the event is there", func() bool {
-		m, err := f.bus.Last(t.Context(), bus.Events, bus.EventSubject("document", workspace))
+		m, err := f.bus.Last(t.Context(), bus.Events, bus.DocumentSubject(workspace, d.GetDocumentId()))
 		if err != nil {
 			return false
 		}

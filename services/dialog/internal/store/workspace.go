@@ -37,9 +37,9 @@ func (s *Store) RemoveWorkspace(ctx context.Context, workspace string) error {
 			return err
 		}
 	}
-	// What happened to documents, with their names; and feedback of before it had a subject for each turn.
-	for _, what := range []string{"document", "feedback"} {
-		if _, err := s.bus.EraseAll(ctx, bus.Events, bus.EventSubject(what, workspace)); err != nil {
+	// What happened to documents, with their names; and events of before they had a subject for each document and turn.
+	for _, subjects := range []string{bus.DocumentSubject(workspace, "*"), bus.EventSubject("document", workspace), bus.EventSubject("feedback", workspace)} {
+		if _, err := s.bus.EraseAll(ctx, bus.Events, subjects); err != nil {
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/text"
+	"github.com/ragmesh/ragmesh/services/retriever/internal/chunk"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/search"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
@@ -178,7 +179,7 @@ func made(random *rand.Rand, n int, sentences []string) store.Version {
 			b.WriteString(sentences[random.IntN(len(sentences))])
 			b.WriteByte(' ')
 		}
-		v.Chunks = append(v.Chunks, store.Chunk{ID: fmt.Sprintf("%s-%d", v.DocumentID, i), Ordinal: i, Start: start, End: b.Len() - 1, Language: "en"})
+		v.Chunks = append(v.Chunks, store.Chunk{ID: chunk.ID(v.DocumentID, "1", i), Ordinal: i, Start: start, End: b.Len() - 1, Language: "en"})
 	}
 	v.Text = b.String()
 	return v

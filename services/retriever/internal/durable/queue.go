@@ -2,6 +2,7 @@ package durable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -109,10 +110,13 @@ func (e Events) Changed(ctx context.Context, d document.Document) error {
 	return e.publish(ctx, d, &eventv1.DocumentChanged{Document: message.Document(d), At: timestamppb.New(d.UpdatedAt)})
 }
 
-// Deleted tells that a document is gone.
+// Deleted tells that a document is gone, and takes back what was told of it: its names are as secret as its text.
 func (e Events) Deleted(ctx context.Context, d document.Document) error {
+	if _, err := e.bus.EraseAll(ctx, bus.Events, bus.DocumentSubject(d.Workspace, d.ID)); err != nil && !errors.Is(err, bus.ErrNotFound) {
+		return fmt.Errorf("erase events: %w", err)
+	}
 	return e.publish(ctx, d, &eventv1.DocumentChanged{
-		Document: &retrieverv1.Document{DocumentId: d.ID, Workspace: d.Workspace, SourceUri: d.SourceURI},
+		Document: &retrieverv1.Document{DocumentId: d.ID, Workspace: d.Workspace},
 		Deleted:  true, At: timestamppb.New(d.UpdatedAt),
 	})
 }
@@ -123,5 +127,5 @@ func (e Events) publish(ctx context.Context, d document.Document, event *eventv1
 		return fmt.Errorf("encode event: %w", err)
 	}
 	id := fmt.Sprintf("document-%s-%d-%s-%t", d.ID, d.Newest.Sequence, d.State, event.GetDeleted())
-	return e.bus.Publish(ctx, bus.EventSubject("document", d.Workspace), id, payload)
+	return e.bus.Publish(ctx, bus.DocumentSubject(d.Workspace, d.ID), id, payload)
 }

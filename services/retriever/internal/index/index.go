@@ -65,6 +65,9 @@ type shard struct {
 	// version names what the index holds: it is another one, never used before, after every change.
 	version atomic.Uint64
 
+	marking  sync.Mutex
+	removals uint64 // under marking: how often something was removed
+
 	users int    // under Store.mu
 	used  uint64 // under Store.mu
 }

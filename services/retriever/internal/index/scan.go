@@ -130,9 +130,14 @@ type hit struct {
 	number  uint64
 }
 
+// maxTies bounds the chunks whose keys are read because they score as the last of the best does: by their keys, those that are
+// chosen don't depend on where an index's history has put them.
+const maxTies = 5_000
+
 // best returns the best live chunks that a query's filter admits and that are not hidden, and whether it passed over others
 // because they are not live.
 func (s *scan) best(ctx context.Context, q store.Query, sums *sums) (found []hit, passed bool, err error) {
+	ties := 0
 	for n, seg := range s.segments {
 		admitted, err := s.admitted(n, q.Filter)
 		if err != nil {
@@ -143,7 +148,17 @@ func (s *scan) best(ctx context.Context, q store.Query, sums *sums) (found []hit
 		}
 		for _, number := range sums.touched {
 			score := sums.scores[number]
-			if len(found) == q.Limit && score <= found[q.Limit-1].score || admitted != nil && !admitted.Contains(number) {
+			if len(found) == q.Limit {
+				switch last := found[q.Limit-1].score; {
+				case score < last:
+					continue
+				case score == last:
+					if ties++; ties > maxTies {
+						continue
+					}
+				}
+			}
+			if admitted != nil && !admitted.Contains(number) {
 				continue
 			}
 			key, err := seg.DocID(uint64(number))
@@ -168,11 +183,11 @@ func (s *scan) best(ctx context.Context, q store.Query, sums *sums) (found []hit
 // place puts a hit among the best.
 func place(found []hit, h hit, limit int) []hit {
 	at, _ := slices.BinarySearchFunc(found, h, func(a, b hit) int {
-		if c := -cmp.Compare(a.score, b.score); c != 0 {
-			return c
-		}
-		return -1 // who came first stays first
+		return cmp.Or(-cmp.Compare(a.score, b.score), cmp.Compare(a.key, b.key))
 	})
+	if at == limit {
+		return found
+	}
 	if len(found) == limit {
 		found = found[:limit-1]
 	}

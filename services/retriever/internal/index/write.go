@@ -125,6 +125,9 @@ func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (
 			chunks, err = b.prune(documentID, keep)
 			return err
 		}}
+		if err := sh.markRemoved(); err != nil {
+			return fmt.Errorf("prune document: %w", err)
+		}
 		if err := s.commit(ctx, sh, change); err != nil {
 			return fmt.Errorf("prune document: %w", err)
 		}

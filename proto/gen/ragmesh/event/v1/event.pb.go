@@ -174,10 +174,10 @@ func (x *FeedbackGiven) GetAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// DocumentChanged is sent on RAGMESH_EVENTS, subject ragmesh.event.v1.document.<workspace>.
+// DocumentChanged is sent on RAGMESH_EVENTS, subject ragmesh.event.v1.document.<workspace>.<document>.
 type DocumentChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The document after the change; of a deleted one only ids and source URI.
+	// The document after the change; of a deleted one only its ids.
 	Document *v11.Document `protobuf:"bytes,1,opt,name=document,proto3" json:"document,omitempty"`
 	// True when it was deleted.
 	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
