@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
@@ -107,7 +108,7 @@ func TestReloadKeepsWhatIsKnownOfTargets(t *testing.T) {
 	t.Parallel()
 	fake := openaitest.Serve(t, openaitest.Status(503, nil, "{}"))
 	cfg := withProvider(fake.URL)
-	cfg.Limits.Retries = 0
+	cfg.Limits.Retries, cfg.Breaker.Rest = 0, 10*time.Minute
 	dir := t.TempDir()
 	client, s := serveLive(t, cfg, dir)
 	state := func() llmv1.TargetState {
