@@ -22,7 +22,7 @@ type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
 	DefaultModel   string              `yaml:"default_model" live:"true" doc:"Model for requests and prompts that name none. Empty for the model default, else extractive."`
 	Models         map[string]Model    `yaml:"models" live:"true" doc:"Models by name; each is a route over targets."`
-	Providers      map[string]Provider `yaml:"providers" live:"true" doc:"Providers by name. The built-in one, extractive, is always there."`
+	Providers      map[string]Provider `yaml:"providers" live:"true" doc:"Providers by name. Those built in are always there: extractive, which answers, and local, which makes vectors and reranks."`
 	Budget         Budget              `yaml:"budget" live:"true"`
 	Limits         Limits              `yaml:"limits"`
 	API            API                 `yaml:"api"`
@@ -35,27 +35,6 @@ type Config struct {
 	Embeddings       map[string]Embedding `yaml:"embeddings" live:"true" doc:"Embedding models by name."`
 	DefaultReranker  string               `yaml:"default_reranker" live:"true" doc:"Rerank model for requests that name none. Empty for the only one there is."`
 	Rerankers        map[string]Reranker  `yaml:"rerankers" live:"true" doc:"Rerank models by name."`
-}
-
-// Embedding is an embedding model.
-type Embedding struct {
-	Provider          string       `yaml:"provider" doc:"Name of a provider of type openai, azure, google, ollama, jina or tei."`
-	Model             string       `yaml:"model" doc:"The provider's own model name."`
-	Dimensions        int          `yaml:"dimensions" doc:"Dimensions that its vectors must have; others are refused. Count, up to 8192; 0 for whatever comes."`
-	RequestDimensions bool         `yaml:"request_dimensions" doc:"Ask the provider for that many dimensions, of models that can shorten their vectors."`
-	Revision          string       `yaml:"revision" doc:"Changed by hand when the provider has changed the model behind its name: documents are then embedded again."`
-	QueryPrefix       string       `yaml:"query_prefix" doc:"Text before queries, as the model was trained with, e.g. 'query: '."`
-	PassagePrefix     string       `yaml:"passage_prefix" doc:"Text before passages, e.g. 'passage: '."`
-	BatchTexts        int          `yaml:"batch_texts" doc:"Texts in one call to the provider. Count, up to 2048; 64 when 0."`
-	BatchBytes        config.Bytes `yaml:"batch_bytes" doc:"Size of the texts in one call to the provider; a single larger one goes alone. Bytes, up to 16MiB; 256KiB when 0."`
-	Price             float64      `yaml:"price" doc:"What a million tokens cost, in the currency of the other prices; 0 when not known."`
-}
-
-// Reranker is a rerank model.
-type Reranker struct {
-	Provider string  `yaml:"provider" doc:"Name of a provider of type cohere, jina or tei."`
-	Model    string  `yaml:"model" doc:"The provider's own model name; none for tei."`
-	Price    float64 `yaml:"price" doc:"What a million tokens cost, in the currency of the other prices; 0 when not known."`
 }
 
 // Model is a route.
@@ -108,14 +87,6 @@ type Limits struct {
 	Vectors    int           `yaml:"vectors" doc:"Embedding and rerank calls under way; more are refused as overloaded. Count, 1 to 1000."`
 	Vector     time.Duration `yaml:"vector_timeout" live:"true" doc:"Longest call to an embedding or rerank model. Duration, 10ms to 10m."`
 }
-
-const (
-	defaultBatchTexts = 64
-	defaultBatchBytes = 256 << 10
-	maxBatchTexts     = 2048
-	maxBatchBytes     = 16 << 20
-	maxDimensions     = 8192
-)
 
 // Defaults returns the configuration without any file: the extractive model only.
 func Defaults() Config {
@@ -178,50 +149,6 @@ func (c Config) Validate() error {
 	c.Budget.validate(check)
 	c.Limits.validate(check)
 	return errors.Join(errs...)
-}
-
-// validateVectors checks the embedding and rerank models.
-func (c Config) validateVectors(check checker) {
-	for name, e := range c.Embeddings {
-		key := "embeddings." + name
-		p, declared := c.Providers[e.Provider]
-		check(declared, key+".provider", "is not declared: %q", e.Provider)
-		check(!declared || p.embeds(), key+".provider", "has no embedding models: %q is of type %s", e.Provider, p.Type)
-		check(e.Model != "", key+".model", "must be given: the provider's model name")
-		check(e.Dimensions >= 0 && e.Dimensions <= maxDimensions, key+".dimensions", "must be 0 to %d, not %d", maxDimensions, e.Dimensions)
-		check(!e.RequestDimensions || e.Dimensions > 0, key+".request_dimensions", "needs dimensions")
-		check(e.BatchTexts >= 0 && e.BatchTexts <= maxBatchTexts, key+".batch_texts", "must be 0 to %d, not %d", maxBatchTexts, e.BatchTexts)
-		check(e.BatchBytes >= 0 && e.BatchBytes <= maxBatchBytes, key+".batch_bytes", "must be 0 to 16MiB")
-		check(e.Price >= 0, key+".price", "must not be below 0")
-	}
-	for name, r := range c.Rerankers {
-		key := "rerankers." + name
-		p, declared := c.Providers[r.Provider]
-		check(declared, key+".provider", "is not declared: %q", r.Provider)
-		check(!declared || p.reranks(), key+".provider", "has no rerank models: %q is of type %s; cohere, jina and tei have", r.Provider, p.Type)
-		check(r.Model != "" || p.Type == typeTEI, key+".model", "must be given: the provider's model name")
-		check(r.Price >= 0, key+".price", "must not be below 0")
-	}
-	checkDefault(check, "default_embedding", c.DefaultEmbedding, slices.Sorted(maps.Keys(c.Embeddings)))
-	checkDefault(check, "default_reranker", c.DefaultReranker, slices.Sorted(maps.Keys(c.Rerankers)))
-}
-
-func checkDefault(check checker, key, name string, names []string) {
-	if name == "" {
-		check(len(names) < 2, key, "must name one of %s", strings.Join(names, ", "))
-		return
-	}
-	check(slices.Contains(names, name), key, "is no model: %q; there are %s", name, strings.Join(names, ", "))
-}
-
-// theDefault is the model for requests that name none; empty when there is none at all.
-func theDefault[M any](name string, models map[string]M) string {
-	if name == "" {
-		for only := range models {
-			return only
-		}
-	}
-	return name
 }
 
 type checker func(ok bool, key, format string, a ...any)

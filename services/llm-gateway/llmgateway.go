@@ -3,11 +3,13 @@
 package llmgateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,7 +29,6 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/usage"
-	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
 // Deps is what llm-gateway needs from the process around it.
@@ -130,7 +131,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 func (s *Service) Revision() string { return s.handler.Revision() }
 
 // serving makes what calls are answered with, and the clients that it uses.
-func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]*client, error) {
+func (s *Service) serving(cfg Config, revision string) (_ rpc.Serving, _ map[string]*client, err error) {
 	prompts, revision, err := loadPrompts(s.deps.ConfigDir, revision)
 	if err != nil {
 		return rpc.Serving{}, nil, err
@@ -139,6 +140,11 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 	if err != nil {
 		return rpc.Serving{}, nil, err
 	}
+	defer func() {
+		if err != nil {
+			s.closeUnused(providers)
+		}
+	}()
 	routes, err := s.routes(cfg, providers)
 	if err != nil {
 		return rpc.Serving{}, nil, err
@@ -156,28 +162,6 @@ func (s *Service) serving(cfg Config, revision string) (rpc.Serving, map[string]
 	return rpc.Serving{
 		Answers: answers, Vectors: s.vectorModels(cfg, providers), Revision: revision, Heartbeat: cfg.Limits.Heartbeat,
 	}, providers, err
-}
-
-// vectorModels makes the embedding and rerank models.
-func (s *Service) vectorModels(cfg Config, providers map[string]*client) *vector.Models {
-	out := vector.Config{
-		Embeddings: map[string]vector.Embedding{}, Rerankers: map[string]vector.Reranker{}, Timeout: cfg.Limits.Vector,
-		DefaultEmbedding: theDefault(cfg.DefaultEmbedding, cfg.Embeddings), DefaultReranker: theDefault(cfg.DefaultReranker, cfg.Rerankers),
-	}
-	for name, e := range cfg.Embeddings {
-		out.Embeddings[name] = vector.Embedding{
-			Provider: e.Provider, Embedder: providers[e.Provider].embeds, Model: e.Model, Dimensions: e.Dimensions, Shorten: e.RequestDimensions,
-			Revision: e.Revision, QueryPrefix: e.QueryPrefix, PassagePrefix: e.PassagePrefix,
-			BatchTexts: cmp.Or(e.BatchTexts, defaultBatchTexts), BatchBytes: cmp.Or(int(e.BatchBytes), defaultBatchBytes), Price: e.Price,
-		}
-	}
-	for name, r := range cfg.Rerankers {
-		out.Rerankers[name] = vector.Reranker{Provider: r.Provider, Reranker: providers[r.Provider].reranks, Model: r.Model, Price: r.Price}
-	}
-	return vector.New(out, vector.Deps{
-		Meter: s.meter, Tracer: s.deps.Telemetry.Tracer.Tracer("github.com/ragmesh/ragmesh/services/llm-gateway"), Clock: s.deps.Clock, Slots: s.vectors,
-		Book: s.book,
-	})
 }
 
 // loadPrompts reads prompts/*.yaml. The revision it returns covers the configuration and the prompts.
@@ -230,5 +214,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
-	return []health.Component{s.readyAnswers(), s.readyTargets(), s.readyUsage()}
+	rows := []health.Component{s.readyAnswers(), s.readyTargets(), s.readyUsage()}
+	unreadable := s.handler.Unreadable()
+	for _, name := range slices.Sorted(maps.Keys(unreadable)) {
+		rows = append(rows, health.Component{
+			Name: "embeddings " + name, Ready: true,
+			Detail: fmt.Sprintf("it has no token for %.0f %% of what the documents say: it was not made for their language", 100*unreadable[name]),
+		})
+	}
+	return rows
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/exchange"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/google"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ollama"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/openai"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
@@ -119,6 +120,8 @@ type client struct {
 	chats    provider.Provider
 	embeds   provider.Embedder
 	reranks  provider.Reranker
+	// local is nil for what is elsewhere.
+	local *local.Model
 	// close lets go of idle connections.
 	close func()
 }
@@ -138,6 +141,10 @@ func (s *Service) clients(cfg Config) (map[string]*client, error) {
 		s.made++
 		made.revision = strconv.Itoa(s.made)
 		out[name] = made
+	}
+	if err := s.openLocal(cfg, out); err != nil {
+		s.closeUnused(out)
+		return nil, err
 	}
 	return out, nil
 }

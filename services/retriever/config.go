@@ -96,7 +96,7 @@ type OCR struct {
 
 // Search chooses how passages are found.
 type Search struct {
-	Strategy string `yaml:"strategy" live:"true" doc:"Strategy of requests that name none: keyword, which is built in, or a file of retrieval/ without its ending."`
+	Strategy string `yaml:"strategy" live:"true" doc:"Strategy of requests that name none: keyword, hybrid, vector or reranked (hybrid, ranked once more by a rerank model), which are built in, or a file of retrieval/ without its ending. Empty for hybrid where there is an embedding model, else keyword."`
 }
 
 // The stores there are.
@@ -121,8 +121,7 @@ func Defaults() Config {
 			MaxPages: limits.Pages, MaxRows: limits.Rows, MaxText: config.Bytes(limits.Text), MaxExpanded: config.Bytes(limits.Expanded), MaxFiles: limits.Files,
 			OCR: OCR{Timeout: 10 * time.Minute},
 		},
-		Index:  Index{MaxOpen: 64},
-		Search: Search{Strategy: builtIn},
+		Index: Index{MaxOpen: 64},
 		Weaviate: Weaviate{
 			URL: "http://127.0.0.1:8090", GRPCURL: "http://127.0.0.1:50051", Collection: "RagmeshPassage", Replicas: 1, Timeout: 30 * time.Second,
 		},
@@ -139,7 +138,7 @@ func Reference(w io.Writer) error {
 	}
 	_, _ = io.WriteString(w, "\n")
 	return config.ReferencePart(w, "retrieval/*.yaml, retrieval/*.json",
-		"One strategy per file, of retriever; its name is the file's without the ending. `keyword` replaces the built-in one.", search.Defaults(), true)
+		"One strategy per file, of retriever; its name is the file's without the ending. `keyword`, `hybrid`, `vector` and `reranked` replace the built-in ones.", search.Defaults(), true)
 }
 
 // StrategySchema returns what a strategy's file may hold, as a JSON Schema.
@@ -227,13 +226,32 @@ func (p Parse) validate() error {
 	return nil
 }
 
-// builtIn is the strategy that is there without any file.
-const builtIn = "keyword"
+// builtIn are the strategies that are there without any file.
+func builtIn() map[string]search.Strategy {
+	keyword := search.Defaults()
+	hybrid, vector := keyword, keyword
+	hybrid.Type, vector.Type = search.Hybrid, search.Vector
+	reranked := hybrid
+	reranked.Rerank = search.RerankModel
+	return map[string]search.Strategy{"keyword": keyword, "hybrid": hybrid, "vector": vector, "reranked": reranked}
+}
 
-// loadStrategies reads the strategies of a configuration folder over the built-in one. The revision it returns covers the
-// configuration and the strategies.
+// strategy is the strategy of requests that name none.
+func (c Config) strategy() string {
+	switch {
+	case c.Search.Strategy != "":
+		return c.Search.Strategy
+	case c.Embedding.Model != "":
+		return "hybrid"
+	default:
+		return "keyword"
+	}
+}
+
+// loadStrategies reads retrieval/, whose files stand over the strategies of the same names that are built in. The revision it
+// returns covers the configuration and the strategies.
 func loadStrategies(configDir, revision string) (map[string]search.Strategy, string, error) {
-	strategies := map[string]search.Strategy{builtIn: search.Defaults()}
+	strategies := builtIn()
 	if configDir == "" {
 		return strategies, revision, nil
 	}

@@ -136,7 +136,7 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 	if err != nil {
 		return err
 	}
-	searcher, err := search.New(search.Config{Strategies: strategies, Default: cfg.Value.Search.Strategy}, s.searching)
+	searcher, err := search.New(search.Config{Strategies: strategies, Default: cfg.Value.strategy()}, s.searching)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (a *app) root() *cobra.Command {
 	}
 	add("run", a.up(), a.nats())
 	add("use", a.ingest(), a.docs(), a.search(), a.ask(), a.chat(), a.sessions(), a.feedback())
-	add("keep", a.trace(), a.eval(), a.prompts(), a.usage(), a.bench(), a.config(), a.health(), a.workspaces(), a.members(), a.keys(), a.backup(), a.restore(), a.version())
+	add("keep", a.trace(), a.eval(), a.prompts(), a.models(), a.usage(), a.bench(), a.config(), a.health(), a.workspaces(), a.members(), a.keys(), a.backup(), a.restore(), a.version())
 	a.prepare(root)
 	return root
 }

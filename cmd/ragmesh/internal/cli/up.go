@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 )
 
 func (a *app) up() *cobra.Command {
-	var configDir, data, addr, adminAddr, level string
+	var configDir, data, addr, adminAddr, level, embedding, rerank string
 	var set []string
 	c := &cobra.Command{
 		Use:   "up",
@@ -36,6 +37,9 @@ func (a *app) up() *cobra.Command {
 				put(src.Set, identity.Dialog, flag.key, flag.value)
 				put(src.FlagNames, identity.Dialog, flag.key, "--"+name)
 			}
+		}
+		if err := localModels(src, embedding, rerank); err != nil {
+			return err
 		}
 		if level != "" {
 			for _, service := range identity.Services() {
@@ -58,8 +62,45 @@ func (a *app) up() *cobra.Command {
 	c.Flags().StringVar(&addr, "addr", "127.0.0.1:8080", "address people and programs reach")
 	c.Flags().StringVar(&adminAddr, "admin-addr", "", "address of health and metrics (default: port of --addr + 1000)")
 	c.Flags().StringVar(&level, "log-level", "", "least level that every service logs to standard error: debug, info, warn or error (default: its log.level, else warn)")
+	c.Flags().StringVar(&embedding, "embedding-model", "", "folder of an embedding model to run in this process: search is then by meaning, too (ragmesh models check --help tells where to get one)")
+	c.Flags().StringVar(&rerank, "rerank-model", "", "folder of a cross-encoder to run in this process: it ranks what the search finds once more")
 	c.Flags().StringArrayVar(&set, "set", nil, "set one configuration key, SERVICE.KEY=VALUE; may be repeated")
 	return c
+}
+
+// localModels has models of folders make vectors and rerank, and search use them.
+func localModels(src settings.Source, embedding, rerank string) error {
+	use := func(flag, folder, section string) error {
+		path, err := filepath.Abs(folder)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", flag, err)
+		}
+		for key, value := range map[string]string{"provider": "local", "model": path} {
+			put(src.Set, identity.Gateway, section+".local."+key, value)
+			put(src.FlagNames, identity.Gateway, section+".local."+key, "--"+flag)
+		}
+		return nil
+	}
+	strategy := ""
+	if embedding != "" {
+		if err := use("embedding-model", embedding, "embeddings"); err != nil {
+			return err
+		}
+		put(src.Set, identity.Retriever, "embedding.model", "local")
+		put(src.FlagNames, identity.Retriever, "embedding.model", "--embedding-model")
+		strategy = "hybrid"
+	}
+	if rerank != "" {
+		if err := use("rerank-model", rerank, "rerankers"); err != nil {
+			return err
+		}
+		strategy = "reranked"
+	}
+	if _, given := src.Set[identity.Retriever]["search.strategy"]; strategy != "" && !given {
+		put(src.Set, identity.Retriever, "search.strategy", strategy)
+		put(src.FlagNames, identity.Retriever, "search.strategy", "--"+map[string]string{"hybrid": "embedding-model", "reranked": "rerank-model"}[strategy])
+	}
+	return nil
 }
 
 // parseSet reads SERVICE.KEY=VALUE.

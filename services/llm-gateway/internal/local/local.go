@@ -193,14 +193,19 @@ func (m *Model) Embed(ctx context.Context, r provider.EmbedRequest) (provider.Em
 	if r.Urgent {
 		priority = queue.Query
 	}
-	sequences, usage, err := m.sequences(ctx, r.Texts, func(text string) token.Encoding { return m.tokens.Encode(text, m.facts.MaxTokens) })
+	unknown := 0
+	sequences, usage, err := m.sequences(ctx, r.Texts, func(text string) token.Encoding {
+		e := m.tokens.Encode(text, m.facts.MaxTokens)
+		unknown += e.Unknown
+		return e
+	})
 	if err != nil {
 		return provider.Embedded{}, err
 	}
 	if err := m.do(ctx, priority, sequences); err != nil {
 		return provider.Embedded{}, err
 	}
-	out := provider.Embedded{Vectors: make([][]float32, len(sequences)), Usage: usage}
+	out := provider.Embedded{Vectors: make([][]float32, len(sequences)), Usage: usage, Unknown: unknown}
 	for i, s := range sequences {
 		out.Vectors[i] = s.Out
 	}

@@ -21,6 +21,8 @@ type EmbedRequest struct {
 type Embedded struct {
 	Vectors [][]float32
 	Usage   Usage
+	// Unknown are those of the texts' tokens that the model has nothing for, where the provider tells.
+	Unknown int
 }
 
 // Embedder makes vectors. Errors are as a Provider's.

@@ -52,6 +52,9 @@ func (h *Handler) Use(s Serving) { h.serving.Store(&s) }
 // Revision returns the revision that answers carry.
 func (h *Handler) Revision() string { return h.serving.Load().Revision }
 
+// Unreadable names the embedding models that can't read what they are given.
+func (h *Handler) Unreadable() map[string]float64 { return h.serving.Load().Vectors.Unreadable() }
+
 // Generate streams an answer.
 func (h *Handler) Generate(ctx context.Context, r *llmv1.GenerateRequest, out *connect.ServerStream[llmv1.GenerateResponse]) error {
 	return h.generate(ctx, r, out)

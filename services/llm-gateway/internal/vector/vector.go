@@ -91,12 +91,15 @@ type Deps struct {
 	Slots  route.Slots
 	// Book is who pays goes by; nil for nobody.
 	Book *account.Book
+	// Unreadable is told once of an embedding model that has no tokens for a share of what it is given; nil for nobody.
+	Unreadable func(ctx context.Context, model string, share float64)
 }
 
 // Models knows the models. Safe for concurrent use.
 type Models struct {
-	cfg  Config
-	deps Deps
+	cfg     Config
+	deps    Deps
+	reading map[string]*reading // by embedding model
 }
 
 // New returns the models of a configuration.
@@ -104,7 +107,11 @@ func New(c Config, d Deps) *Models {
 	if d.Book == nil {
 		d.Book = account.Free()
 	}
-	return &Models{cfg: c, deps: d}
+	m := &Models{cfg: c, deps: d, reading: make(map[string]*reading)}
+	for name := range c.Embeddings {
+		m.reading[name] = &reading{}
+	}
+	return m
 }
 
 // Listed is a model as lists show it.
@@ -167,6 +174,9 @@ func (m *Models) Embed(ctx context.Context, who account.Who, name string, purpos
 				}
 				if err := e.check(got.Vectors, out.Vectors); err != nil {
 					return provider.Usage{}, err
+				}
+				if purpose == Passage {
+					m.read(ctx, name, got)
 				}
 				for _, v := range got.Vectors {
 					out.Vectors = append(out.Vectors, unit(v))
