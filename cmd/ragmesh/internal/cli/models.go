@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/wire"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
-	llmgateway "github.com/ragmesh/ragmesh/services/llm-gateway"
 )
 
 func (a *app) models() *cobra.Command {
@@ -98,7 +98,7 @@ func (a *app) modelsCheck() *cobra.Command {
 		Args:    cobra.MinimumNArgs(1),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := llmgateway.OpenLocalModel(args[0])
+		m, err := wire.OpenModel(args[0])
 		if err != nil {
 			return err
 		}
@@ -122,7 +122,7 @@ func (a *app) modelsCheck() *cobra.Command {
 
 // modelReport is what `models check --json` prints.
 type modelReport struct {
-	llmgateway.LocalFacts
+	Facts wire.ModelFacts `json:"model"`
 	// Unknown is the share of tokens that the model has nothing for, by language and by document. Spelt are the languages whose
 	// words it only knows letter by letter, which means as little to it.
 	Unknown   map[string]float64 `json:"unknown"`
@@ -154,8 +154,8 @@ func samples() []sample {
 // maxSampled bounds what is read of a document.
 const maxSampled = 1 << 20
 
-func examine(ctx context.Context, m *llmgateway.LocalModel, documents []string) (modelReport, error) {
-	report := modelReport{LocalFacts: m.Facts, Unknown: map[string]float64{}}
+func examine(ctx context.Context, m *wire.Model, documents []string) (modelReport, error) {
+	report := modelReport{Facts: m.Facts, Unknown: map[string]float64{}}
 	best := 2.0
 	var tried sample
 	for _, s := range samples() {
@@ -222,14 +222,14 @@ const unreadable = 0.05
 
 func (a *app) showModel(folder string, r modelReport) {
 	name := filepath.Base(filepath.Clean(folder))
-	what := fmt.Sprintf("makes vectors of %d dimensions (%s of the tokens)", r.Dimensions, r.Pooling)
-	if r.Reranker {
+	what := fmt.Sprintf("makes vectors of %d dimensions (%s of the tokens)", r.Facts.Dimensions, r.Facts.Pooling)
+	if r.Facts.Reranker {
 		what = "scores passages against a question"
 	}
-	a.out.printf("%s %s, of texts of up to %d tokens\n", name, what, r.MaxTokens)
-	a.out.printf("  sha256    %s\n  revision  %s\n  runs on   %s, opened in %d ms\n", r.SHA256, r.Revision[:min(16, len(r.Revision))], r.Kernels, r.Load.Milliseconds())
-	if r.QueryPrefix+r.PassagePrefix != "" {
-		a.out.printf("  prefixes  %q for questions, %q for passages\n", r.QueryPrefix, r.PassagePrefix)
+	a.out.printf("%s %s, of texts of up to %d tokens\n", name, what, r.Facts.MaxTokens)
+	a.out.printf("  sha256    %s\n  revision  %s\n  runs on   %s, opened in %d ms\n", r.Facts.SHA256, r.Facts.Revision[:min(16, len(r.Facts.Revision))], r.Facts.Kernels, r.Facts.Load.Milliseconds())
+	if r.Facts.QueryPrefix+r.Facts.PassagePrefix != "" {
+		a.out.printf("  prefixes  %q for questions, %q for passages\n", r.Facts.QueryPrefix, r.Facts.PassagePrefix)
 	}
 	row := func(name string, share float64) {
 		mark, why := a.out.style(green, "✓"), ""
@@ -262,7 +262,7 @@ func (a *app) modelsBench() *cobra.Command {
 		Args:  cobra.ExactArgs(1),
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		m, err := llmgateway.OpenLocalModel(args[0])
+		m, err := wire.OpenModel(args[0])
 		if err != nil {
 			return err
 		}
@@ -298,7 +298,7 @@ type modelSpeed struct {
 }
 
 // speed calls a model with so many texts of about so many tokens, again and again.
-func speed(ctx context.Context, m *llmgateway.LocalModel, texts, tokens int, each time.Duration) (modelSpeed, error) {
+func speed(ctx context.Context, m *wire.Model, texts, tokens int, each time.Duration) (modelSpeed, error) {
 	text := "one"
 	for m.Tokens(text) < min(tokens, m.Facts.MaxTokens)-2 {
 		text += " and one"
