@@ -41,10 +41,10 @@ func (b *Bus) Backlog(ctx context.Context, group, stream, filter string) (map[st
 	return info.State.Subjects, nil
 }
 
-// Overhear calls heard with the subject of every message that is published to a filter from now on until ctx ends. It is a hint to look:
+// Overhear calls heard with the subject and the content of every message that is published to a filter from now on until ctx ends. It is a hint to look:
 // messages of the time in which NATS is away are not told.
-func (b *Bus) Overhear(ctx context.Context, filter string, heard func(subject string)) error {
-	s, err := b.conn.Subscribe(filter, func(m *nats.Msg) { heard(m.Subject) })
+func (b *Bus) Overhear(ctx context.Context, filter string, heard func(subject string, data []byte)) error {
+	s, err := b.conn.Subscribe(filter, func(m *nats.Msg) { heard(m.Subject, m.Data) })
 	if err != nil {
 		return fmt.Errorf("overhear %s: %w", filter, err)
 	}

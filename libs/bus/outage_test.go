@@ -255,7 +255,7 @@ func TestTopologyIsBroughtUpToDate(t *testing.T) {
 	want := map[string]bool{
 		bus.Turns: true, bus.Events: true, bus.SpanStream: true, bus.Vectors: true, bus.Jobs: true, bus.Usage: true, bus.Answers: true,
 		"KV_RAGMESH_WORKSPACES": true, "KV_RAGMESH_KEYS": true, "KV_RAGMESH_SESSIONS": true, "KV_RAGMESH_REQUESTS": true,
-		"KV_RAGMESH_DOCUMENTS": true, "KV_RAGMESH_UPLOADS": true, "KV_RAGMESH_HOLDS": true, "KV_RAGMESH_MEMBERS": true, "KV_RAGMESH_LOGINS": true, "OBJ_RAGMESH_ORIGINALS": true,
+		"KV_RAGMESH_DOCUMENTS": true, "KV_RAGMESH_UPLOADS": true, "KV_RAGMESH_HOLDS": true, "KV_RAGMESH_LEASES": true, "KV_RAGMESH_MEMBERS": true, "KV_RAGMESH_LOGINS": true, "OBJ_RAGMESH_ORIGINALS": true,
 	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("streams (-want +got):\n%s", diff)

@@ -50,6 +50,8 @@ const (
 	Uploads = "RAGMESH_UPLOADS"
 	// Holds says that a backup reads what must not go away meanwhile; see [Bus.Hold].
 	Holds = "RAGMESH_HOLDS"
+	// Leases says which of several processes does what only one may do at a time; see [Bus.Lease].
+	Leases = "RAGMESH_LEASES"
 
 	// Originals holds the documents' bytes as they were uploaded.
 	Originals = "RAGMESH_ORIGINALS"
@@ -200,6 +202,8 @@ func bucketConfigs(replicas int) []jetstream.KeyValueConfig {
 		bucket(Uploads, 256*kib, day),
 		// A hold whose backup has died ends by itself.
 		bucket(Holds, kib, holdFor),
+		// So does a lease whose process has.
+		bucket(Leases, kib, leaseFor),
 	}
 }
 

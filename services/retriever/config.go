@@ -17,6 +17,7 @@ import (
 type Config struct {
 	process.Config `yaml:",inline" doc:"-"`
 
+	Role   string `yaml:"role" oneof:"all,serve,ingest" doc:"What this process does: serve answers calls, accepts uploads and works on none; ingest takes in what was accepted and answers no calls; all does both. With the embedded store there is one process, which does all."`
 	Upload Upload `yaml:"upload"`
 	Ingest Ingest `yaml:"ingest"`
 	Store  string `yaml:"store" oneof:"embedded,weaviate" doc:"Where passages and vectors are kept: embedded (files of this process) or weaviate. What is in another store is not seen; after a change, documents are taken from their originals again."`
@@ -105,6 +106,13 @@ const (
 	storeWeaviate = "weaviate"
 )
 
+// The roles there are.
+const (
+	roleAll    = "all"
+	roleServe  = "serve"
+	roleIngest = "ingest"
+)
+
 // port is the retriever's on a laptop.
 const port = 8081
 
@@ -113,6 +121,7 @@ func Defaults() Config {
 	limits := parse.DefaultLimits()
 	return Config{
 		Config: process.Defaults(port),
+		Role:   roleAll,
 		Upload: Upload{MaxBytes: 100 << 20, TTL: 12 * time.Hour},
 		Ingest: Ingest{Workers: 64, PerWorkspace: 48, MaxQueued: 50_000, MaxQueuedBytes: 16 << 30, Memory: 256 << 20, MaxStage: 10 * time.Minute},
 		Store:  storeEmbedded,
@@ -150,6 +159,8 @@ func (c Config) Validate() error {
 	switch {
 	case err != nil || peer.Host == "" || peer.User != nil || peer.Scheme != "http" && peer.Scheme != "https":
 		return config.Invalid("peers.llm_gateway", `must be http://host:port or https://host, not %q`, c.Peers.LLM)
+	case c.Role != roleAll && c.Store != storeWeaviate:
+		return config.Invalid("role", "must be all with the embedded store, whose files one process has to itself; %s needs store: weaviate", c.Role)
 	case len(c.Embedding.Model) > 128:
 		return config.Invalid("embedding.model", "must be the name of an embedding model of llm-gateway, of at most 128 bytes")
 	case c.Embedding.Texts < 1 || c.Embedding.Texts > 256:

@@ -23,6 +23,10 @@ func TestBounds(t *testing.T) {
 		"memory":    func(c *retriever.Config) { c.Ingest.Memory = 0 },
 		"max_stage": func(c *retriever.Config) { c.Ingest.MaxStage = time.Second },
 		"max_open":  func(c *retriever.Config) { c.Index.MaxOpen = 0 },
+
+		"workers_per_workspace": func(c *retriever.Config) { c.Ingest.PerWorkspace = 0 },
+		"max_queued":            func(c *retriever.Config) { c.Ingest.MaxQueued = -1 },
+		"max_queued_bytes":      func(c *retriever.Config) { c.Ingest.MaxQueuedBytes = 1 },
 	} {
 		c := retriever.Defaults()
 		spoil(&c)

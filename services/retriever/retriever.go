@@ -62,6 +62,9 @@ type Service struct {
 	store     keeper
 	embedder  *embed.Embedder // nil without an embedding model
 	live      *health.Liveness
+	role      string
+	leases    *durable.Leases // nil where no other process works on the same documents
+	events    durable.Events
 	end       func() // of the processes that read documents
 }
 
@@ -104,6 +107,13 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		}
 	}
 	registry, end := parser(cfg.Parse, deps.Parser, deps.DataDir, m)
+	events := durable.NewEvents(deps.Bus)
+	var leases *durable.Leases
+	var apart ingest.Leases
+	if cfg.Store == storeWeaviate {
+		l := durable.NewLeases(deps.Bus)
+		leases, apart = &l, l
+	}
 	ingester = ingest.New(
 		ingest.Config{
 			MaxDocument: int64(cfg.Upload.MaxBytes), MaxMemory: int64(cfg.Ingest.Memory),
@@ -111,7 +121,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 		},
 		ingest.Deps{
 			Catalog: documents, Store: embed.Dropping{Pruner: chunks, Cache: vectors}, Parser: registry, Blobs: originals, Uploads: uploads,
-			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers, cfg.Ingest.PerWorkspace), Events: durable.NewEvents(deps.Bus), Observer: observer, Clock: deps.Clock,
+			Queue: durable.NewQueue(deps.Bus, cfg.Ingest.Workers, cfg.Ingest.PerWorkspace), Events: events, Observer: observer, Clock: deps.Clock, Leases: apart,
 		})
 	if err := m.CensusOf(documents.Census, ingester.Missing, deps.Clock); err != nil {
 		return nil, errors.Join(err, chunks.Close())
@@ -122,7 +132,7 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 			Bounds: message.Bounds{Documents: cfg.Ingest.MaxQueued, Bytes: int64(cfg.Ingest.MaxQueuedBytes)},
 		},
 		searching: searching, configDir: deps.ConfigDir,
-		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live, end: end,
+		catalog: documents, ingester: ingester, store: chunks, embedder: embedder, live: deps.Live, end: end, role: cfg.Role, leases: leases, events: events,
 	}
 	if err := s.Reload(ctx, config.Loaded[Config]{Value: cfg, Revision: deps.Revision}); err != nil {
 		return nil, errors.Join(err, chunks.Close())
@@ -147,8 +157,11 @@ func (s *Service) Reload(_ context.Context, cfg config.Loaded[Config]) error {
 // Revision returns the revision that answers carry.
 func (s *Service) Revision() string { return s.handler.Revision() }
 
-// Register adds the retriever's handlers.
+// Register adds the retriever's handlers, unless its role is to answer no calls.
 func (s *Service) Register(mux *librpc.Mux) {
+	if s.role == roleIngest {
+		return
+	}
 	mux.Handle(retrieverv1connect.NewRetrieverServiceHandler(s.handler, mux.HandlerOptions()...))
 }
 
@@ -165,13 +178,16 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		work, ctx := errgroup.WithContext(ctx)
 		work.Go(func() error { s.store.Watch(ctx); return nil })
+		if s.role == roleServe {
+			return work.Wait()
+		}
 		work.Go(func() error {
 			pulse := s.live.NewPulse("ingest", maxSilence)
 			defer pulse.Stop()
 			return s.ingester.Run(ctx, pulse)
 		})
 		if s.embedder != nil {
-			work.Go(func() error { return s.embedder.Run(ctx) })
+			work.Go(func() error { return s.embed(ctx) })
 		}
 		return work.Wait()
 	})
@@ -180,14 +196,34 @@ func (s *Service) Run(ctx context.Context) error {
 	return errors.Join(err, s.store.Close())
 }
 
+// embed makes vectors: where several processes take documents in, in one of them at a time, which hears of what the others have taken in.
+func (s *Service) embed(ctx context.Context) error {
+	if s.leases == nil {
+		return s.embedder.Run(ctx)
+	}
+	return s.leases.Alone(ctx, "retriever-vectors", func(ctx context.Context) error {
+		group, ctx := errgroup.WithContext(ctx)
+		group.Go(func() error { return s.events.Follow(ctx, s.embedder.Added) })
+		group.Go(func() error {
+			s.embedder.Rescan()
+			return s.embedder.Run(ctx)
+		})
+		return group.Wait()
+	})
+}
+
 // Ready returns the rows of the readiness report.
 func (s *Service) Ready(context.Context) []health.Component {
 	row := health.Component{Name: "documents", Hard: true}
+	role := health.Component{Name: "role", Ready: true, Detail: s.role}
 	select {
 	case <-s.catalog.Synced():
 		row.Ready = true
 	default:
 		row.Detail = "reading the documents' records"
+	}
+	if s.role == roleServe { // what the store lacks is known, and mended, by those that take documents in
+		return append([]health.Component{row, role}, keeping(s.store)...)
 	}
 	index := health.Component{Name: "index", Ready: true}
 	if n := s.ingester.Missing(); n > 0 {
@@ -197,7 +233,7 @@ func (s *Service) Ready(context.Context) []health.Component {
 	}
 	rows := append([]health.Component{row, index}, keeping(s.store)...)
 	if s.embedder == nil {
-		return rows
+		return append(rows, role)
 	}
 	vectors := health.Component{Name: "vectors", Ready: true}
 	behind, problem := s.embedder.Status()
@@ -207,7 +243,7 @@ func (s *Service) Ready(context.Context) []health.Component {
 	if problem != "" {
 		vectors.Ready, vectors.Detail = false, strings.TrimPrefix(vectors.Detail+"; "+problem, "; ")
 	}
-	return append(rows, vectors)
+	return append(rows, vectors, role)
 }
 
 // following is told of jobs like the meter, and tells the embedder which documents are new.

@@ -54,7 +54,7 @@ func (q *Queue) Consume(
 	defer cancel()
 	heard := make(chan string, 256)
 	l.running.Go(func() {
-		_ = q.bus.Overhear(ctx, bus.JobSubject("ingest", "*"), func(subject string) {
+		_ = q.bus.Overhear(ctx, bus.JobSubject("ingest", "*"), func(subject string, _ []byte) {
 			select {
 			case heard <- workspaceOf(subject):
 			default: // seen when it is looked for

@@ -129,3 +129,48 @@ func (e Events) publish(ctx context.Context, d document.Document, event *eventv1
 	id := fmt.Sprintf("document-%s-%d-%s-%t", d.ID, d.Newest.Sequence, d.State, event.GetDeleted())
 	return e.bus.Publish(ctx, bus.DocumentSubject(d.Workspace, d.ID), id, payload)
 }
+
+// Follow calls ready with every document that becomes searchable, in whatever process, until ctx ends. Some may be missed while NATS is
+// away.
+func (e Events) Follow(ctx context.Context, ready func(workspace, id string)) error {
+	return e.bus.Overhear(ctx, bus.EventSubject("document", "*"), func(_ string, data []byte) {
+		var event eventv1.DocumentChanged
+		if proto.Unmarshal(data, &event) != nil || event.GetDeleted() || event.GetDocument().GetState() != retrieverv1.DocumentState_DOCUMENT_STATE_READY {
+			return
+		}
+		ready(event.GetDocument().GetWorkspace(), event.GetDocument().GetDocumentId())
+	})
+}
+
+// Leases are what only one process may be at, at a time.
+type Leases struct{ bus *bus.Bus }
+
+var _ ingest.Leases = Leases{}
+
+// NewLeases returns the leases on a bus.
+func NewLeases(b *bus.Bus) Leases { return Leases{b} }
+
+// Document implements [ingest.Leases].
+func (l Leases) Document(ctx context.Context, workspace, id string) (context.Context, func(), error) {
+	return l.bus.Lease(ctx, "document."+workspace+"."+id)
+}
+
+// Alone runs do while no other process does under the same name, again and again until ctx ends: do ends when the name is lost.
+func (l Leases) Alone(ctx context.Context, name string, do func(ctx context.Context) error) error {
+	for ctx.Err() == nil {
+		held, release, err := l.bus.Lease(ctx, name)
+		if err != nil { // NATS is away, or ctx has ended
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+			continue
+		}
+		err = do(held)
+		release()
+		if err != nil && ctx.Err() == nil && held.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -71,3 +71,20 @@ func (d *desk) stop(workspace, id string, cause error) {
 		s.stop(cause)
 	}
 }
+
+// atDeskOf waits until nobody else works on a document, in this process or another one.
+func (in *Ingester) atDeskOf(ctx context.Context, workspace, id string) (_ context.Context, leave func(), err error) {
+	ctx, rise, err := in.desk.sit(ctx, workspace, id)
+	if err != nil || in.deps.Leases == nil {
+		return ctx, rise, err
+	}
+	held, release, err := in.deps.Leases.Document(ctx, workspace, id)
+	if err != nil {
+		rise()
+		return nil, nil, err
+	}
+	return held, func() {
+		release()
+		rise()
+	}, nil
+}

@@ -63,6 +63,14 @@ type Queue interface {
 	Consume(ctx context.Context, handle func(ctx context.Context, j Job, attempt int) error, dead func(ctx context.Context, j Job, cause error)) error
 }
 
+// Leases keep processes apart that work on the same documents.
+type Leases interface {
+	// Document waits until no other process works on a document. The context it returns ends when that may be so no longer.
+	Document(ctx context.Context, workspace, id string) (held context.Context, release func(), err error)
+	// Alone runs do while no other process does under the same name, until ctx ends.
+	Alone(ctx context.Context, name string, do func(ctx context.Context) error) error
+}
+
 // Events tell the other services.
 type Events interface {
 	Changed(ctx context.Context, d document.Document) error
@@ -121,6 +129,8 @@ type Deps struct {
 	Events   Events
 	Observer Observer
 	Clock    func() time.Time
+	// Leases are for a store that other processes work on too; nil for one of this process's own.
+	Leases Leases
 }
 
 // Observer is told what becomes of jobs.

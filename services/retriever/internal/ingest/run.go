@@ -45,12 +45,28 @@ func (in *Ingester) Run(ctx context.Context, pulse Pulse) error {
 		return group.Wait()
 	case <-in.deps.Catalog.Synced():
 	}
-	// What a crash has left comes first: then work begins with everything known.
-	in.requeue(ctx)
-	checked := in.check(ctx)
+	consume := func() error { return in.deps.Queue.Consume(ctx, in.work, in.dead) }
+	if in.deps.Leases == nil {
+		// What a crash has left comes first: then work begins with everything known.
+		in.requeue(ctx)
+		checked := in.check(ctx)
+		group.Go(consume)
+		group.Go(func() error { return in.tidy(ctx, checked) })
+		return group.Wait()
+	}
+	group.Go(consume)
 	group.Go(func() error {
-		return in.deps.Queue.Consume(ctx, in.work, in.dead)
+		return in.deps.Leases.Alone(ctx, "retriever-housekeeping", func(ctx context.Context) error {
+			in.requeue(ctx)
+			return in.tidy(ctx, in.check(ctx))
+		})
 	})
+	return group.Wait()
+}
+
+// tidy restores what the store lacks and sweeps up until ctx ends. It is told how the first check went.
+func (in *Ingester) tidy(ctx context.Context, checked error) error {
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		in.restore(ctx, checked)
 		return nil

@@ -108,7 +108,7 @@ func (e *stageError) Unwrap() error { return e.err }
 // atDesk takes a job through once the document is free. A job that is stopped because its version is not wanted any more
 // leaves nothing behind.
 func (in *Ingester) atDesk(ctx context.Context, j Job, attempt int, at *stage) (outcome string, err error) {
-	work, leave, err := in.desk.sit(ctx, j.Workspace, j.DocumentID)
+	work, leave, err := in.atDeskOf(ctx, j.Workspace, j.DocumentID)
 	if err != nil {
 		return outcomeRetry, err
 	}
@@ -409,7 +409,7 @@ const maxErase = 10 * time.Second
 
 // erase removes a deleted document's bytes, and its record last.
 func (in *Ingester) erase(ctx context.Context, d document.Document) (int, error) {
-	ctx, leave, err := in.desk.sit(ctx, d.Workspace, d.ID)
+	ctx, leave, err := in.atDeskOf(ctx, d.Workspace, d.ID)
 	if err != nil {
 		return 0, err
 	}
