@@ -422,6 +422,10 @@ func TestConfig(t *testing.T) {
 		{"a weight", "providers:\n  oa: {base_url: http://x}\nmodels:\n  default:\n    targets: [{provider: oa, model: gpt, weight: -1}]\n", "models.default.targets"},
 		{"a weight of the built-in model", "models:\n  default:\n    targets: [{provider: extractive, weight: 1}]\n", "models.default.targets"},
 		{"a breaker that never opens", "breaker: {failures: 0, of: 0}\n", ""},
+		{"accounts and a cache", "models:\n  default: {cache: on, targets: [{provider: extractive}]}\naccount: {shadow: true, workspace: {month: 1.5}, keys: {'user:a@b.c': {requests_per_minute: 1}}}\ncache: {age: 5m, bytes: 1KiB}\n", ""},
+		{"a cache that can't be", "models:\n  default: {cache: always, targets: [{provider: extractive}]}\n", "cache"},
+		{"an answer that is too old", "cache: {age: 48h}\n", "cache.age"},
+		{"a budget below nothing", "account: {workspaces: {w: {day: -1}}}\n", "account.workspaces.w.day"},
 		{"a breaker that can't open", "breaker: {failures: 20}\n", "breaker.of"},
 	}
 	for _, tt := range tests {

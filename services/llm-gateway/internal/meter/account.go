@@ -55,6 +55,20 @@ func (m *Meter) Accounts(l Ledger) error {
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
+	// What has not happened yet is 0, not absent: so that the first time is an increase.
+	for _, result := range []string{"hit", "shared", "miss", "refresh"} {
+		m.accounts.asked.WithLabelValues(result)
+	}
+	for _, op := range []string{"get", "put"} {
+		m.accounts.failed.WithLabelValues(op)
+	}
+	for _, limit := range []string{"requests", "tokens", "day", "month"} {
+		for _, scope := range []string{"workspace", "key"} {
+			for _, mode := range []string{"enforced", "shadow"} {
+				m.accounts.limited.WithLabelValues(limit, scope, mode)
+			}
+		}
+	}
 	return nil
 }
 
