@@ -11,6 +11,7 @@ package kernel
 import (
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Lane is what lengths are rounded up to where a kernel may write past a row's end.
@@ -27,6 +28,8 @@ type Set struct {
 	softmax func(x []float32)
 	gelu    func(x []float32)
 	norm    func(x, residual, gamma, beta []float32, epsilon float32)
+	// tiles are what products that are narrower than a tile are computed in.
+	tiles sync.Pool
 }
 
 // tileFunc: c[i][j] = bias[j] + sum over l < k of a[i][l] panel[l][j], for i < rows and all of a panel's columns. Strides

@@ -129,7 +129,11 @@ func (m *Matrix) Multiply(c []float32, cStride int, a []float32, aStride, rows, 
 // edge computes a panel of which c has the first columns only.
 func (m *Matrix) edge(c []float32, cStride int, a []float32, aStride int, panel, bias []float32, rows, columns int) {
 	s, width := m.set, m.set.columns
-	var tile [maxTile]float32
+	tile, ok := s.tiles.Get().(*[maxTile]float32)
+	if !ok {
+		tile = new([maxTile]float32)
+	}
+	defer s.tiles.Put(tile)
 	for i := 0; i < rows; i += s.rows {
 		n := min(s.rows, rows-i)
 		s.tile(tile[:], width, a[i*aStride:], aStride, panel, bias, m.k, n)
