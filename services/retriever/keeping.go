@@ -43,10 +43,33 @@ func open(cfg Config, dataDir string, m *meter.Meter, renewed func(workspace str
 			return nil, fmt.Errorf("weaviate.api_key: %w", err)
 		}
 	}
-	return weaviate.New(weaviate.Config{
+	s, err := weaviate.New(weaviate.Config{
 		URL: w.URL, GRPCURL: w.GRPCURL, APIKey: key, CAFile: w.CAFile, Collection: w.Collection, Replicas: w.Replicas, Timeout: w.Timeout,
 		Observer: m,
 	})
+	if err != nil {
+		return nil, err
+	}
+	return shared{s}, nil
+}
+
+// shared is a store that other processes search, too.
+type shared struct{ *weaviate.Store }
+
+// grace is how long a version that was replaced stays in the store: others hear of the new one a moment later, and would find neither
+// meanwhile.
+const grace = time.Second
+
+// Prune implements [store.Store].
+func (s shared) Prune(ctx context.Context, workspace, documentID, keep string) (int, error) {
+	if keep != "" {
+		select {
+		case <-time.After(grace):
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}
+	return s.Store.Prune(ctx, workspace, documentID, keep)
 }
 
 // local is a store in this process: always there.

@@ -130,6 +130,9 @@ func (in *Ingester) take(ctx context.Context, j Job, attempt int, at *stage) (ou
 	case d.Live.Hash != "" && d.Live.Sequence == j.Sequence:
 		return in.revive(ctx, d, attempt, at)
 	case d.Newest.Sequence != j.Sequence || d.State == document.Failed:
+		if attempt > 1 { // who began it may have put parts of it into the index, and died
+			return in.abandon(ctx, j)
+		}
 		return outcomeSuperseded, nil
 	}
 	v, live, contentType, err := in.derive(ctx, d, d.Newest, attempt, at)
