@@ -66,8 +66,12 @@ func TestTwoRetrievers(t *testing.T) {
 	}
 	for n := range editions {
 		f := both[n%2]
-		f.ingest("a.md", fmt.Sprintf("Walrus number %d.", n+1))
+		id := f.upload("a.md", "", fmt.Sprintf("Walrus number %d.", n+1)).GetDocument().GetDocumentId()
+		if n%3 != 2 { // others are superseded, perhaps while the other replica works on them
+			f.settled(id)
+		}
 	}
+	both[1].settled(both[1].list("a.md").GetDocumentId())
 	ended.Store(true)
 	group.Wait()
 	for n, f := range both {

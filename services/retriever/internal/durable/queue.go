@@ -133,7 +133,7 @@ func (e Events) publish(ctx context.Context, d document.Document, event *eventv1
 // Follow calls ready with every document that becomes searchable, in whatever process, until ctx ends. Some may be missed while NATS is
 // away.
 func (e Events) Follow(ctx context.Context, ready func(workspace, id string)) error {
-	return e.bus.Overhear(ctx, bus.EventSubject("document", "*"), func(_ string, data []byte) {
+	return e.bus.Overhear(ctx, bus.DocumentSubject("*", "*"), func(_ string, data []byte) {
 		var event eventv1.DocumentChanged
 		if proto.Unmarshal(data, &event) != nil || event.GetDeleted() || event.GetDocument().GetState() != retrieverv1.DocumentState_DOCUMENT_STATE_READY {
 			return
