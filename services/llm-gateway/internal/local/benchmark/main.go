@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command benchmark times the encoder beside ONNX Runtime: the same generated model, the same tokens, in turns, so that whatever
 // else the machine does meets both. make bench-encoder runs it.
 package main
