@@ -107,12 +107,12 @@ func Free() *Book { return New(Config{}, Deps{Ledger: nothing{}, Meter: nothing{
 // nothing is a ledger and a meter of nothing.
 type nothing struct{}
 
-func (nothing) Begin(ledger.Payer, string, ledger.Most) uint64      { return 1 }
-func (nothing) Tried(uint64, ledger.Try)                            {}
-func (nothing) End(uint64)                                          {}
-func (nothing) Cached(ledger.Payer, string)                         {}
+func (nothing) Begin(ledger.Payer, string, ledger.Most) uint64     { return 1 }
+func (nothing) Tried(uint64, ledger.Try)                           {}
+func (nothing) End(uint64)                                         {}
+func (nothing) Cached(ledger.Payer, string)                        {}
 func (nothing) Spent(ledger.Payer, ledger.Day) (none ledger.Spent) { return none }
-func (nothing) Limited(string, string, bool)                        {}
+func (nothing) Limited(string, string, bool)                       {}
 
 // scope is what one request is held against: its workspace's allowance, or its key's.
 type scope struct {

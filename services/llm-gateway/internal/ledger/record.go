@@ -27,7 +27,9 @@ const (
 
 var errRecord = errors.New("record is damaged")
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+func checksum(payload []byte) uint32 {
+	return crc32.Checksum(payload, crc32.MakeTable(crc32.Castagnoli))
+}
 
 // appendRecord appends a record whose payload fill appends.
 func appendRecord(b []byte, fill func([]byte) []byte) []byte {
@@ -35,7 +37,7 @@ func appendRecord(b []byte, fill func([]byte) []byte) []byte {
 	b = fill(append(b, 0, 0, 0, 0, 0, 0, 0, 0))
 	payload := b[at+recordHead:]
 	binary.LittleEndian.PutUint32(b[at:], uint32(len(payload)))
-	binary.LittleEndian.PutUint32(b[at+4:], crc32.Checksum(payload, castagnoli))
+	binary.LittleEndian.PutUint32(b[at+4:], checksum(payload))
 	return b
 }
 
@@ -49,7 +51,7 @@ func readRecord(b []byte) (payload, rest []byte, err error) {
 		return nil, b, errRecord
 	}
 	payload = b[recordHead : recordHead+n]
-	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(b[4:]) {
+	if checksum(payload) != binary.LittleEndian.Uint32(b[4:]) {
 		return nil, b, errRecord
 	}
 	return payload, b[recordHead+n:], nil

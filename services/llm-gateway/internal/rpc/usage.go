@@ -48,10 +48,30 @@ func (h *Handler) GetUsage(_ context.Context, r *llmv1.GetUsageRequest) (*llmv1.
 	if err != nil {
 		return nil, err
 	}
-	entries := h.accounts.Usage.Usage(r.GetWorkspace(), first, last)
-	by := func(d llmv1.UsageDimension) bool { return slices.Contains(r.GetBy(), d) }
-	sums, keys := map[usageKey]*ledger.Numbers{}, map[string]bool{}
-	var total ledger.Numbers
+	sums, total, keys := sumUp(h.accounts.Usage.Usage(r.GetWorkspace(), first, last), r.GetBy())
+	out := &llmv1.GetUsageResponse{Total: rowOf(usageKey{}, total), Shadow: h.accounts.Budgets.Shadow()}
+	for _, k := range slices.SortedFunc(maps.Keys(sums), usageKey.compare) {
+		if len(out.GetRows()) == maxRows {
+			break
+		}
+		out.Rows = append(out.Rows, rowOf(k, *sums[k]))
+	}
+	for _, b := range h.accounts.Budgets.Budgets(r.GetWorkspace(), keys) {
+		out.Budgets = append(out.Budgets, &llmv1.UsageBudget{
+			Key: b.Key, LimitMicros: b.Limit, SpentMicros: b.Spent, ReservedMicros: b.Reserved, ResetsAt: timestamppb.New(b.Resets), Month: b.Month,
+		})
+	}
+	if at := h.accounts.Usage.KnownAt(); !at.IsZero() {
+		out.KnownAt = timestamppb.New(at)
+	}
+	return out, nil
+}
+
+// sumUp adds up entries by what they are told apart by, and all of them, and returns the keys there are.
+func sumUp(entries []ledger.Entry, dimensions []llmv1.UsageDimension) (sums map[usageKey]*ledger.Numbers, total ledger.Numbers, keys []string) {
+	by := func(d llmv1.UsageDimension) bool { return slices.Contains(dimensions, d) }
+	sums = map[usageKey]*ledger.Numbers{}
+	seen := map[string]bool{}
 	for _, e := range entries {
 		var k usageKey
 		if by(llmv1.UsageDimension_USAGE_DIMENSION_DAY) {
@@ -68,24 +88,9 @@ func (h *Handler) GetUsage(_ context.Context, r *llmv1.GetUsageRequest) (*llmv1.
 		}
 		sums[k].Add(e.Numbers)
 		total.Add(e.Numbers)
-		keys[e.Key] = true
+		seen[e.Key] = true
 	}
-	out := &llmv1.GetUsageResponse{Total: rowOf(usageKey{}, total), Shadow: h.accounts.Budgets.Shadow()}
-	for _, k := range slices.SortedFunc(maps.Keys(sums), usageKey.compare) {
-		if len(out.GetRows()) == maxRows {
-			break
-		}
-		out.Rows = append(out.Rows, rowOf(k, *sums[k]))
-	}
-	for _, b := range h.accounts.Budgets.Budgets(r.GetWorkspace(), slices.Sorted(maps.Keys(keys))) {
-		out.Budgets = append(out.Budgets, &llmv1.UsageBudget{
-			Key: b.Key, LimitMicros: b.Limit, SpentMicros: b.Spent, ReservedMicros: b.Reserved, ResetsAt: timestamppb.New(b.Resets), Month: b.Month,
-		})
-	}
-	if at := h.accounts.Usage.KnownAt(); !at.IsZero() {
-		out.KnownAt = timestamppb.New(at)
-	}
-	return out, nil
+	return sums, total, slices.Sorted(maps.Keys(seen))
 }
 
 // days are those that a request is about.
