@@ -85,7 +85,12 @@ func (f *fixture) ctx() context.Context { return rpctest.As(f.Context(), workspa
 // until waits for something that other goroutines do.
 func (f *fixture) until(what string, done func() bool) {
 	f.Helper()
-	deadline := time.After(60 * time.Second)
+	f.untilWithin(time.Minute, what, done)
+}
+
+func (f *fixture) untilWithin(limit time.Duration, what string, done func() bool) {
+	f.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
 	for !done() {
@@ -140,8 +145,16 @@ func (f *fixture) get(id string) *retrieverv1.Document {
 // settled waits until a document is ready or failed.
 func (f *fixture) settled(id string) *retrieverv1.Document {
 	f.Helper()
+	return f.settledWithin(id, time.Minute)
+}
+
+// heavyWait is how long the largest documents may take on a busy machine.
+const heavyWait = 10 * time.Minute
+
+func (f *fixture) settledWithin(id string, limit time.Duration) *retrieverv1.Document {
+	f.Helper()
 	var d *retrieverv1.Document
-	f.until("document "+id+" is done", func() bool {
+	f.untilWithin(limit, "document "+id+" is done", func() bool {
 		d = f.get(id)
 		return d.GetState() == retrieverv1.DocumentState_DOCUMENT_STATE_READY || d.GetState() == retrieverv1.DocumentState_DOCUMENT_STATE_FAILED
 	})

@@ -78,6 +78,19 @@ func (q *Queue) Consume(
 	}
 }
 
+// Jobs returns how many jobs of each workspace are not done.
+func (q *Queue) Jobs(ctx context.Context) (map[string]int, error) {
+	subjects, err := q.bus.Backlog(ctx, group, bus.Jobs, bus.JobSubject("ingest", "*"))
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string]int, len(subjects))
+	for subject, n := range subjects {
+		out[workspaceOf(subject)] = int(n)
+	}
+	return out, nil
+}
+
 // workspaceOf returns whose job a subject is of.
 func workspaceOf(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
 

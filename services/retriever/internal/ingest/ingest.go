@@ -58,6 +58,8 @@ type Job struct {
 type Queue interface {
 	// Add queues a job durably. Adding it twice within minutes is adding it once.
 	Add(ctx context.Context, j Job) error
+	// Jobs returns how many jobs of each workspace are not done.
+	Jobs(ctx context.Context) (map[string]int, error)
 	// Consume calls handle for jobs, several at once, until ctx ends. A job whose handle fails comes again after a while;
 	// when it failed too often, or its worker died each time (cause is nil then), dead is called instead.
 	Consume(ctx context.Context, handle func(ctx context.Context, j Job, attempt int) error, dead func(ctx context.Context, j Job, cause error)) error

@@ -546,6 +546,14 @@ func (q queue) Add(_ context.Context, j ingest.Job) error {
 	return nil
 }
 
+func (q queue) Jobs(context.Context) (map[string]int, error) {
+	out := map[string]int{}
+	for _, j := range q.jobs {
+		out[j.Workspace]++
+	}
+	return out, nil
+}
+
 func (q queue) Consume(ctx context.Context, handle func(context.Context, ingest.Job, int) error, dead func(context.Context, ingest.Job, error)) error {
 	q.handle, q.dead = handle, dead
 	_ = q.step("consume")

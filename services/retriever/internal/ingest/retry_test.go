@@ -297,3 +297,27 @@ func TestHowLongItTakes(t *testing.T) {
 		t.Errorf("remaining %v", left)
 	}
 }
+
+// A document that has waited for long is queued again when its job was lost, and not because the queue is long.
+func TestSweepQueuesWhatWasLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.mustPut("a.md", "One walrus.")
+	w.mustPut("b.md", "Two walruses.")
+	w.mu.Lock()
+	w.now = w.now.Add(time.Hour)
+	w.mu.Unlock()
+	w.ingester.Sweep(t.Context())
+	if len(w.jobs) != 2 {
+		t.Errorf("%d jobs in a long queue of 2", len(w.jobs))
+	}
+	w.jobs = w.jobs[:1]
+	w.ingester.Sweep(t.Context())
+	if len(w.jobs) != 3 {
+		t.Errorf("%d jobs after one of two was lost", len(w.jobs))
+	}
+	w.work()
+	if got := w.states(); got["a.md"] != "ready" || got["b.md"] != "ready" {
+		t.Errorf("documents %v", got)
+	}
+}

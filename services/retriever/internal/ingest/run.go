@@ -119,11 +119,7 @@ func (in *Ingester) sweep(ctx context.Context) {
 	waiting := func(d document.Document) bool {
 		return !d.Deleting && (d.State == document.Queued || d.State == document.Processing) && now.Sub(d.UpdatedAt) > forgotten
 	}
-	for _, d := range in.deps.Catalog.Select(waiting) {
-		if err := in.enqueue(ctx, d); err != nil {
-			in.deps.Observer.Warn(ctx, "queue document "+d.ID+" again", err)
-		}
-	}
+	in.requeueLost(ctx, in.deps.Catalog.Select(waiting))
 	uploads, err := in.deps.Uploads.List(ctx)
 	if err != nil {
 		in.deps.Observer.Warn(ctx, "list uploads", err)
@@ -133,6 +129,32 @@ func (in *Ingester) sweep(ctx context.Context) {
 			if err := in.expire(ctx, u); err != nil {
 				in.deps.Observer.Warn(ctx, "drop upload "+u.ID, err)
 			}
+		}
+	}
+}
+
+// requeueLost queues documents again that have waited for long, where there are fewer jobs than such documents: some were lost, and nobody
+// knows which. Where there are as many, the queue is long and that is all.
+func (in *Ingester) requeueLost(ctx context.Context, waiting []document.Document) {
+	if len(waiting) == 0 {
+		return
+	}
+	jobs, err := in.deps.Queue.Jobs(ctx)
+	if err != nil {
+		in.deps.Observer.Warn(ctx, "count jobs", err)
+		return
+	}
+	of := map[string]int{}
+	for _, d := range waiting {
+		of[d.Workspace]++
+	}
+	for _, d := range waiting {
+		if jobs[d.Workspace] >= of[d.Workspace] {
+			continue
+		}
+		if err := in.enqueue(ctx, d); err != nil {
+			in.deps.Observer.Warn(ctx, "queue document "+d.ID+" again", err)
+			return
 		}
 	}
 }
