@@ -53,7 +53,7 @@ func (p *Provider) Relay(ctx context.Context, r provider.RelayRequest, to provid
 // maxPooled is the largest buffer that is kept for the next answer.
 const maxPooled = 64 << 10
 
-var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }}
+var relayBuffers = sync.Pool{New: func() any { b := make([]byte, relayBuffer); return &b }} //nolint:gochecknoglobals // buffers have no state
 
 // explained is a refusal of a request that is at fault, with what the provider says about it: it is the caller's own.
 func explained(err error) error {
