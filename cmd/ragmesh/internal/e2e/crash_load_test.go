@@ -11,9 +11,11 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
+	"github.com/ragmesh/ragmesh/libs/fault"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
@@ -148,8 +150,17 @@ func (w *load) send(ctx context.Context, source, text, hash string) error {
 			return err
 		}
 	}
-	_, err = w.client.Retriever.CommitUpload(ctx, &retrieverv1.CommitUploadRequest{UploadId: created.GetUploadId()})
-	return err
+	for { // a document whose deletion an earlier life began is refused until that has ended
+		_, err = w.client.Retriever.CommitUpload(ctx, &retrieverv1.CommitUploadRequest{UploadId: created.GetUploadId()})
+		if fault.KindOf(err) != fault.Conflict {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func (w *load) remove(ctx context.Context, source string) error {
