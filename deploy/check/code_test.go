@@ -51,11 +51,12 @@ func checkProbe(t *testing.T, o render.Object, name string, probe *corev1.Probe,
 	}
 }
 
-// listens returns the ports that a service listens on by its configuration, for calls and for health.
-func listens(t *testing.T, objects render.Objects, o render.Object, service string) (ports [2]int32) {
+// listens returns the ports that a service listens on by its configuration, for calls, for other applications and for health.
+func listens(t *testing.T, objects render.Objects, o render.Object, service string) (ports [3]int32) {
 	t.Helper()
 	var config struct {
 		RPC   struct{ Addr string }
+		API   struct{ Addr string }
 		Admin struct{ Addr string }
 	}
 	for _, file := range lint.ConfigFiles(objects, o) {
@@ -66,7 +67,10 @@ func listens(t *testing.T, objects render.Objects, o render.Object, service stri
 			t.Fatal(err)
 		}
 	}
-	for i, addr := range []string{config.RPC.Addr, config.Admin.Addr} {
+	for i, addr := range []string{config.RPC.Addr, config.API.Addr, config.Admin.Addr} {
+		if i == 1 && addr == "" {
+			continue // few have one
+		}
 		host, port, err := net.SplitHostPort(addr)
 		if err != nil || host != "0.0.0.0" && host != "::" && host != "" {
 			t.Errorf("%s: listens on %q, want all of the pod's addresses (%v)", o.ID(), addr, err)
@@ -81,7 +85,7 @@ func listens(t *testing.T, objects render.Objects, o render.Object, service stri
 	return ports
 }
 
-func checkPorts(t *testing.T, o render.Object, app corev1.Container, ports [2]int32) {
+func checkPorts(t *testing.T, o render.Object, app corev1.Container, ports [3]int32) {
 	t.Helper()
 	var got []string
 	for _, port := range app.Ports {
@@ -91,7 +95,11 @@ func checkPorts(t *testing.T, o render.Object, app corev1.Container, ports [2]in
 	if app.Name == "dialog" {
 		calls = "http"
 	}
-	if want := []string{fmt.Sprint(calls, " ", ports[0]), fmt.Sprint("admin ", ports[1])}; !slices.Equal(got, want) {
+	want := []string{fmt.Sprint(calls, " ", ports[0])}
+	if ports[1] != 0 {
+		want = append(want, fmt.Sprint("api ", ports[1]))
+	}
+	if want = append(want, fmt.Sprint("admin ", ports[2])); !slices.Equal(got, want) {
 		t.Errorf("%s: container ports are %q, and the configuration listens on %q", o.ID(), got, want)
 	}
 }

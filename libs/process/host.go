@@ -30,6 +30,7 @@ type host struct {
 	files       []string
 	stateless   bool
 	withoutNATS bool
+	heapGrowth  int
 	log         zerolog.Logger
 	build       func(context.Context, *Env) (Service, error)
 	follow      func(Service, *telemetry.Telemetry) (follower, error)
@@ -92,7 +93,7 @@ func (h *host) group(adminAddr string) *lifecycle.Group {
 		State: h.state, Live: h.live, Metrics: telemetry.MetricsHandler(h.registry), Pprof: h.config.Admin.Pprof, Version: telemetry.Version,
 	})
 	group.Add(AdminComponent(adminAddr, admin, func(a net.Addr) { h.adminAddr = a }))
-	group.Add(Memory())
+	group.Add(Memory(h.heapGrowth))
 	group.Add(lifecycle.Component{Name: "bus", Start: h.connect, Stop: h.disconnect})
 	group.Add(lifecycle.Component{Name: "telemetry", Start: h.report, Stop: func(ctx context.Context) error {
 		return h.env.Telemetry.Shutdown(ctx)

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"runtime/debug"
@@ -11,9 +12,9 @@ import (
 )
 
 const (
-	// gcPercent lets the heap grow to three times what is live before garbage is collected, rather than twice: that halves the
+	// growth lets the heap grow to three times what is live before garbage is collected, rather than twice: that halves the
 	// collector's work. GOGC says otherwise, and GOMEMLIMIT, which the charts set, bounds it.
-	gcPercent = 200
+	growth = 200
 	// memoryLook is how often memory is looked at.
 	memoryLook = time.Second
 	// calm is so little memory asked for between two looks that there is next to nothing to do.
@@ -23,14 +24,14 @@ const (
 )
 
 // Memory spends memory while there is work and gives it back to the system when there is none. It is for the process, which has
-// one collector: one is enough.
-func Memory() lifecycle.Component {
+// one collector: one is enough. The heap may grow by so many per cent of what is live before garbage is collected; 0 for 200.
+func Memory(percent int) lifecycle.Component {
 	before := -1
 	return lifecycle.Component{
 		Name: "memory",
 		Start: func(context.Context) error {
 			if _, set := os.LookupEnv("GOGC"); !set { // which the runtime reads itself
-				before = debug.SetGCPercent(gcPercent)
+				before = debug.SetGCPercent(cmp.Or(percent, growth))
 			}
 			return nil
 		},

@@ -77,6 +77,8 @@ type Program[C any] struct {
 	Stateless bool
 	// WithoutNATS services start, and are ready, while NATS is away.
 	WithoutNATS bool
+	// HeapGrowth is by how many per cent of what is live the heap may grow before garbage is collected; 0 for 200.
+	HeapGrowth int
 	// LookEvery is how often the configuration folder is looked at for changes; 1 s when zero.
 	LookEvery time.Duration
 }
@@ -170,7 +172,7 @@ func (p Program[C]) load(o options, environ []string, stderr io.Writer) (*host, 
 	console := cfg.Log.Format == "console" || cfg.Log.Format == "auto" && telemetry.Terminal(stderr)
 	return &host{
 		service: p.Service, config: cfg, configDir: o.configDir, revision: loaded.Revision, files: loaded.Files,
-		stateless: p.Stateless, withoutNATS: p.WithoutNATS,
+		stateless: p.Stateless, withoutNATS: p.WithoutNATS, heapGrowth: p.HeapGrowth,
 		log: telemetry.Threshold(telemetry.Unleveled(stderr, console), level),
 		build: func(ctx context.Context, env *Env) (Service, error) {
 			return p.Build(ctx, env, loaded)

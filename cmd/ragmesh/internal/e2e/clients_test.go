@@ -37,15 +37,17 @@ func runClient(t *testing.T, script string) []byte {
 }
 
 // runScript has a client talk to a server.
-func runScript(t *testing.T, clients, script, server string) []byte {
+func runScript(t *testing.T, clients, script, server string, args ...string) []byte {
 	t.Helper()
 	interpreter := map[string]string{
 		".mjs": "node", ".py": filepath.Join(clients, "python", "bin", "python"), ".sh": "bash",
 	}[filepath.Ext(script)]
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, interpreter, filepath.Join("testdata", "clients", script),
-		server, "What does a replacement card cost?", "And within how many working days does it arrive?")
+	if len(args) == 0 {
+		args = []string{"What does a replacement card cost?", "And within how many working days does it arrive?"}
+	}
+	cmd := exec.CommandContext(ctx, interpreter, append([]string{filepath.Join("testdata", "clients", script), server}, args...)...)
 	contract := filepath.Join(e2e.Root(t), "proto")
 	cmd.Env = append(os.Environ(), "RAGMESH_CLIENTS="+clients, "RAGMESH_PROTO="+contract, "RAGMESH_DESCRIPTORS="+filepath.Join(clients, "contract.binpb"))
 	var stderr strings.Builder

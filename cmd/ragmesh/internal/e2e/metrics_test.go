@@ -13,10 +13,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/metrics.md")
@@ -36,8 +38,14 @@ func TestMetricsPage(t *testing.T) {
 		t.Skip("starts a whole system")
 	}
 	config, docs := t.TempDir(), documents(t)
+	ports, err := spawn.FreePorts(t.Context(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(t.TempDir(), "key")
 	for path, text := range map[string]string{
-		filepath.Join(config, "llm-gateway.yaml"):        "providers: {away: {type: openai, base_url: 'http://127.0.0.1:1/v1'}}\nmodels: {default: {targets: [{provider: away, model: m}]}}\nbreaker: {failures: 2, of: 2}\n",
+		key: "sk-of-another-application",
+		filepath.Join(config, "llm-gateway.yaml"):        "api: {addr: '" + ports[0] + "'}\nkeys: [{name: app, key: {file: '" + key + "'}}]\nproviders: {away: {type: openai, base_url: 'http://127.0.0.1:1/v1'}}\nmodels: {default: {targets: [{provider: away, model: m}]}}\nbreaker: {failures: 2, of: 2}\n",
 		filepath.Join(config, "retriever.yaml"):          "search: {strategy: mixed}\n",
 		filepath.Join(config, "retrieval", "mixed.yaml"): "retriever_type: hybrid\n",
 		filepath.Join(docs, "torn.md"):                   "\x7fELF\x02\x01\x01\x00 no text",
@@ -56,7 +64,12 @@ func TestMetricsPage(t *testing.T) {
 	must(t, s, "ask", "What does a replacement card cost?")
 	must(t, s, "ask", "What is 3 % of 100?")
 	must(t, s, "trace", "last")
-	got := page(scrape(t, s.Admin+"/metrics"))
+	askGateway(t, "http://"+ports[0], "sk-of-another-application")
+	metrics := scrape(t, s.Admin+"/metrics")
+	for end := time.Now().Add(30 * time.Second); metrics["ragmesh_llm_gateway_bus_publish_seconds"].kind == "" && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		metrics = scrape(t, s.Admin+"/metrics") // usage goes out now and then
+	}
+	got := page(metrics)
 	if *update {
 		if err := os.WriteFile(metricsPage, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -68,6 +81,24 @@ func TestMetricsPage(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("docs/metrics.md is not what is exported; run this test with -update (-page +exported):\n%s", diff)
+	}
+}
+
+// askGateway asks for an answer as another application does; it gets none.
+func askGateway(t *testing.T, server, key string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server+"/v1/chat/completions", strings.NewReader(`{"model":"default","messages":[{"role":"user","content":"?"}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("the gateway says %s", response.Status)
 	}
 }
 
@@ -151,6 +182,13 @@ Rules and dashboards made of them: [deploy/monitoring](../deploy/monitoring/READ
 	for _, s := range services {
 		table(strings.ReplaceAll(s, "_", "-"), "ragmesh_"+s+"_", own("ragmesh_"+s+"_"))
 	}
+	models := map[string]metric{}
+	for name, m := range metrics {
+		if strings.HasPrefix(name, "gen_ai_") {
+			models[name] = m
+		}
+	}
+	table("llm-gateway, by OpenTelemetry's conventions for generative models", "", models)
 	process := map[string]metric{}
 	for _, name := range []string{ // of the runtime's many
 		"go_goroutines", "go_gc_duration_seconds", "go_gc_gomemlimit_bytes", "go_memstats_heap_inuse_bytes", "go_sched_gomaxprocs_threads",

@@ -60,8 +60,8 @@ const rest = 600 * time.Millisecond
 
 // rows measures every kind of work at every concurrency, all targets in turns.
 func (b *bench) rows(ctx context.Context) error {
-	for _, work := range b.Works {
-		for _, c := range b.Concurrency {
+	for _, c := range b.Concurrency { // in this order, because memory of more at once stays for a while
+		for _, work := range b.Works {
 			b.Say("measuring %s, %d at once", work, c)
 			targets := b.targets(ctx, work)
 			rows := make([]*Row, len(targets))

@@ -118,7 +118,7 @@ func (w *wiring) addShared(host process.Config) error {
 	w.group.Add(process.AdminComponent(admin, health.Handler(health.Options{
 		State: w.state, Live: w.live, Metrics: telemetry.MetricsHandler(w.registry), Pprof: host.Admin.Pprof, Version: telemetry.Version,
 	}), func(a net.Addr) { w.adminAddr = a }))
-	w.group.Add(process.Memory())
+	w.group.Add(process.Memory(0))
 	var lock *process.Lock // `ragmesh nats` takes the same one
 	w.group.Add(lifecycle.Component{
 		Name: "nats",

@@ -36,6 +36,9 @@ docs/config.md; the process refuses any other.
   {{- end }}
   {{- $_ := set $config "peers" $peers }}
 {{- end }}
+{{- if include "ragmesh.api" . }}
+  {{- $_ := set $config "api" (dict "addr" "0.0.0.0:8085") }}
+{{- end }}
 {{- if eq .Chart.Name "dialog" }}
   {{- /* Volumes over the network, and three copies, are slower to sync than a laptop's disk. Past this, turns wait in the spool,
          which goes with the pod. */}}
@@ -43,6 +46,11 @@ docs/config.md; the process refuses any other.
   {{- $_ := set $config "auth" (dict "bootstrap_key" (dict "file" (printf "%s/bootstrap-key" $secrets))) }}
 {{- end }}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
+{{- end }}
+
+{{- /* Whether other applications reach the service on a port of their own. */}}
+{{- define "ragmesh.api" -}}
+{{- if and (eq .Chart.Name "llm-gateway") .Values.api.enabled }}true{{ end }}
 {{- end }}
 
 {{- /* The NATS settings: the chart's, and where they are empty the global ones. */}}

@@ -175,6 +175,22 @@ spec:
   accessPolicy: {{ $access }}
 {{- include "ragmesh.linkerd.allow" (dict "root" . "server" (printf "%s-%s" $name $port) "suffix" "-callers"
     "accounts" (include "ragmesh.linkerd.callers" . | fromYamlArray) "networks" .Values.linkerd.callers.networks) }}
+{{- if include "ragmesh.api" . }}
+---
+apiVersion: policy.linkerd.io/v1beta3
+kind: Server
+metadata:
+  {{- include "ragmesh.metadata" (dict "root" . "suffix" "-api") | nindent 2 }}
+spec:
+  podSelector:
+    matchLabels:
+      {{- include "ragmesh.selectorLabels" . | nindent 6 }}
+  port: api
+  proxyProtocol: unknown
+  accessPolicy: {{ $access }}
+{{- include "ragmesh.linkerd.allow" (dict "root" . "server" (printf "%s-api" $name) "suffix" "-api"
+    "accounts" .Values.api.serviceAccounts "networks" .Values.api.networks) }}
+{{- end }}
 ---
 apiVersion: policy.linkerd.io/v1beta3
 kind: Server

@@ -40,6 +40,13 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- end }}
+    {{- if include "ragmesh.api" . }}
+    # Other applications, which show a key.
+    - ports:
+        {{- include "ragmesh.policyPorts" (dict "port" 8085 "mesh" $mesh) | nindent 8 }}
+      from:
+        {{- toYaml (.Values.api.reachableFrom | default (list (dict "podSelector" dict))) | nindent 8 }}
+    {{- end }}
     # Metrics and health; probes come from the node, which no policy keeps out.
     - ports:
         {{- include "ragmesh.policyPorts" (dict "port" 9090 "mesh" $mesh) | nindent 8 }}

@@ -17,6 +17,12 @@ spec:
       {{- if eq $port "rpc" }}
       appProtocol: kubernetes.io/h2c
       {{- end }}
+    {{- if include "ragmesh.api" . }}
+    - name: api
+      port: 8085
+      targetPort: api
+      appProtocol: http
+    {{- end }}
     - name: admin
       port: 9090
       targetPort: admin

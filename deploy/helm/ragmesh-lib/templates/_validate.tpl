@@ -30,7 +30,7 @@
   {{- end }}
 {{- end }}
 {{- $owned := dict
-  "data" "scratch and persistence" "rpc.addr" "nothing: the port is always 8080" "admin.addr" "nothing: the port is always 9090"
+  "data" "scratch and persistence" "rpc.addr" "nothing: the port is always 8080" "admin.addr" "nothing: the port is always 9090" "api.addr" "api.enabled"
   "identity" "the value identity" "nats.url" "nats.url" "nats.token" "nats.auth and nats.tokenSecret" "nats.credentials" "nats.auth and nats.credentialsSecret"
   "nats.replicas" "nats.replicas" "shutdown.timeout" "shutdown.timeoutSeconds" "shutdown.delay" "shutdown.preStopSeconds" }}
 {{- range $key, $value := $owned }}

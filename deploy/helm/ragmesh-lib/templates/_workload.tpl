@@ -128,6 +128,10 @@ containers:
     ports:
       - name: {{ $fact.port }}
         containerPort: 8080
+      {{- if include "ragmesh.api" . }}
+      - name: api
+        containerPort: 8085
+      {{- end }}
       - name: admin
         containerPort: 9090
     # The process listens on its admin port at once; what it waits for shows in its readiness.
