@@ -115,7 +115,7 @@ func TestLocalModels(t *testing.T) {
 		if err := cfg.Validate(); err != nil {
 			t.Fatalf("%s: Validate: %v", name, err)
 		}
-		s, err := llmgateway.New(t.Context(), cfg, llmgateway.Deps{Telemetry: telemetry.Nop("llm-gateway"), ConfigDir: dir, Revision: "r", Clock: time.Now})
+		s, err := llmgateway.New(t.Context(), cfg, llmgateway.Deps{Telemetry: telemetry.Nop("llm-gateway"), DataDir: t.TempDir(), ConfigDir: dir, Revision: "r", Clock: time.Now})
 		if (err == nil) != (change.want == "") || err != nil && !strings.Contains(err.Error(), change.want) {
 			t.Errorf("%s: %v, want %q", name, err, change.want)
 		}

@@ -118,11 +118,13 @@ func (b *bench) writeConfig(dir string) error {
 	for _, name := range []string{fast, paced, slow} {
 		models[name] = object{"without_extractive": true, "targets": []object{{"provider": "mock", "model": name, "price": object{"prompt": 1, "completion": 2}}}}
 	}
+	bounds := object{"requests_per_minute": 100_000_000, "tokens_per_minute": 1_000_000_000, "day": 1_000_000, "month": 10_000_000} // counted, never reached
 	raw, err := yaml.Marshal(object{
 		"default_model": fast,
 		"models":        models,
 		"providers":     object{"mock": object{"type": "openai", "base_url": b.upstream + "/v1", "max_connections": MaxConcurrency}},
 		"limits":        object{"concurrent": MaxConcurrency},
+		"account":       object{"key": bounds, "workspace": bounds},
 		"keys":          []object{{"name": "bench", "key": object{"env": "BENCH_KEY"}}},
 	})
 	if err != nil {

@@ -37,6 +37,7 @@ var technologies = []technology{
 		why:     "handlers and clients translate, so that the domain can be read and tested without a transport",
 		homes: map[string]string{
 			"cmd/ragmesh/internal/client":          "the command line's side of the edge",
+			"cmd/ragmesh/internal/gatebench":       "the barest relay over Connect, which the gateway is measured by",
 			"libs/rpc":                             "the server and client kit",
 			"services/*/internal/rpc":              "the handlers",
 			"services/dialog/internal/peer":        "the edge's clients of the other services",
