@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,5 +138,34 @@ func TestModelsThatAreLateAreLeftOut(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"embed/keyword_only", "rerank/timeout"}, reasons); diff != "" || got.Embedding != "" || got.Reranker != "" {
 		t.Errorf("degradations (-want +got):\n%s", diff)
+	}
+}
+
+// A passage that was made of two stands on the pages of both, and leaves what the store keeps as it was.
+func TestJoinedPassagesHaveAllPages(t *testing.T) {
+	t.Parallel()
+	chunk := func(start, end int, pages ...document.Page) Passage {
+		return Passage{Candidate: store.Candidate{
+			Chunk: store.Chunk{Start: start, End: end, Pages: pages}, DocumentID: "a", Hash: "1", Text: strings.Repeat("x", end-start),
+		}}
+	}
+	first, shared, last := document.Box{1}, document.Box{2}, document.Box{3}
+	before := chunk(0, 20, document.Page{Number: 1, Boxes: []document.Box{first}}, document.Page{Number: 2, Boxes: []document.Box{shared}})
+	after := chunk(10, 30, document.Page{Number: 2, Boxes: []document.Box{shared, last}}, document.Page{Number: 3})
+	want := []document.Page{{Number: 1, Boxes: []document.Box{first}}, {Number: 2, Boxes: []document.Box{shared, last}}, {Number: 3}}
+	for name, passages := range map[string][]Passage{"the later found first": {after, before}, "the earlier found first": {before, after}} {
+		got := joinNeighbours(passages, 5, 0)
+		if len(got) != 1 || got[0].Start != 0 || got[0].End != 30 {
+			t.Fatalf("%s: %+v", name, got)
+		}
+		if diff := cmp.Diff(want, got[0].Pages); name == "the earlier found first" && diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if len(got[0].Pages) != 3 || len(got[0].Pages[1].Boxes) != 2 {
+			t.Errorf("%s: pages %v", name, got[0].Pages)
+		}
+	}
+	if len(before.Pages) != 2 || len(before.Pages[1].Boxes) != 1 || len(after.Pages[0].Boxes) != 2 {
+		t.Errorf("what was found has changed: %v, %v", before.Pages, after.Pages)
 	}
 }

@@ -295,5 +295,30 @@ func join(p *Passage, q Passage) bool {
 		p.Text += q.Text[len(q.Text)-(q.End-p.End):]
 	}
 	p.Start, p.End = start, end
+	p.Pages = joinPages(p.Pages, q.Pages)
 	return true
+}
+
+// joinPages returns the pages of two passages in order, each with the boxes of both.
+func joinPages(a, b []document.Page) []document.Page {
+	if len(b) == 0 {
+		return a
+	}
+	out := slices.Clone(a) // stores keep what they gave
+	for _, page := range b {
+		at := slices.IndexFunc(out, func(p document.Page) bool { return p.Number == page.Number })
+		if at < 0 {
+			out = append(out, page)
+			continue
+		}
+		boxes := slices.Clone(out[at].Boxes)
+		for _, box := range page.Boxes {
+			if !slices.Contains(boxes, box) {
+				boxes = append(boxes, box)
+			}
+		}
+		out[at].Boxes = boxes
+	}
+	slices.SortFunc(out, func(x, y document.Page) int { return cmp.Compare(x.Number, y.Number) })
+	return out
 }
