@@ -140,6 +140,9 @@ func (c Config) kept() cache.Options {
 
 // open opens the ledger, and what stands on it.
 func (s *Service) open(cfg Config) (err error) {
+	if s.deps.DataDir == "" {
+		return errors.New("open ledger: no data folder")
+	}
 	if s.ledger, err = ledger.Open(ledger.Options{Dir: filepath.Join(s.deps.DataDir, "ledger"), Clock: s.deps.Clock, Log: s.deps.Telemetry.Log}); err != nil {
 		return err
 	}
