@@ -406,7 +406,7 @@ func TestWorkerThatDies(t *testing.T) {
 		}
 		return nil
 	}
-	for attempt := 2; attempt <= 4; attempt++ {
+	for attempt := 2; attempt <= ingest.MaxStarts+1; attempt++ {
 		_ = w.handle(t.Context(), j, attempt)
 	}
 	w.dead(t.Context(), j, nil)

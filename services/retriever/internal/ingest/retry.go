@@ -41,8 +41,9 @@ func passes(err error) bool {
 // errDied is the cause of a failure that nobody lived to tell.
 var errDied = errors.New("worker died")
 
-// maxDeaths is how many attempts at a job may end with the end of their process.
-const maxDeaths = 4
+// maxDeaths is how many attempts at a job may end with the end of their process. Documents are read in child processes, so a worker
+// seldom dies of one: a machine that is short of memory, or rolled again and again, must not cost a large document that was at work.
+const maxDeaths = 7
 
 // again records what an attempt failed of that is to be followed by another.
 func (in *Ingester) again(ctx context.Context, j Job, at document.Stage, attempt int, cause error) {

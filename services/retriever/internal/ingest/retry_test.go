@@ -153,14 +153,14 @@ func TestSilentAttemptsAreDeaths(t *testing.T) {
 		}
 	}
 	panics()
-	for attempt := 1; attempt <= 5; attempt++ {
+	for attempt := 1; attempt <= ingest.MaxDeaths+1; attempt++ {
 		func() {
 			defer func() { _ = recover() }()
 			_ = w.handle(t.Context(), j, attempt)
 		}()
 	}
 	w.fail = nil
-	if err := w.handle(t.Context(), j, 6); err != nil {
+	if err := w.handle(t.Context(), j, ingest.MaxDeaths+2); err != nil {
 		t.Fatal(err)
 	}
 	if d := w.document(); d.State != document.Failed || !d.Failure.Permanent {

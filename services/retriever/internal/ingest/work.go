@@ -27,7 +27,7 @@ const (
 	// whatever else was at work then. One of them may be the reason, and shall not take the others along for ever.
 	suspected = 3
 	// maxStarts is how often a document is begun, beyond the first attempts, until it counts as what its workers died of.
-	maxStarts = 3
+	maxStarts = 6
 )
 
 // errSuperseded ends a job that a newer version, or a deletion, has made needless.
