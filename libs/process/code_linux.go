@@ -28,13 +28,24 @@ func leaveCode() error {
 // addresses is a range of them.
 type addresses struct{ begin, end uintptr }
 
-// codeRanges returns where files are mapped that this process neither writes to nor shares, from what /proc/self/maps says:
-// begin-end permissions offset device inode path.
+// codeRanges returns where a static program's own file is mapped that it does not write to, from what /proc/self/maps says:
+// begin-end permissions offset device inode path. Of a program with libraries it returns nothing: a loader has written to pages
+// that look like that now, and what it wrote would be gone.
 func codeRanges(maps string) []addresses {
 	var out []addresses
+	program := ""
 	for line := range strings.Lines(maps) {
 		fields := strings.Fields(line)
-		if len(fields) < 6 || !strings.HasPrefix(fields[5], "/") || (fields[1] != "r-xp" && fields[1] != "r--p") {
+		if len(fields) < 6 || !strings.HasPrefix(fields[5], "/") {
+			continue
+		}
+		if strings.Contains(fields[1], "x") && program != fields[5] {
+			if program != "" {
+				return nil
+			}
+			program = fields[5]
+		}
+		if fields[1] != "r-xp" && fields[1] != "r--p" {
 			continue
 		}
 		first, last, _ := strings.Cut(fields[0], "-")
@@ -43,7 +54,7 @@ func codeRanges(maps string) []addresses {
 			continue
 		}
 		end, err := strconv.ParseUint(last, 16, strconv.IntSize)
-		if err != nil || end <= begin {
+		if err != nil || end <= begin || program != fields[5] {
 			continue
 		}
 		out = append(out, addresses{uintptr(begin), uintptr(end)})
