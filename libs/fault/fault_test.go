@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"regexp"
 	"testing"
 	"time"
 
@@ -115,7 +117,13 @@ func TestReasonNamesRoundTrip(t *testing.T) {
 // TestEveryReasonHasAConstant fails when the contract gets a reason that reason.go does not name.
 func TestEveryReasonHasAConstant(t *testing.T) {
 	t.Parallel()
-	if got, want := int32(len(eventv1.Reason_name)), int32(fault.BudgetExceeded)+1; got != want {
-		t.Errorf("the contract has %d reasons, reason.go names %d: add it there", got, want)
+	source, err := os.ReadFile("reason.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range eventv1.Reason_name {
+		if !regexp.MustCompile(`= eventv1\.Reason_` + name + `\b`).Match(source) {
+			t.Errorf("reason.go does not name %s", name)
+		}
 	}
 }

@@ -35,7 +35,7 @@ func full() turn.Turn {
 		}},
 		Outcome: turn.Failed, Failure: &turn.Failure{Reason: "R", Message: "m"}, Degradations: []turn.Degradation{{Stage: "s", Reason: "r", Message: "m"}},
 		Stages:     []turn.Stage{{Name: "retrieve", Service: "retriever", Offset: time.Millisecond, Duration: time.Second, Status: "ok", Input: "{}", Output: "{}", Error: "e"}},
-		Generation: &turn.Generation{PromptID: "p", PromptHash: "h", PromptRevision: "r", SourceIDs: []string{"c"}, Model: "m", Provider: "pr", ProviderModel: "pm", Rung: 1, Revision: "g", Degradations: []turn.Degradation{{Stage: "provider", Reason: "x"}}},
+		Generation: &turn.Generation{PromptID: "p", CanaryOf: "o", Cached: true, PromptHash: "h", PromptRevision: "r", SourceIDs: []string{"c"}, Model: "m", Provider: "pr", ProviderModel: "pm", Rung: 1, Revision: "g", Degradations: []turn.Degradation{{Stage: "provider", Reason: "x"}}},
 		Finish:     turn.FinishLength, Usage: turn.Usage{Prompt: 1, Completion: 2, Estimated: true, CostMicros: 3}, Revisions: map[string]string{"dialog": "x"},
 		StartedAt: at, CompletedAt: at.Add(time.Second), FirstToken: time.Millisecond, TraceID: "abc",
 	}
@@ -47,8 +47,8 @@ func TestRoundTrip(t *testing.T) {
 	// A field that is added to the domain must be added to this test, and so to the translation.
 	v := reflect.ValueOf(want)
 	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
-			t.Errorf("the sample has no %s", v.Type().Field(i).Name)
+		if name := v.Type().Field(i).Name; v.Field(i).IsZero() && name != "Opens" { // which is not kept
+			t.Errorf("the sample has no %s", name)
 		}
 	}
 	data, err := Codec{}.Encode(want)
