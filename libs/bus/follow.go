@@ -48,41 +48,67 @@ func (b *Bus) follow(ctx context.Context, stream string, after *uint64, fn func(
 		shown = true
 		fn(Message{})
 	}
-	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+	// An ordered consumer of the library's would do, but can't be stopped while it makes itself anew.
+	consumer, err := s.CreateConsumer(ctx, jetstream.ConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: *after + 1,
+		AckPolicy: jetstream.AckNonePolicy, InactiveThreshold: followForgotten, MemoryStorage: true, Replicas: 1,
 	})
 	if err != nil {
 		return shown, fmt.Errorf("follow %s: %w", stream, err)
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return shown, fmt.Errorf("follow %s: %w", stream, err)
-	}
-	stop := context.AfterFunc(ctx, messages.Stop)
-	defer stop()
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next()
-		if err != nil {
-			if ctx.Err() != nil || errors.Is(err, jetstream.ErrMsgIteratorClosed) {
-				return shown, nil
+	for expected := uint64(1); ; {
+		err := fetchNext(ctx, consumer, func(msg jetstream.Msg) error {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return err
 			}
-			return shown, fmt.Errorf("follow %s: %w", stream, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return shown, fmt.Errorf("follow %s: %w", stream, err)
-		}
-		*after = meta.Sequence.Stream
-		fn(Message{
-			Subject: msg.Subject(), ID: msg.Headers().Get(jetstream.MsgIDHeader), Data: msg.Data(), Sequence: meta.Sequence.Stream,
-			Deliveries: meta.NumDelivered, Time: meta.Timestamp,
+			if meta.Sequence.Consumer != expected {
+				return fmt.Errorf("message %d came where %d was expected", meta.Sequence.Consumer, expected)
+			}
+			expected, *after = expected+1, meta.Sequence.Stream
+			fn(Message{
+				Subject: msg.Subject(), ID: msg.Headers().Get(jetstream.MsgIDHeader), Data: msg.Data(), Sequence: meta.Sequence.Stream,
+				Deliveries: meta.NumDelivered, Time: meta.Timestamp,
+			})
+			if !shown && (meta.NumPending == 0 || *after >= last) {
+				shown = true
+				fn(Message{})
+			}
+			return nil
 		})
-		if !shown && (meta.NumPending == 0 || *after >= last) {
-			shown = true
-			fn(Message{})
+		switch {
+		case ctx.Err() != nil:
+			return shown, nil //nolint:nilerr // whoever follows has ended it, or the connection is another one
+		case err != nil:
+			return shown, fmt.Errorf("follow %s: %w", stream, err)
 		}
 	}
+}
+
+const (
+	// followBatch is how many messages are asked for at once.
+	followBatch = 256
+	// followForgotten is how long the server keeps the consumer of a process that is gone.
+	followForgotten = time.Minute
+)
+
+// fetchNext calls fn for messages as they come, for a while.
+func fetchNext(ctx context.Context, consumer jetstream.Consumer, fn func(jetstream.Msg) error) error {
+	wait, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	batch, err := consumer.Fetch(followBatch, jetstream.FetchContext(wait), jetstream.FetchHeartbeat(fetchHeartbeat))
+	if err != nil {
+		return err
+	}
+	for msg := range batch.Messages() {
+		if err == nil { // the rest of a batch that is given up is asked for again
+			err = fn(msg)
+		}
+	}
+	if err == nil && wait.Err() == nil {
+		err = batch.Error()
+	}
+	return err
 }
 
 // Swap stores a message on a subject whose newest one still has the sequence given, or gives [ErrConflict].
