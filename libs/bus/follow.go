@@ -78,7 +78,7 @@ func (b *Bus) follow(ctx context.Context, stream string, after *uint64, fn func(
 		})
 		switch {
 		case ctx.Err() != nil:
-			return shown, nil //nolint:nilerr // whoever follows has ended it, or the connection is another one
+			return shown, nil // whoever follows has ended it, or the connection is another one
 		case err != nil:
 			return shown, fmt.Errorf("follow %s: %w", stream, err)
 		}
