@@ -6,8 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -62,7 +60,10 @@ func (s *Service) openLocal(cfg Config, out map[string]*client) error {
 		if got := c.local.Facts().Kind; got != kind {
 			return config.Invalid(key+".model", "is a folder with a model of another kind: %s, not %s", got, kind)
 		}
-		return checkWeights(key, folder, sum)
+		if got := c.local.Facts().WeightsSHA256; sum != "" && !strings.EqualFold(got, sum) {
+			return config.Invalid(key+".sha256", "is not that of the weights in the folder, %s: the file is damaged, or another model", got)
+		}
+		return nil
 	}
 	for name, e := range cfg.Embeddings {
 		if err := open("embeddings."+name, e.Provider, e.Model, e.SHA256, manifest.Embedder); err != nil {
@@ -101,38 +102,6 @@ func (s *Service) closeUnused(made map[string]*client) {
 func isSHA256(sum string) bool {
 	raw, err := hex.DecodeString(sum)
 	return err == nil && len(raw) == sha256.Size
-}
-
-// checkWeights compares a folder's weights with the sum that they must have.
-func checkWeights(key, folder, want string) error {
-	if want == "" {
-		return nil
-	}
-	got, err := weightsSum(folder)
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	if !strings.EqualFold(got, want) {
-		return config.Invalid(key+".sha256", "is not that of the weights in the folder, %s: the file is damaged, or another model", got)
-	}
-	return nil
-}
-
-func weightsSum(folder string) (string, error) {
-	m, err := manifest.Read(folder)
-	if err != nil {
-		return "", err
-	}
-	f, err := os.Open(m.Weights)
-	if err != nil {
-		return "", fmt.Errorf("open weights: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", fmt.Errorf("read weights: %w", err)
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // unreadable warns that a model can't read what it is given.

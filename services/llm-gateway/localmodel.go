@@ -47,14 +47,9 @@ func OpenLocalModel(dir string) (*LocalModel, error) {
 		return nil, err
 	}
 	load := time.Since(began)
-	sum, err := weightsSum(dir)
-	if err != nil {
-		m.Close()
-		return nil, err
-	}
 	f := m.Facts()
 	facts := LocalFacts{
-		Reranker: f.Kind == manifest.Reranker, SHA256: sum, Revision: f.Hash, Dimensions: f.Dimension, MaxTokens: f.MaxTokens,
+		Reranker: f.Kind == manifest.Reranker, SHA256: f.WeightsSHA256, Revision: f.Hash, Dimensions: f.Dimension, MaxTokens: f.MaxTokens,
 		QueryPrefix: f.QueryPrompt, PassagePrefix: f.PassagePrompt, Kernels: f.Kernels, Load: load,
 	}
 	if !facts.Reranker {

@@ -12,29 +12,40 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/local/token"
 )
 
-// hash names what a model's results depend on.
-func hash(dir string, spec manifest.Model) (string, error) {
-	sum := sha256.New()
-	fmt.Fprintln(sum, spec.Kind, spec.Family, spec.Pooling, spec.Normalize, spec.MaxTokens, spec.Heads, spec.Offset, spec.Epsilon)
-	for _, path := range []string{spec.Weights, filepath.Join(dir, token.File)} {
-		if err := add(sum, path); err != nil {
-			return "", fmt.Errorf("hash model: %w", err)
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+// sums tell models apart.
+type sums struct {
+	model   string // everything that a model's results depend on
+	weights string // the weights alone, as their publisher states it
 }
 
-func add(to io.Writer, path string) error {
+// hash reads a model's files.
+func hash(dir string, spec manifest.Model) (sums, error) {
+	var s sums
+	all := sha256.New()
+	fmt.Fprintln(all, spec.Kind, spec.Family, spec.Pooling, spec.Normalize, spec.MaxTokens, spec.Heads, spec.Offset, spec.Epsilon)
+	var err error
+	if s.weights, err = add(all, spec.Weights); err == nil {
+		_, err = add(all, filepath.Join(dir, token.File))
+	}
+	if err != nil {
+		return sums{}, fmt.Errorf("hash model: %w", err)
+	}
+	s.model = hex.EncodeToString(all.Sum(nil))
+	return s, nil
+}
+
+// add adds a file's own sum to all, and returns it.
+func add(all io.Writer, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return err
+	own := sha256.New()
+	if _, err := io.Copy(own, f); err != nil {
+		return "", err
 	}
-	fmt.Fprintf(to, "\n%d\n", info.Size()) // so that no two files can share bytes out
-	_, err = io.Copy(to, f)
-	return err
+	sum := hex.EncodeToString(own.Sum(nil))
+	_, err = fmt.Fprintln(all, sum)
+	return sum, err
 }

@@ -66,6 +66,8 @@ type Facts struct {
 	// Hash tells models apart: vectors of different ones must not be compared. It covers the weights, the tokenizer, the pooling,
 	// the normalisation and the length.
 	Hash string
+	// WeightsSHA256 is that of the weights' file, as its publisher states it; hexadecimal.
+	WeightsSHA256 string
 	// Dimension is how many numbers a vector has; 0 for a reranker.
 	Dimension int
 	// MaxTokens is how long a text may be, special tokens counted; what is longer is cut off.
@@ -106,17 +108,17 @@ func open(dir string, o Options) (*Model, error) {
 	}
 	m := &Model{tokens: tokens, blank: len(tokens.Encode("", spec.MaxTokens).IDs)}
 	summed := make(chan error, 1)
-	var sum string
+	var found sums
 	go func() {
 		var err error
-		sum, err = hash(dir, spec)
+		found, err = hash(dir, spec)
 		summed <- err
 	}()
 	loaded, err := load(spec, set)
 	if err := errors.Join(err, <-summed); err != nil {
 		return nil, err
 	}
-	m.model, m.facts = loaded, facts(spec, sum, set)
+	m.model, m.facts = loaded, facts(spec, found, set)
 	m.queue, err = queue.New(loaded, queue.Options{
 		Threads: orElse(o.Threads, runtime.GOMAXPROCS(0)), BatchTokens: queue.BatchTokens, WaitingTokens: orElse(o.WaitingTokens, waitingTokens),
 	})
@@ -139,9 +141,9 @@ func load(spec manifest.Model, set *kernel.Set) (*bert.Model, error) {
 	return bert.Load(spec, file, set)
 }
 
-func facts(spec manifest.Model, sum string, set *kernel.Set) Facts {
+func facts(spec manifest.Model, s sums, set *kernel.Set) Facts {
 	f := Facts{
-		Kind: spec.Kind, Hash: sum, MaxTokens: spec.MaxTokens, Pooling: spec.Pooling, Normalized: spec.Normalize,
+		Kind: spec.Kind, Hash: s.model, WeightsSHA256: s.weights, MaxTokens: spec.MaxTokens, Pooling: spec.Pooling, Normalized: spec.Normalize,
 		Prompts: spec.Prompts, QueryPrompt: spec.Prompts["query"], PassagePrompt: spec.Prompts["passage"], Kernels: set.Name(),
 	}
 	if f.PassagePrompt == "" {
