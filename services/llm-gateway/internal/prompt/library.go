@@ -3,7 +3,6 @@ package prompt
 import (
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"slices"
 	"text/template"
@@ -12,6 +11,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/sticky"
 )
 
 // Source is a template file that was read.
@@ -109,24 +109,12 @@ func (l *Library) Choose(id, session string, draw float64) (*Template, error) {
 		return t, err
 	}
 	if session != "" {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(t.ID + "\x00" + session)) // a hash takes everything
-		draw = float64(mixed(h.Sum64())>>11) / (1 << 53)
+		draw = sticky.Point(t.ID, session)
 	}
 	if draw*100 < t.Canary.Percent {
 		return l.Get(t.Canary.Prompt)
 	}
 	return t, nil
-}
-
-// mixed spreads a hash's differences over all its bits: FNV leaves those of the last bytes in the lower ones. It is the last
-// step of MurmurHash3.
-func mixed(h uint64) uint64 {
-	h ^= h >> 33
-	h *= 0xff51afd7ed558ccd
-	h ^= h >> 33
-	h *= 0xc4ceb9fe1a85ec53
-	return h ^ h>>33
 }
 
 // All returns the templates ordered by id.

@@ -2,9 +2,10 @@ package route
 
 import (
 	"cmp"
-	"hash/fnv"
 	"math"
 	"slices"
+
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/sticky"
 )
 
 // ladder is a route that is ready to be used: its rungs in the configured order.
@@ -36,7 +37,7 @@ func (l *ladder) order(session string, random func() float64) []*rung {
 		if session == "" {
 			u = random()
 		} else {
-			u = point(session, r)
+			u = sticky.Point(session, r.Name, r.Model)
 		}
 		weighted = append(weighted, scored{r, -math.Log(1-u) / float64(r.Weight)})
 	}
@@ -46,14 +47,4 @@ func (l *ladder) order(session string, random func() float64) []*rung {
 		out = append(out, s.rung)
 	}
 	return append(out, others...)
-}
-
-// point is where a session falls for a target, in [0, 1).
-func point(session string, r *rung) float64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(session + "\x00" + r.Name + "\x00" + r.Model))
-	x := h.Sum64() // its upper bits hardly know of the last bytes; splitmix64 mixes them
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return float64((x^x>>31)>>11) / (1 << 53)
 }
