@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
@@ -118,18 +119,10 @@ func replace(dir, path string, content []byte) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return syncDir(dir)
+	return disk.Sync(dir)
 }
 
 func (s *spool) path(name string) string { return filepath.Join(s.dir, name+suffix) }
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir) // our own folder
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // list returns the names that fn wants, in order.
 func (s *spool) list(fn func(name string) bool) []string {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ragmesh/ragmesh/libs/disk"
 )
 
 const (
@@ -201,7 +203,7 @@ func (l *Ledger) Sync() error {
 	if !dirty && len(old) == 0 {
 		return nil
 	}
-	if err := errors.Join(f.Sync(), syncDir(j.dir)); err != nil && !errors.Is(err, os.ErrClosed) { // closed: a newer one has it all
+	if err := errors.Join(f.Sync(), disk.Sync(j.dir)); err != nil && !errors.Is(err, os.ErrClosed) { // closed: a newer one has it all
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		j.dirty, j.old = true, append(j.old, old...)
@@ -218,14 +220,6 @@ func (l *Ledger) Sync() error {
 		}
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // Tidy begins a new file when the present one has names in it that nobody needs any more: pages that were handed on, and whose

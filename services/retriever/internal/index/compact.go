@@ -15,6 +15,8 @@ import (
 	"github.com/blevesearch/bleve/v2/document"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	bleveindex "github.com/blevesearch/bleve_index_api"
+
+	"github.com/ragmesh/ragmesh/libs/disk"
 )
 
 // removedMark is a file in an index from which something was removed since it was compacted: its segments may still hold the bytes. It
@@ -37,7 +39,7 @@ func (sh *shard) markRemoved() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Close(), syncFile(sh.dir))
+	return errors.Join(f.Close(), disk.Sync(sh.dir))
 }
 
 // Compact writes a workspace's segments anew if anything was removed from them, so that no file holds its bytes.
@@ -58,7 +60,7 @@ func (s *Store) Compact(ctx context.Context, workspace string) error {
 		if sh.removals != removals { // what was removed meanwhile may be there still
 			return nil
 		}
-		return errors.Join(os.Remove(mark), syncFile(sh.dir))
+		return errors.Join(os.Remove(mark), disk.Sync(sh.dir))
 	})
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/blevesearch/bleve/v2"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/ragmesh/ragmesh/libs/disk"
 )
 
 // closedMark is a file in an index that was closed as it should be. Without it the process died, perhaps the machine, and
@@ -28,7 +30,7 @@ var errDamaged = errors.New("the index is damaged")
 func load(sh *shard) (err error) {
 	mark := filepath.Join(sh.dir, closedMark)
 	if exists(mark) {
-		if err := errors.Join(os.Remove(mark), syncFile(sh.dir)); err != nil {
+		if err := errors.Join(os.Remove(mark), disk.Sync(sh.dir)); err != nil {
 			return err
 		}
 	} else {
@@ -155,13 +157,4 @@ func checksum(path string) error {
 		return fmt.Errorf("%w: %s does not have its checksum", errDamaged, path)
 	}
 	return nil
-}
-
-// syncFile syncs a file or folder.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/libs/fault"
 )
 
@@ -36,7 +37,7 @@ func (s *Store) Drop(ctx context.Context, workspace string) error {
 		}
 	}
 	s.chunks.Clear()
-	err := errors.Join(os.RemoveAll(dir+dropped), os.RemoveAll(dir+".damaged"), os.RemoveAll(dir+".new"), syncFile(s.config.Dir))
+	err := errors.Join(os.RemoveAll(dir+dropped), os.RemoveAll(dir+".damaged"), os.RemoveAll(dir+".new"), disk.Sync(s.config.Dir))
 	if err != nil {
 		return fmt.Errorf("drop %s: %w", dir, err)
 	}

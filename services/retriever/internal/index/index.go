@@ -21,6 +21,7 @@ import (
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/recent"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
@@ -257,9 +258,9 @@ func create(dir string) (bleve.Index, error) {
 		return nil, fmt.Errorf("create %s: %w", dir, err)
 	}
 	// bleve syncs segments and their list, but not what kind of index it is, nor folders.
-	err = errors.Join(index.Close(), syncFile(filepath.Join(fresh, "index_meta.json")), syncFile(filepath.Join(fresh, "store")), syncFile(fresh))
+	err = errors.Join(index.Close(), disk.Sync(filepath.Join(fresh, "index_meta.json")), disk.Sync(filepath.Join(fresh, "store")), disk.Sync(fresh))
 	if err == nil {
-		err = errors.Join(os.Rename(fresh, dir), syncFile(filepath.Dir(dir)))
+		err = errors.Join(os.Rename(fresh, dir), disk.Sync(filepath.Dir(dir)))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", dir, err)

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
 
@@ -223,7 +224,7 @@ func (s *Set) next(r *bufio.Reader, end int64) (*version, []byte, error) {
 
 // discard removes a file that can't be read.
 func (s *Set) discard() error {
-	err := errors.Join(s.file.Close(), os.Remove(filepath.Join(s.dir, fileName)), syncDir(s.dir))
+	err := errors.Join(s.file.Close(), os.Remove(filepath.Join(s.dir, fileName)), disk.Sync(s.dir))
 	s.reset(nil, store.Space{}, 0)
 	return err
 }
@@ -252,12 +253,4 @@ func (s *Set) forget(v *version) {
 		s.order = slices.DeleteFunc(slices.Clone(s.order), func(o *version) bool { return o.gone })
 		s.gone = 0
 	}
-}
-
-func syncDir(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
 )
 
@@ -96,7 +97,7 @@ func (s *Set) replace(write func(*os.File) error) (f *os.File, err error) {
 		err = f.Sync()
 	}
 	if err == nil {
-		err = errors.Join(os.Rename(path+".new", path), syncDir(s.dir))
+		err = errors.Join(os.Rename(path+".new", path), disk.Sync(s.dir))
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
