@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -21,6 +22,7 @@ import (
 	"github.com/ragmesh/ragmesh/libs/backup"
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
+	"github.com/ragmesh/ragmesh/libs/disk"
 	"github.com/ragmesh/ragmesh/libs/process"
 )
 
@@ -76,7 +78,7 @@ func Write(path string, fill func(io.Writer) error) (w Written, err error) {
 	} else if err := os.Remove(partial); err != nil {
 		return Written{}, fmt.Errorf("name archive: %w", err)
 	}
-	return w, syncPath(filepath.Dir(path))
+	return w, disk.Sync(filepath.Dir(path))
 }
 
 func hashOf(file io.ReadSeeker) (sum string, size int64, err error) {
@@ -155,7 +157,7 @@ func IntoFolder(ctx context.Context, checked *backup.Checked, data string, log z
 	if err := os.Rename(staging, dir); err != nil {
 		return fmt.Errorf("put the restored data in its place: %w", err)
 	}
-	return syncPath(data)
+	return disk.Sync(data)
 }
 
 // checkEmpty refuses a folder that holds data. What a start that was refused has left is none.
@@ -194,23 +196,19 @@ func fill(ctx context.Context, checked *backup.Checked, dir string, log zerolog.
 	return checked.Into(ctx, b, progress)
 }
 
-// syncTree syncs everything in a folder, and the folder.
+// syncTree syncs everything in a folder, and the folder. NATS is still removing what it has deleted, under names that begin
+// with a dot; when it starts it goes on with that.
 func syncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if e != nil && e.IsDir() && strings.HasPrefix(e.Name(), ".") {
+			return fs.SkipDir
+		}
 		if err != nil {
 			return err
 		}
 		if !e.IsDir() && !e.Type().IsRegular() {
 			return nil
 		}
-		return syncPath(path)
+		return disk.Sync(path)
 	})
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

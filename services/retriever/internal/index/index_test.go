@@ -128,13 +128,6 @@ func TestCrashWhileMaking(t *testing.T) {
 // its owner told. An index that is whole stays, also beside what a crash has cut off.
 func TestDamage(t *testing.T) {
 	t.Parallel()
-	segment := func(dir string) string {
-		found, err := filepath.Glob(filepath.Join(dir, "store", "*.zap"))
-		if err != nil || len(found) == 0 {
-			t.Fatal(found, err)
-		}
-		return found[len(found)-1]
-	}
 	edit := func(path string, change func([]byte) []byte) {
 		data, err := os.ReadFile(path)
 		if err == nil {
@@ -145,20 +138,33 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	half := func(b []byte) []byte { return b[:len(b)/2] }
+	// All of them: one that a merge has replaced may still lie there, and is missed by nobody.
+	segments := func(dir string, change func(path string)) {
+		found, err := filepath.Glob(filepath.Join(dir, "store", "*.zap"))
+		if err != nil || len(found) == 0 {
+			t.Error(found, err)
+		}
+		for _, path := range found {
+			change(path)
+		}
+	}
 	tests := map[string]struct {
 		damage  func(dir string)
 		renewed bool
 	}{
 		"none": {func(string) {}, false},
 		"a write that was cut off": {func(dir string) {
-			edit(segment(dir), func(b []byte) []byte { return b })
 			_ = os.WriteFile(filepath.Join(dir, "store", "0000000000ff.zap"), []byte("half"), 0o600)
 		}, false},
-		"a segment cut in half":  {func(dir string) { edit(segment(dir), half) }, true},
-		"a segment's end":        {func(dir string) { edit(segment(dir), func(b []byte) []byte { b[len(b)-10] ^= 0xff; return b }) }, true},
-		"a segment's middle":     {func(dir string) { edit(segment(dir), func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b }) }, true},
-		"an empty segment":       {func(dir string) { edit(segment(dir), func([]byte) []byte { return nil }) }, true},
-		"a segment that is gone": {func(dir string) { _ = os.Remove(segment(dir)) }, true},
+		"segments cut in half": {func(dir string) { segments(dir, func(path string) { edit(path, half) }) }, true},
+		"the ends of segments": {func(dir string) {
+			segments(dir, func(path string) { edit(path, func(b []byte) []byte { b[len(b)-10] ^= 0xff; return b }) })
+		}, true},
+		"the middles of segments": {func(dir string) {
+			segments(dir, func(path string) { edit(path, func(b []byte) []byte { b[len(b)/2] ^= 0xff; return b }) })
+		}, true},
+		"empty segments":         {func(dir string) { segments(dir, func(path string) { edit(path, func([]byte) []byte { return nil }) }) }, true},
+		"segments that are gone": {func(dir string) { segments(dir, func(path string) { _ = os.Remove(path) }) }, true},
 		"the list of segments": {func(dir string) {
 			edit(filepath.Join(dir, "store", "root.bolt"), func(b []byte) []byte { return make([]byte, len(b)) })
 		}, true},
