@@ -94,7 +94,7 @@ func (s *Service) newAPI(serving api.Serving) *api.Handler {
 
 func (s *Service) registerAPI(mux *librpc.Mux) {
 	for pattern, handler := range s.api.Routes() {
-		mux.HandlePlain(pattern, handler)
+		mux.HandleTrusting(pattern, handler, s.api.Knows)
 	}
 }
 

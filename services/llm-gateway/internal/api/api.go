@@ -120,6 +120,12 @@ func (h *Handler) admitted(next func(http.ResponseWriter, *request) error) http.
 	}
 }
 
+// Knows says whether a request comes with a key.
+func (h *Handler) Knows(r *http.Request) bool {
+	_, err := h.serving.Load().Keys.Find(secretOf(r.Header))
+	return err == nil
+}
+
 func (h *Handler) admit(r *request) (err error) {
 	if r.key, err = r.serving.Keys.Find(secretOf(r.Header)); err == nil {
 		h.deps.Caller(r.Context(), r.key.Workspace, r.key.Name)
