@@ -1,5 +1,5 @@
-// Package repeat bounds how often things are done again, so that what is down is not asked several times as much as what
-// works.
+// Package repeat waits before things are done again, and bounds how often they are, so that what is down is not asked several
+// times as much as what works.
 package repeat
 
 import (

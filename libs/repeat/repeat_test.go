@@ -1,6 +1,8 @@
 package repeat_test
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -29,5 +31,22 @@ func TestAllowance(t *testing.T) {
 	}
 	if !a.Take(now.Add(time.Minute)) {
 		t.Error("after a minute's rest nothing is allowed")
+	}
+}
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	why := errors.New("nobody waits any more")
+	ended, end := context.WithCancelCause(t.Context())
+	end(why)
+	for _, d := range []time.Duration{-1, 0, time.Hour} {
+		if err := repeat.Pause(ended, d); !errors.Is(err, why) {
+			t.Errorf("Pause(%v) = %v after the end, want %v", d, err, why)
+		}
+	}
+	for _, d := range []time.Duration{-1, 0, time.Microsecond} {
+		if err := repeat.Pause(t.Context(), d); err != nil {
+			t.Errorf("Pause(%v) = %v", d, err)
+		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
 
@@ -83,12 +84,5 @@ func (a *app) retryAll(ctx context.Context, c *client.Client, req *retrieverv1.R
 
 // pause waits for as long as the server says.
 func (a *app) pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(max(d, time.Second))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+	return repeat.Pause(ctx, max(d, time.Second))
 }

@@ -166,7 +166,7 @@ func (a *app) welcome(server, admin string, took time.Duration) {
 	a.out.printf("\nReady after %s at %s (health and metrics: %s). Stop with Ctrl-C.\n\n", took.Round(time.Millisecond), a.out.style(bold, server), admin)
 	a.out.printf("Try next, in another terminal:\n")
 	for _, next := range [][2]string{
-		{"ragmesh ingest%s PATH", "take in a folder of Markdown and text"},
+		{"ragmesh ingest%s PATH", "take in a file or a folder: PDF, Office, HTML, Markdown ..."},
 		{"ragmesh ask%s \"your question\"", "ask it; the answer cites its sources"},
 		{"ragmesh trace%s last", "see how the answer came about"},
 	} {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 )
 
@@ -71,12 +72,8 @@ func (c *Client) Ask(ctx context.Context, req *dialogv1.ChatRequest, o Asking, e
 			o.Again(err)
 		}
 		pause = min(2*pause, maxPause)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := repeat.Pause(ctx, wait); err != nil {
+			return err
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
 )
 
@@ -87,7 +88,7 @@ func (b *bench) cutOff(ctx context.Context, out *Ledger, unsettled uint64) error
 		done <- load(ctx, workers, time.Minute, workers, func(ctx context.Context) reply { return ask(ctx, true) })
 	}()
 	for end := time.Now().Add(20 * time.Second); b.mock.Counts().Active < workers && time.Now().Before(end); {
-		pause(ctx, time.Millisecond)
+		_ = repeat.Pause(ctx, time.Millisecond)
 	}
 	err := b.again(ctx)
 	p := <-done

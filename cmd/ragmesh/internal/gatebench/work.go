@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 )
 
@@ -100,28 +101,19 @@ func (b *bench) round(ctx context.Context, t target, row *Row) error {
 				if rss, err := t.program.RSS(); err == nil {
 					row.RSS = max(row.RSS, rss)
 				}
-				pause(watching, 100*time.Millisecond)
+				_ = repeat.Pause(watching, 100*time.Millisecond)
 			}
 		})
 	}
 	p := load(ctx, row.Concurrency, b.Duration, 0, func(ctx context.Context) reply { return t.ask(ctx, row.Work != Plain) })
 	if t.program != nil {
-		pause(ctx, rest)
+		_ = repeat.Pause(ctx, rest)
 	}
 	after, err := t.cpu(ctx)
 	done()
 	group.Wait()
 	row.rounds = append(row.rounds, round{p, after - before})
 	return err
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // profile loads the gateway once more while a profile is taken.
@@ -218,7 +210,7 @@ func (b *bench) endure(ctx context.Context) error {
 		out.RSS = append(out.RSS, rss)
 	}
 	b.client.CloseIdleConnections()
-	pause(ctx, 2*rest)
+	_ = repeat.Pause(ctx, 2*rest)
 	after, err := b.gateway.program.Usage(ctx)
 	out.GoroutinesAfter = after.Goroutines
 	b.report.Endurance = out

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 )
 
@@ -127,18 +128,7 @@ func New(r Retriever, o Options) *Ingester {
 	if len(o.Readers) > 0 {
 		access = &retrieverv1.AccessList{Readers: o.Readers}
 	}
-	return &Ingester{retriever: r, workspace: o.Workspace, access: access, report: o.Report, queue: o.Queue, wait: !o.NoWait, vectors: o.Vectors, sleep: sleep, now: time.Now}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return &Ingester{retriever: r, workspace: o.Workspace, access: access, report: o.Report, queue: o.Queue, wait: !o.NoWait, vectors: o.Vectors, sleep: repeat.Pause, now: time.Now}
 }
 
 // Run takes all items in and returns their results in the order of the items. The error is for what stops the whole: the

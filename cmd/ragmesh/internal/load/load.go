@@ -12,6 +12,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 )
 
@@ -100,18 +101,7 @@ type runner struct {
 
 // wait waits until d after the beginning.
 func (r *runner) wait(ctx context.Context, d time.Duration) bool {
-	left := time.Until(r.begin.Add(d))
-	if left <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(left)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return repeat.Pause(ctx, time.Until(r.begin.Add(d))) == nil
 }
 
 // enter waits for a place, until the question's time is over.

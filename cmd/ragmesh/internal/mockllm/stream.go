@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/ragmesh/ragmesh/libs/repeat"
 )
 
 // The parts of a completion and of a stream's events, as OpenAI names them.
@@ -114,16 +116,5 @@ func (e *events) flushed() bool {
 
 // sleepUntil waits for a moment; it says false when ctx ends first.
 func sleepUntil(ctx context.Context, due time.Time) bool {
-	wait := time.Until(due)
-	if wait <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return repeat.Pause(ctx, time.Until(due)) == nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 )
@@ -122,12 +123,12 @@ func (f *fairRun) run(ctx context.Context, one, many *worker) (*Fairness, error)
 		group.Go(func() {
 			others[i], _ = load(crowd, f.neighbours, bound{d: 2*each + time.Minute}, &f.next, f.insistent(many.turn(f.model)))
 		})
-		sleep(ctx, settle) // until they are all there
+		_ = repeat.Pause(ctx, settle) // until they are all there
 		beside[i], took = load(ctx, 1, bound{d: each}, &f.next, one.turn(f.model))
 		wall += took
 		end()
 		group.Wait()
-		sleep(ctx, settle)
+		_ = repeat.Pause(ctx, settle)
 	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -159,7 +160,7 @@ func (f *fairRun) insistent(work func(context.Context, uint64) outcome) func(con
 		o := work(ctx, n)
 		if fault.KindOf(o.err) == fault.Exhausted && o.err != nil {
 			f.refused.Add(1)
-			sleep(ctx, 50*time.Millisecond)
+			_ = repeat.Pause(ctx, 50*time.Millisecond)
 		}
 		return o
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 )
 
 // MaxConcurrency is how many turns may be under way at the same time.
@@ -192,7 +193,7 @@ func (b *bench) run(ctx context.Context) error {
 
 // begin notes what the system uses before it has done anything.
 func (b *bench) begin(ctx context.Context) error {
-	sleep(ctx, settle)
+	_ = repeat.Pause(ctx, settle)
 	usage, err := b.system.Usage(ctx)
 	b.report.Started = memory(usage)
 	return err
@@ -235,13 +236,13 @@ func (b *bench) warm(ctx context.Context) error {
 
 // rest watches the system do nothing.
 func (b *bench) rest(ctx context.Context) error {
-	sleep(ctx, settle)
+	_ = repeat.Pause(ctx, settle)
 	before, err := b.system.Usage(ctx)
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	sleep(ctx, idle)
+	_ = repeat.Pause(ctx, idle)
 	after, err := b.system.Usage(ctx)
 	b.resting = (after.CPU - before.CPU).Seconds() / time.Since(begin).Seconds()
 	b.report.Idle = Idle{Memory: memory(after), CPU: 1000 * b.resting}
@@ -287,7 +288,7 @@ func (b *bench) pair(ctx context.Context, model string, workers int) (Pair, erro
 		direct, walls[0] = append(direct, some), walls[0]+wall
 		some, wall = load(ctx, workers, limit, &b.next, b.worker.sequence(model))
 		sequence, walls[1] = append(sequence, some), walls[1]+wall
-		sleep(ctx, settle)
+		_ = repeat.Pause(ctx, settle)
 		before, err := b.system.Usage(ctx)
 		if err != nil {
 			return Pair{}, err
@@ -295,7 +296,7 @@ func (b *bench) pair(ctx context.Context, model string, workers int) (Pair, erro
 		begin := time.Now()
 		some, wall = load(ctx, workers, limit, &b.next, b.worker.turn(model))
 		turns, walls[2] = append(turns, some), walls[2]+wall
-		sleep(ctx, settle) // what a turn leaves to be done belongs to it
+		_ = repeat.Pause(ctx, settle) // what a turn leaves to be done belongs to it
 		if loaded, err = b.system.Usage(ctx); err != nil {
 			return Pair{}, err
 		}
@@ -319,15 +320,6 @@ func (b *bench) profile(ctx context.Context) error {
 	all, wall := load(ctx, workers, bound{d: profiled + time.Second}, &b.next, b.worker.turn(b.o.Models[0]))
 	b.o.Say("the profile holds about %.0f turns", float64(len(all))*profiled.Seconds()/wall.Seconds())
 	return <-taken
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // Questions reads one question a line, and leaves empty lines out.

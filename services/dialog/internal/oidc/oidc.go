@@ -16,6 +16,7 @@ import (
 	upstream "github.com/coreos/go-oidc/v3/oidc"
 	"github.com/rs/zerolog"
 
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/access"
 )
 
@@ -168,12 +169,8 @@ func (p *provider) run(ctx context.Context) {
 			wait = min(time.Second<<min(failures-1, 6), maxBackoff)
 			wait = wait/2 + rand.N(wait/2+1) //nolint:gosec // spreading load, not a secret
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if repeat.Pause(ctx, wait) != nil {
 			return
-		case <-timer.C:
 		}
 	}
 }

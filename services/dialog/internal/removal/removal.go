@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/ragmesh/ragmesh/libs/repeat"
 )
 
 // Ledger knows which workspaces are to go.
@@ -120,12 +122,8 @@ func (r *Remover) Remove(ctx context.Context, c Condemned) error {
 func (r *Remover) remove(ctx context.Context, c Condemned) error {
 	// Everything goes at once; what calls that were under way wrote meanwhile goes once they have ended.
 	for _, wait := range []time.Duration{0, r.deps.Settle - r.deps.Now().Sub(c.Since)} {
-		timer := time.NewTimer(max(0, wait))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return context.Cause(ctx)
+		if err := repeat.Pause(ctx, wait); err != nil {
+			return err
 		}
 		for _, step := range r.deps.Steps {
 			if mine, err := r.deps.Ledger.Lease(ctx, c.Workspace, r.deps.Holder, leaseFor); err != nil {

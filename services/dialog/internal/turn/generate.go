@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 )
 
@@ -251,7 +252,7 @@ func (r *run) insist(ctx context.Context, w *writer, g Generate) (repeats int, e
 		}
 		tries++
 		budget = r.terms.cfg.Budget.FirstToken - time.Since(begun) - pause
-		if tries > maxRepeats || restarts > maxRestarts || sent && r.q.Committed || budget <= 0 || !r.a.again.Take(time.Now()) || !pauseFor(ctx, pause) {
+		if tries > maxRepeats || restarts > maxRestarts || sent && r.q.Committed || budget <= 0 || !r.a.again.Take(time.Now()) || repeat.Pause(ctx, pause) != nil {
 			return repeats, err
 		}
 		pause *= 2
@@ -271,18 +272,6 @@ func gatewayGone(err error) bool {
 	}
 	reason := fault.ReasonOf(err)
 	return reason == fault.ServiceUnavailable || reason == fault.Draining
-}
-
-// pauseFor reports false when ctx ends first.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // stream reads the model's stream under two watches: the first text has to come within budget, each further one within

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/eval/internal/store"
 )
 
@@ -66,7 +67,7 @@ func (f *Finder) Get(ctx context.Context, workspace, id string) (Trace, error) {
 	defer cancel()
 	turn, err := f.await(waiting, workspace, id)
 	if err == nil && turn.TraceID != "" {
-		pause(waiting, settle-f.clock().Sub(turn.Started.Add(turn.Duration)))
+		_ = repeat.Pause(waiting, settle-f.clock().Sub(turn.Started.Add(turn.Duration)))
 	}
 	if ctx.Err() != nil {
 		return Trace{}, present(ctx.Err())
@@ -99,18 +100,6 @@ func (f *Finder) await(waiting context.Context, workspace, id string) (store.Tur
 func (f *Finder) tooOld(id string) bool {
 	parsed, err := ulid.ParseStrict(id)
 	return err == nil && f.clock().Sub(parsed.Timestamp()) > horizon
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	if d <= 0 {
-		return
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }
 
 // patience is how long to wait: not so long that the caller gives up before the answer comes.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/line"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/breaker"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 )
@@ -198,7 +199,7 @@ func (c *call) climb(ctx context.Context, i int) error {
 		if !ok {
 			return err
 		}
-		if !sleep(ctx, pause) {
+		if repeat.Pause(ctx, pause) != nil {
 			return ctx.Err()
 		}
 		c.deps.Meter.Retried(place)
@@ -221,7 +222,7 @@ func (c *call) admit(ctx context.Context, i int) (permit *breaker.Permit, leave 
 		if !r.Limited || waited || c.better(i) || pause+shortest > c.spare(i) {
 			return nil, nil, left(r)
 		}
-		if !sleep(ctx, pause) {
+		if repeat.Pause(ctx, pause) != nil {
 			return nil, nil, ctx.Err()
 		}
 	}
@@ -315,16 +316,4 @@ func (c *call) again(err error, retry, i int) (time.Duration, bool) {
 
 func (c *call) jitter(most time.Duration) time.Duration {
 	return time.Duration(c.deps.Random() * float64(most))
-}
-
-// sleep is false when ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

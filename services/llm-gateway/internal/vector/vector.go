@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/provider"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
@@ -345,12 +346,8 @@ func (m *Models) repeat(ctx context.Context, place route.Rung, ledger route.Ledg
 		if kind != fault.Unavailable && kind != fault.Exhausted || n == attempts || next > longestWait || bound && time.Until(at) < next {
 			return err
 		}
-		timer := time.NewTimer(next)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if repeat.Pause(ctx, next) != nil {
 			return fmt.Errorf("wait for the provider: %w", ctx.Err())
-		case <-timer.C:
 		}
 		wait *= 2
 	}

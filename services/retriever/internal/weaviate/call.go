@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/repeat"
 )
 
 const (
@@ -43,10 +44,8 @@ func (s *Store) call(ctx context.Context, operation string, do func(context.Cont
 			return explain(operation, err)
 		}
 		wait := backoff << (attempt - 1)
-		select {
-		case <-ctx.Done():
+		if repeat.Pause(ctx, wait/2+rand.N(wait)) != nil { //nolint:gosec // spreads requests, no secret
 			return fmt.Errorf("%s: %w", operation, ctx.Err())
-		case <-time.After(wait/2 + rand.N(wait)): //nolint:gosec // spreads requests, no secret
 		}
 	}
 }
