@@ -39,6 +39,8 @@ type options struct {
 	rounds                int
 	kernels               string
 	turn, alongside       time.Duration
+	chunks                int
+	every                 time.Duration
 }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
@@ -52,8 +54,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 5, "turns that each has")
 	flags.DurationVar(&o.turn, "turn", 700*time.Millisecond, "how long a turn lasts about")
 	flags.DurationVar(&o.alongside, "alongside", 10*time.Second, "how long queries run alone, and alongside ingestion")
+	flags.IntVar(&o.chunks, "chunks", 0, "in place of everything else, time queries alongside the ingestion of so many passages (100000 take half an hour and more); -alongside says for how long they are timed alone")
+	flags.DurationVar(&o.every, "every", 50*time.Millisecond, "with -chunks, how often a query is asked")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if o.every <= 0 {
+		return fmt.Errorf("-every: %v is no time between queries", o.every)
 	}
 	if o.model == "" {
 		dir, err := os.MkdirTemp("", "encoder")
@@ -68,6 +75,9 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		debug.FreeOSMemory() // what generating took is not the encoder's
 	}
 	fmt.Fprintf(out, "%s/%s, %d processors, load %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), load())
+	if o.chunks > 0 {
+		return ingest(ctx, o, out)
+	}
 	for text := range strings.SplitSeq(o.threads, ",") {
 		threads, err := strconv.Atoi(text)
 		if err != nil {
