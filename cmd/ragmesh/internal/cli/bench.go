@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/turnbench"
 )
@@ -104,7 +105,16 @@ func (f *benchFlags) check() error {
 	return nil
 }
 
-func (a *app) runBenchTurn(ctx context.Context, f benchFlags) (err error) {
+func (a *app) runBenchTurn(ctx context.Context, f benchFlags) error {
+	if err := f.prepare(a); err != nil {
+		return err
+	}
+	report, err := turnbench.Run(ctx, f.Options)
+	return show(a, report, err, a.showBench)
+}
+
+// prepare checks what was asked for, and gives a measurement its corpus and the programs to measure.
+func (f *benchFlags) prepare(a *app) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -114,19 +124,21 @@ func (a *app) runBenchTurn(ctx context.Context, f benchFlags) (err error) {
 	if f.Binary, err = os.Executable(); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
-	f.Environ = a.Environ
-	f.Say = a.saying()
-	report, err := turnbench.Run(ctx, f.Options)
-	if errors.Is(err, context.Canceled) {
+	f.Environ, f.Say = a.Environ, a.saying()
+	return nil
+}
+
+// show prints what was measured, as people or programs want it.
+func show[R any](a *app, report R, err error, people func(R)) error {
+	switch {
+	case errors.Is(err, context.Canceled):
 		return errors.New("stopped before the end; nothing was measured")
-	}
-	if err != nil {
+	case err != nil:
 		return err
-	}
-	if a.json {
+	case a.json:
 		return a.out.value(report)
 	}
-	a.showBench(report)
+	people(report)
 	return nil
 }
 
@@ -204,7 +216,7 @@ func times(r turnbench.Ratio) string {
 	return fmt.Sprintf("%.2f times that (%.2f to %.2f)", r.Value, r.Least, r.Most)
 }
 
-func counts(all []turnbench.Count) string {
+func counts(all []measure.Count) string {
 	if len(all) == 0 {
 		return "none"
 	}

@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/turnbench"
 )
 
@@ -51,33 +48,12 @@ same minute of the same machine, and what counts is how many times its latency a
 	return c
 }
 
-func (a *app) runBenchFair(ctx context.Context, f benchFlags) (err error) {
-	if err := f.check(); err != nil {
+func (a *app) runBenchFair(ctx context.Context, f benchFlags) error {
+	if err := f.prepare(a); err != nil {
 		return err
 	}
-	if _, err := mockllm.Parse(f.Models[0]); err != nil {
-		return usageError{err}
-	}
-	if f.Corpus, err = f.corpus(); err != nil {
-		return err
-	}
-	if f.Binary, err = os.Executable(); err != nil {
-		return fmt.Errorf("find this program: %w", err)
-	}
-	f.Environ = a.Environ
-	f.Say = a.saying()
 	report, err := turnbench.Fair(ctx, f.Options)
-	if errors.Is(err, context.Canceled) {
-		return errors.New("stopped before the end; nothing was measured")
-	}
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return a.out.value(report)
-	}
-	a.showFair(report)
-	return nil
+	return show(a, report, err, a.showFair)
 }
 
 func (a *app) showFair(r *turnbench.Fairness) {

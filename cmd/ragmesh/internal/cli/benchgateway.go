@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -105,17 +104,7 @@ func (a *app) runBenchGateway(ctx context.Context, f gatewayFlags) (err error) {
 	}
 	f.Environ, f.Say = a.Environ, a.saying()
 	report, err := gatebench.Run(ctx, f.Options)
-	if errors.Is(err, context.Canceled) {
-		return errors.New("stopped before the end; nothing was measured")
-	}
-	if err != nil {
-		return err
-	}
-	if a.json {
-		return a.out.value(report)
-	}
-	a.showBenchGateway(report)
-	return nil
+	return show(a, report, err, a.showBenchGateway)
 }
 
 func (a *app) showBenchGateway(r *gatebench.Report) {

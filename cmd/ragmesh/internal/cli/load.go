@@ -14,6 +14,7 @@ import (
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/load"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/turnbench"
 )
@@ -134,7 +135,7 @@ func (a *app) showLoad(r *load.Report) {
 		r.Sent, r.Duration, r.Answered, r.Abstained, r.Failed, r.Degraded, 100*r.Share)
 	for _, row := range []struct {
 		what   string
-		counts []load.Count
+		counts []measure.Count
 	}{{"failed", r.Failures}, {"degraded", r.Degradations}, {"asked again", r.Repeats}} {
 		if len(row.counts) > 0 {
 			parts := make([]string, len(row.counts))

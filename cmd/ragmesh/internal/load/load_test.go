@@ -11,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/load"
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
@@ -58,7 +59,7 @@ func TestEveryFateIsCounted(t *testing.T) {
 	if r.Planned != 50 || r.Sent != 50 || r.Answered != 40 || r.Failed != 10 || r.Degraded != 10 || r.Retried != 10 || r.Restarted != 10 || r.Duplicates != 9 || r.Share != .8 {
 		t.Errorf("report = %+v", r)
 	}
-	for what, pair := range map[string][2][]load.Count{
+	for what, pair := range map[string][2][]measure.Count{
 		"failures":     {r.Failures, {{Name: "exhausted OVERLOADED", Times: 10}}},
 		"degradations": {r.Degradations, {{Name: "tools:timeout", Times: 10}}},
 		"repeats":      {r.Repeats, {{Name: "unavailable DRAINING", Times: 10}}},

@@ -1,10 +1,11 @@
 package load
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 )
 
 // Report is what a load came to. Times are milliseconds.
@@ -21,14 +22,14 @@ type Report struct {
 	Failed    int `json:"failed"`
 	Degraded  int `json:"degraded"`
 	// Share is answered and abstained, of planned.
-	Share        float64 `json:"share"`
-	Failures     []Count `json:"failures"`
-	Degradations []Count `json:"degradations"` // stage:reason
+	Share        float64         `json:"share"`
+	Failures     []measure.Count `json:"failures"`
+	Degradations []measure.Count `json:"degradations"` // stage:reason
 	// Retried questions were asked again with the same request id; Repeats says how often, by why. Restarted answers were begun
 	// again by the server or after a repeat.
-	Retried   int     `json:"retried"`
-	Repeats   []Count `json:"repeats"`
-	Restarted int     `json:"restarted"`
+	Retried   int             `json:"retried"`
+	Repeats   []measure.Count `json:"repeats"`
+	Restarted int             `json:"restarted"`
 	// Duplicates are turns that more than one question led to; there must be none.
 	Duplicates int `json:"duplicates"`
 
@@ -52,12 +53,6 @@ type Latency struct {
 	P95  float64 `json:"p95_ms"`
 	P99  float64 `json:"p99_ms"`
 	Max  float64 `json:"max_ms"`
-}
-
-// Count is how often something happened.
-type Count struct {
-	Name  string `json:"name"`
-	Times int    `json:"times"`
 }
 
 // Second is one second of the load, by when turns ended.
@@ -125,7 +120,7 @@ func newReport(o Options, results []result, planned, unsent int, asked time.Dura
 	if planned > 0 {
 		r.Share = float64(r.Answered+r.Abstained) / float64(planned)
 	}
-	r.Failures, r.Degradations, r.Repeats = count(failures), count(degradations), count(repeats)
+	r.Failures, r.Degradations, r.Repeats = measure.Counts(failures), measure.Counts(degradations), measure.Counts(repeats)
 	r.Latency, r.FirstToken = latency(took), latency(first)
 	r.gap(results)
 	r.Seconds = []Second{}
@@ -176,20 +171,4 @@ func latency(took []time.Duration) Latency {
 	}
 	at := func(p float64) float64 { return milliseconds(took[int(math.Ceil(p/100*float64(len(took))))-1]) }
 	return Latency{Mean: milliseconds(sum / time.Duration(len(took))), P50: at(50), P95: at(95), P99: at(99), Max: at(100)}
-}
-
-// count counts names, the most frequent first.
-func count(names []string) []Count {
-	n := map[string]int{}
-	for _, name := range names {
-		n[name]++
-	}
-	all := make([]Count, 0, len(n))
-	for name, times := range n {
-		all = append(all, Count{name, times})
-	}
-	slices.SortFunc(all, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Name, b.Name))
-	})
-	return all
 }

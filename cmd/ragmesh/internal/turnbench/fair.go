@@ -3,7 +3,6 @@ package turnbench
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -54,28 +53,14 @@ type FairRound struct {
 // Fair measures how a workspace's questions fare beside those of another one, which sends as much as Concurrency[0] of its
 // workers can. In each round the quiet workspace, which has one worker, is measured alone and then beside the other.
 func Fair(ctx context.Context, o Options) (_ *Fairness, err error) {
-	if o.Say == nil {
-		o.Say = func(string, ...any) {}
-	}
-	dir, remove, err := scratch()
+	on, err := o.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	mock := mockllm.New(o.Seed)
-	base, stop, err := serve(ctx, mock)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	system, err := o.start(ctx, dir, base)
-	if err != nil {
-		return nil, fmt.Errorf("start ragmesh: %w", err)
-	}
-	defer func() { err = errors.Join(err, system.Stop()) }()
+	defer func() { err = errors.Join(err, on.Stop()) }()
 	edges := make([]*client.Client, 2)
 	for i := range edges { // a connection for each: they are strangers
-		if edges[i], err = client.New(client.Options{Server: system.Server, UserAgent: "ragmesh-bench"}); err != nil {
+		if edges[i], err = client.New(client.Options{Server: on.system.Server, UserAgent: "ragmesh-bench"}); err != nil {
 			return nil, err
 		}
 		defer edges[i].Close()
@@ -96,7 +81,7 @@ func Fair(ctx context.Context, o Options) (_ *Fairness, err error) {
 	if err != nil {
 		return nil, err
 	}
-	report.Mock = mock.Counts()
+	report.Mock = on.mock.Counts()
 	return report, nil
 }
 

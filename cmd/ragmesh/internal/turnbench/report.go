@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
@@ -82,8 +83,8 @@ type Pair struct {
 	DirectCPU float64 `json:"direct_cpu_ms_per_call"`
 	Loaded    Memory  `json:"loaded"` // at the end of the load
 
-	Outcomes     []Count            `json:"outcomes"`
-	Degradations []Count            `json:"degradations"`
+	Outcomes     []measure.Count    `json:"outcomes"`
+	Degradations []measure.Count    `json:"degradations"`
 	Stages       map[string]float64 `json:"stage_p50_ms"` // as turns record them
 }
 
@@ -133,7 +134,7 @@ func newPair(model string, workers int, s sides, loaded spawn.Usage) Pair {
 	for name, took := range stages {
 		p.Stages[name] = latency(took).P50
 	}
-	p.Outcomes, p.Degradations = count(outcomes), count(degraded)
+	p.Outcomes, p.Degradations = measure.Counts(outcomes), measure.Counts(degraded)
 	p.Closing = latency(closing).P50
 	p.Added = p.Turns.Latency.P50 - latency(slowest).P50 - p.Direct.Latency.P50
 	if len(turns) > 0 {

@@ -1,7 +1,6 @@
 package turnbench
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -86,26 +85,4 @@ func quotient(a, b []outcome) float64 {
 		return 0
 	}
 	return above / below
-}
-
-// count counts names, the most frequent first.
-func count(names []string) []Count {
-	n := map[string]int{}
-	for _, name := range names {
-		n[name]++
-	}
-	all := make([]Count, 0, len(n))
-	for name, times := range n {
-		all = append(all, Count{name, times})
-	}
-	slices.SortFunc(all, func(a, b Count) int {
-		return cmp.Or(cmp.Compare(b.Times, a.Times), cmp.Compare(a.Name, b.Name))
-	})
-	return all
-}
-
-// Count is how often something happened.
-type Count struct {
-	Name  string `json:"name"`
-	Times int    `json:"times"`
 }

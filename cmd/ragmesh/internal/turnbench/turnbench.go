@@ -7,19 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"go.yaml.in/yaml/v3"
-
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/client"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/ingest"
-	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 	"github.com/ragmesh/ragmesh/libs/repeat"
 )
@@ -63,26 +58,12 @@ type Options struct {
 
 // Run measures. Everything it starts has ended when it returns, and everything it wrote is gone, apart from the profile.
 func Run(ctx context.Context, o Options) (_ *Report, err error) {
-	if o.Say == nil {
-		o.Say = func(string, ...any) {}
-	}
-	dir, remove, err := scratch()
+	on, err := o.start(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	mock := mockllm.New(o.Seed)
-	base, stop, err := serve(ctx, mock)
-	if err != nil {
-		return nil, err
-	}
-	defer stop()
-	system, err := o.start(ctx, dir, base)
-	if err != nil {
-		return nil, fmt.Errorf("start ragmesh: %w", err)
-	}
-	defer func() { err = errors.Join(err, system.Stop()) }()
-	edge, err := client.New(client.Options{Server: system.Server, UserAgent: "ragmesh-bench"})
+	defer func() { err = errors.Join(err, on.Stop()) }()
+	edge, err := client.New(client.Options{Server: on.system.Server, UserAgent: "ragmesh-bench"})
 	if err != nil {
 		return nil, err
 	}
@@ -90,82 +71,14 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: MaxConcurrency}
 	defer transport.CloseIdleConnections()
 	b := &bench{
-		o: o, system: system, report: newReport(o, system.Startup),
-		worker: &worker{edge: edge, http: &http.Client{Transport: transport}, mock: base, questions: o.Corpus.Questions},
+		o: o, system: on.system, report: newReport(o, on.system.Startup),
+		worker: &worker{edge: edge, http: &http.Client{Transport: transport}, mock: on.base, questions: o.Corpus.Questions},
 	}
 	if err := b.run(ctx); err != nil {
 		return nil, err
 	}
-	b.report.Mock = mock.Counts()
+	b.report.Mock = on.mock.Counts()
 	return b.report, nil
-}
-
-// scratch makes a folder for the time of a measurement.
-func scratch() (dir string, remove func() error, err error) {
-	if dir, err = os.MkdirTemp("", "ragmesh-bench-"); err != nil {
-		return "", nil, fmt.Errorf("make a folder: %w", err)
-	}
-	return dir, func() error { return os.RemoveAll(dir) }, nil
-}
-
-// serve serves the mock on a free port of loopback.
-func serve(ctx context.Context, h http.Handler) (base string, stop func(), err error) {
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", nil, fmt.Errorf("serve the mock: %w", err)
-	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = server.Serve(l) // until it is closed
-	}()
-	return "http://" + l.Addr().String() + "/v1", func() {
-		_ = server.Close()
-		<-done
-	}, nil
-}
-
-func (o Options) start(ctx context.Context, dir, mock string) (*spawn.System, error) {
-	configDir := filepath.Join(dir, "config")
-	if err := writeConfig(configDir, mock, o.Models); err != nil {
-		return nil, err
-	}
-	so := spawn.Options{Binary: o.Binary, Data: filepath.Join(dir, "data"), ConfigDir: configDir, Set: o.Set, Environ: o.Environ}
-	if o.Profile != "" {
-		so.Set = append(so.Set[:len(so.Set):len(so.Set)], "dialog.admin.pprof=true")
-	}
-	if o.Mesh {
-		o.Say("starting NATS and five services")
-		return spawn.Mesh(ctx, so)
-	}
-	o.Say("starting everything in one process")
-	return spawn.AllInOne(ctx, so)
-}
-
-// writeConfig makes the mock the only provider.
-func writeConfig(dir, mock string, names []string) error {
-	type object = map[string]any
-	models := object{}
-	for _, name := range names {
-		models[name] = object{"targets": []object{{"provider": "mock", "model": name}}}
-	}
-	b, err := yaml.Marshal(object{
-		"default_model": names[0],
-		"models":        models,
-		"providers":     object{"mock": object{"type": "openai", "base_url": mock, "max_connections": MaxConcurrency}},
-	})
-	if err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "llm-gateway.yaml"), b, 0o644); err != nil {
-		return fmt.Errorf("write configuration: %w", err)
-	}
-	return nil
 }
 
 // bench is one run.

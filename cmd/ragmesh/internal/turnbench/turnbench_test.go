@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/measure"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 )
 
@@ -70,7 +71,7 @@ func TestPairAddsUpWhatTurnsSay(t *testing.T) {
 	}, spawn.Usage{RSS: 5, Goroutines: 7})
 	got := []any{p.Added, p.Closing, p.CPU, p.DirectCPU, p.Loaded, p.Outcomes, p.Degradations, p.Stages, p.ToDirect.Value}
 	want := []any{
-		6.0, 0.0, 3.0, 2.0, Memory{RSS: 5, Goroutines: 7}, []Count{{"answered", 2}}, []Count{{"llm-gateway: overloaded", 1}},
+		6.0, 0.0, 3.0, 2.0, Memory{RSS: 5, Goroutines: 7}, []measure.Count{{Name: "answered", Times: 2}}, []measure.Count{{Name: "llm-gateway: overloaded", Times: 1}},
 		map[string]float64{"retrieve": 4}, 2.0,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -32,6 +32,18 @@ const (
 	Supported
 )
 
+// String is how a finding is written for people and in metrics.
+func (s Support) String() string {
+	switch s {
+	case Supported:
+		return "supported"
+	case Unverified:
+		return "unverified"
+	default:
+		return "unsupported"
+	}
+}
+
 // Verify reads a claim once, to judge whether each of many quotes supports it, and how much of the claim it covers, 0 to 1.
 type Verify func(claim string) Judge
 

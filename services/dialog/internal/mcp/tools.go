@@ -7,7 +7,6 @@ import (
 
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
-	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -65,7 +64,7 @@ func (h *Handler) ask(ctx context.Context, _ *sdk.CallToolRequest, in askInput) 
 	out := askOutput{Answer: t.Answer, Outcome: t.Outcome.String(), SessionID: t.Session, TurnID: t.ID, Citations: []citation{}}
 	for _, c := range t.Citations {
 		out.Citations = append(out.Citations, citation{
-			Number: c.Number, Support: supportOf(c.Support), Quote: c.Quote, Title: c.Title, URI: c.URI, DocumentID: c.DocumentID, Start: c.SourceStart, End: c.SourceEnd,
+			Number: c.Number, Support: c.Support.String(), Quote: c.Quote, Title: c.Title, URI: c.URI, DocumentID: c.DocumentID, Start: c.SourceStart, End: c.SourceEnd,
 		})
 	}
 	for _, d := range t.Degradations {
@@ -92,17 +91,6 @@ func askText(o askOutput) string {
 		b.WriteString("\n\nNote: " + d)
 	}
 	return b.String()
-}
-
-func supportOf(s citing.Support) string {
-	switch s {
-	case citing.Supported:
-		return "supported"
-	case citing.Unverified:
-		return "unverified"
-	default:
-		return "unsupported"
-	}
 }
 
 func text(s string) *sdk.CallToolResult {

@@ -5,7 +5,6 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/refusal"
-	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
@@ -190,17 +189,6 @@ func annotations(text string, citations []turn.Citation) []annotation {
 	return out
 }
 
-func supportOf(s citing.Support) string {
-	switch s {
-	case citing.Supported:
-		return "supported"
-	case citing.Unverified:
-		return "unverified"
-	default:
-		return "unsupported"
-	}
-}
-
 func recordOf(t turn.Turn) *record {
 	out := &record{
 		TurnID: t.ID, SessionID: t.Session, TraceID: t.TraceID, Outcome: t.Outcome.String(), Question: t.Standalone,
@@ -208,7 +196,7 @@ func recordOf(t turn.Turn) *record {
 	}
 	for _, c := range t.Citations {
 		out.Citations = append(out.Citations, citation{
-			Number: c.Number, Support: supportOf(c.Support), Claim: c.Claim, Quote: c.Quote, Title: c.Title, URI: c.URI,
+			Number: c.Number, Support: c.Support.String(), Claim: c.Claim, Quote: c.Quote, Title: c.Title, URI: c.URI,
 			Start: c.SourceStart, End: c.SourceEnd, DocumentID: c.DocumentID,
 		})
 	}

@@ -310,7 +310,7 @@ func (r *run) verified(ctx context.Context) {
 	}
 	found := map[string]int{}
 	for _, c := range r.turn.Citations {
-		found[supportName(c.Support)]++
+		found[c.Support.String()]++
 	}
 	_, st := r.stage(ctx, "verify", self, map[string]int{"citations": len(r.turn.Citations)})
 	st.end(StatusOK, found, nil)

@@ -170,19 +170,8 @@ func (w *writer) cite(m citing.Marker) {
 		return
 	}
 	w.r.turn.Citations = append(w.r.turn.Citations, c)
-	w.r.a.metrics.citations.WithLabelValues(supportName(c.Support)).Inc()
+	w.r.a.metrics.citations.WithLabelValues(c.Support.String()).Inc()
 	w.r.emit.send(Event{Citation: &c})
-}
-
-func supportName(s citing.Support) string {
-	switch s {
-	case citing.Supported:
-		return "supported"
-	case citing.Unverified:
-		return "unverified"
-	default:
-		return "unsupported"
-	}
 }
 
 // generate asks the model and streams what it says. The error says why the answer is missing or not whole; nil means that

@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.turns.WithLabelValues(o.String(), yes(true))
 	}
 	for _, c := range []citing.Support{citing.Supported, citing.Unsupported, citing.Unverified} {
-		m.citations.WithLabelValues(supportName(c))
+		m.citations.WithLabelValues(c.String())
 	}
 	for _, by := range []string{byEvidence, byModel} {
 		m.abstentions.WithLabelValues(by)
