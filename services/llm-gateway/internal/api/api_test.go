@@ -52,6 +52,7 @@ func (w *world) Retried(route.Rung)                            {}
 func (w *world) Skipped(route.Rung, string)                    {}
 func (w *world) Waited(string, time.Duration)                  {}
 func (w *world) Answered(route.Tried, time.Duration)           {}
+func (w *world) Called(string, route.Tried)                    {}
 func (w *world) report(context.Context, string, string, error) {}
 func (w *world) Embed(context.Context, provider.EmbedRequest) (provider.Embedded, error) {
 	return provider.Embedded{Vectors: [][]float32{{3, 4}}, Usage: provider.Usage{Prompt: 2}}, nil

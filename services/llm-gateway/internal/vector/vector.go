@@ -82,6 +82,9 @@ type Config struct {
 type Meter interface {
 	Tried(r route.Rung, outcome string, took time.Duration)
 	Tokens(r route.Rung, u provider.Usage)
+	// Called is Tried by OpenTelemetry's conventions, with the operation that they name: embeddings, or rerank, which they have no
+	// name for yet.
+	Called(operation string, t route.Tried)
 }
 
 // Deps is what Models work with.
@@ -161,7 +164,7 @@ func (m *Models) Embed(ctx context.Context, who account.Who, name string, purpos
 		return Embedded{}, err
 	}
 	defer entry.Close()
-	err = m.call(ctx, entry, "embeddings", route.Rung{Route: name, Provider: e.Provider, Model: e.Model}, e.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
+	err = m.call(ctx, entry, embeddings, e.about(len(texts)), route.Rung{Route: name, Provider: e.Provider, Model: e.Model}, e.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
 		for len(texts) > 0 {
 			n := batch(texts, e.BatchTexts, e.BatchBytes)
 			err := attempt(func(ctx context.Context) (provider.Usage, error) {
@@ -192,6 +195,15 @@ func (m *Models) Embed(ctx context.Context, who account.Who, name string, purpos
 		return nil
 	})
 	return out, err
+}
+
+// about is what an embedding's span says of it.
+func (e Embedding) about(texts int) []attribute.KeyValue {
+	about := []attribute.KeyValue{attribute.Int("ragmesh.llm.texts", texts)}
+	if e.Dimensions > 0 {
+		about = append(about, attribute.Int("gen_ai.embeddings.dimension.count", e.Dimensions))
+	}
+	return about
 }
 
 // check compares the dimension of what came with what was configured and what came before.
@@ -254,7 +266,7 @@ func (m *Models) Rerank(ctx context.Context, who account.Who, name, query string
 		return Reranked{}, err
 	}
 	defer entry.Close()
-	err = m.call(ctx, entry, "rerank", route.Rung{Route: name, Provider: r.Provider, Model: r.Model}, r.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
+	err = m.call(ctx, entry, rerank, []attribute.KeyValue{attribute.Int("ragmesh.llm.texts", len(texts))}, route.Rung{Route: name, Provider: r.Provider, Model: r.Model}, r.Price, &out.Usage, func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error {
 		return attempt(func(ctx context.Context) (provider.Usage, error) {
 			got, err := r.Reranker.Rerank(ctx, provider.RerankRequest{Model: r.Model, Query: query, Texts: texts})
 			out.Scores = got.Scores
@@ -271,6 +283,12 @@ func missing(name, kind, section string) error {
 	return fault.New(fault.NotFound, fault.ModelNotFound, "there is no %s model %q; ListModels names those there are", kind, name)
 }
 
+// The operations, as spans and metrics name them.
+const (
+	embeddings = "embeddings"
+	rerank     = "rerank"
+)
+
 const (
 	// attempts is how often a provider is asked for the same.
 	attempts = 3
@@ -282,7 +300,7 @@ const (
 
 // call runs do within a slot and a span, metered.
 func (m *Models) call(
-	ctx context.Context, entry *account.Entry, operation string, place route.Rung, price float64, used *provider.Usage,
+	ctx context.Context, entry *account.Entry, operation string, about []attribute.KeyValue, place route.Rung, price float64, used *provider.Usage,
 	do func(ctx context.Context, attempt func(func(context.Context) (provider.Usage, error)) error) error,
 ) error {
 	select {
@@ -296,10 +314,11 @@ func (m *Models) call(
 		attribute.String("gen_ai.operation.name", operation),
 		attribute.String("gen_ai.provider.name", place.Provider),
 		attribute.String("gen_ai.request.model", place.Model),
-	))
+		attribute.String("ragmesh.llm.route", place.Route),
+	), trace.WithAttributes(about...))
 	defer span.End()
 	err := do(ctx, func(try func(context.Context) (provider.Usage, error)) error {
-		return m.repeat(ctx, place, entry.Asking(), func(ctx context.Context) (provider.Usage, error) {
+		return m.repeat(ctx, operation, place, entry.Asking(), func(ctx context.Context) (provider.Usage, error) {
 			u, err := try(ctx)
 			if err == nil {
 				u.CostMicros = uint64(math.Round(float64(u.Prompt) * price))
@@ -311,7 +330,7 @@ func (m *Models) call(
 			return u, err
 		})
 	})
-	span.SetAttributes(attribute.Int("gen_ai.usage.input_tokens", used.Prompt))
+	span.SetAttributes(attribute.Int("gen_ai.usage.input_tokens", used.Prompt)) // of the batches that were done
 	if err != nil {
 		outcome := fault.ReasonName(fault.ReasonOf(err))
 		span.SetStatus(codes.Error, outcome)
@@ -321,7 +340,7 @@ func (m *Models) call(
 }
 
 // repeat tries until it succeeds, fails for good, or waiting would take longer than there is time.
-func (m *Models) repeat(ctx context.Context, place route.Rung, ledger route.Ledger, try func(context.Context) (provider.Usage, error)) error {
+func (m *Models) repeat(ctx context.Context, operation string, place route.Rung, ledger route.Ledger, try func(context.Context) (provider.Usage, error)) error {
 	wait := firstWait
 	for n := 1; ; n++ {
 		began := m.deps.Clock()
@@ -335,8 +354,10 @@ func (m *Models) repeat(ctx context.Context, place route.Rung, ledger route.Ledg
 		if err != nil {
 			outcome = fault.ReasonName(fault.ReasonOf(err))
 		}
-		m.deps.Meter.Tried(place, outcome, m.deps.Clock().Sub(began))
-		ledger.Tried(place, outcome, used, m.deps.Clock().Sub(began))
+		took := m.deps.Clock().Sub(began)
+		m.deps.Meter.Tried(place, outcome, took)
+		m.deps.Meter.Called(operation, route.Tried{Rung: place, Outcome: outcome, Usage: used, Took: took})
+		ledger.Tried(place, outcome, used, took)
 		if err == nil || ctx.Err() != nil {
 			return cmp.Or(ctx.Err(), err)
 		}

@@ -36,10 +36,18 @@ func (f *fake) Embed(_ context.Context, r provider.EmbedRequest) (provider.Embed
 	return out, nil
 }
 
-type meter struct{ tokens int }
+type meter struct {
+	tokens int
+	calls  []route.Tried
+	named  string
+}
 
 func (m *meter) Tried(route.Rung, string, time.Duration) {}
 func (m *meter) Tokens(_ route.Rung, u provider.Usage)   { m.tokens += u.Prompt }
+func (m *meter) Called(operation string, t route.Tried) {
+	m.named, m.calls = operation, append(m.calls, t)
+}
+
 func models(e Embedding, slots route.Slots, m *meter) *Models {
 	return New(Config{Embeddings: map[string]Embedding{"e": e}, DefaultEmbedding: "e", Timeout: time.Minute},
 		Deps{Meter: m, Tracer: noop.NewTracerProvider().Tracer(""), Clock: time.Now, Slots: slots})
@@ -90,8 +98,12 @@ func TestWhatPassesIsWaitedFor(t *testing.T) {
 		}
 		return nil
 	}}
-	if _, err := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), &meter{}).Embed(t.Context(), account.Who{}, "e", Query, []string{"a"}); err != nil || len(f.calls) != 3 {
+	m := &meter{}
+	if _, err := models(Embedding{Embedder: f, BatchTexts: 1, BatchBytes: 9}, route.NewSlots(1), m).Embed(t.Context(), account.Who{}, "e", Query, []string{"a"}); err != nil || len(f.calls) != 3 {
 		t.Errorf("%v after %d calls", err, len(f.calls))
+	}
+	if m.named != "embeddings" || len(m.calls) != 3 || m.calls[1].Outcome != "PROVIDER_RATE_LIMITED" || m.calls[2].Outcome != "stop" || m.calls[2].Usage.Prompt != 1 {
+		t.Errorf("metered as %s: %+v", m.named, m.calls)
 	}
 }
 
