@@ -51,10 +51,12 @@ func checkProbe(t *testing.T, o render.Object, name string, probe *corev1.Probe,
 	}
 }
 
-// listens returns the ports that a service listens on by its configuration, for calls, for other applications and for health.
+// listens returns the ports that a service listens on by its configuration, for calls, for other applications and for health. A process that
+// answers no calls listens for them on loopback only.
 func listens(t *testing.T, objects render.Objects, o render.Object, service string) (ports [3]int32) {
 	t.Helper()
 	var config struct {
+		Role  string
 		RPC   struct{ Addr string }
 		API   struct{ Addr string }
 		Admin struct{ Addr string }
@@ -72,6 +74,9 @@ func listens(t *testing.T, objects render.Objects, o render.Object, service stri
 			continue // few have one
 		}
 		host, port, err := net.SplitHostPort(addr)
+		if i == 0 && config.Role == "ingest" && host == "127.0.0.1" {
+			continue
+		}
 		if err != nil || host != "0.0.0.0" && host != "::" && host != "" {
 			t.Errorf("%s: listens on %q, want all of the pod's addresses (%v)", o.ID(), addr, err)
 			continue
@@ -95,7 +100,10 @@ func checkPorts(t *testing.T, o render.Object, app corev1.Container, ports [3]in
 	if app.Name == "dialog" {
 		calls = "http"
 	}
-	want := []string{fmt.Sprint(calls, " ", ports[0])}
+	var want []string
+	if ports[0] != 0 {
+		want = append(want, fmt.Sprint(calls, " ", ports[0]))
+	}
 	if ports[1] != 0 {
 		want = append(want, fmt.Sprint("api ", ports[1]))
 	}

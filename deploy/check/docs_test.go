@@ -81,9 +81,10 @@ func TestPagesShowWhatWorks(t *testing.T) {
 				}
 				objects = render.Render(t, "ragmesh", values)
 				checkShown(t, objects)
-				files, env := configuration(t, objects)
-				if err := program.CheckConfig(t, files, env); err != nil {
-					t.Error(err)
+				for _, c := range configurations(t, objects) {
+					if err := program.CheckConfig(t, c.files, c.env); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		}
@@ -137,9 +138,10 @@ func TestPagesInstallWhatRenders(t *testing.T) {
 				}
 				objects := render.Render(t, match[1], values...)
 				checkShown(t, objects)
-				files, env := configuration(t, objects)
-				if err := program.CheckConfig(t, files, env); err != nil {
-					t.Error(err)
+				for _, c := range configurations(t, objects) {
+					if err := program.CheckConfig(t, c.files, c.env); err != nil {
+						t.Error(err)
+					}
 				}
 			})
 		}

@@ -27,8 +27,9 @@ func NetworkGraph(graph map[string][]string) Rule {
 		Check: func(objects render.Objects, report Report) {
 			g := networkGraph{pods: pods(objects), want: graph, report: report}
 			for _, n := range decoded[networkingv1.NetworkPolicy](objects, "NetworkPolicy") {
-				for _, service := range services(selected(g.pods, &n.value.Spec.PodSelector)) {
-					g.ingress(n, service)
+				found := selected(g.pods, &n.value.Spec.PodSelector)
+				for _, service := range services(found) {
+					g.ingress(n, service, called(found))
 					if service != "nats" {
 						g.egress(n, service)
 					}
@@ -82,7 +83,18 @@ func (g networkGraph) compare(o render.Object, what string, got, want []string) 
 	}
 }
 
-func (g networkGraph) ingress(n typed[networkingv1.NetworkPolicy], service string) {
+// called says whether pods have a port for calls: those that only take documents in have none.
+func called(found []pod) bool {
+	return slices.ContainsFunc(found, func(p pod) bool {
+		return slices.ContainsFunc(p.containers(), func(c corev1.Container) bool {
+			return slices.ContainsFunc(c.Ports, func(port corev1.ContainerPort) bool {
+				return port.ContainerPort == callPort || port.ContainerPort == natsPort
+			})
+		})
+	})
+}
+
+func (g networkGraph) ingress(n typed[networkingv1.NetworkPolicy], service string, called bool) {
 	port := int32(callPort)
 	if service == "nats" {
 		port = natsPort
@@ -96,6 +108,11 @@ func (g networkGraph) ingress(n typed[networkingv1.NetworkPolicy], service strin
 		}
 	}
 	switch {
+	case !called:
+		g.compare(n.object, "lets in", from, nil)
+		if anyone {
+			g.report(n.object, "lets anyone call pods that take no calls")
+		}
 	case !anyone:
 		g.compare(n.object, "lets in", without(from, service), g.callers(service))
 	case service != "dialog": // the edge

@@ -45,6 +45,13 @@ docs/config.md; the process refuses any other.
   {{- $_ := set $config "turn" (dict "budget" (dict "save" "2s")) }}
   {{- $_ := set $config "auth" (dict "bootstrap_key" (dict "file" (printf "%s/bootstrap-key" $secrets))) }}
 {{- end }}
+{{- if include "ragmesh.separate" . }}
+  {{- $_ := set $config "role" (.Role | default "serve") }}
+  {{- if .Role }}
+    {{- /* It answers no calls. */}}
+    {{- $_ := set $config "rpc" (dict "addr" "127.0.0.1:8080") }}
+  {{- end }}
+{{- end }}
 {{- mergeOverwrite $config (deepCopy .Values.config) | toYaml }}
 {{- end }}
 
@@ -85,7 +92,7 @@ credentialsSecret: {{ $own.credentialsSecret | default $global.credentialsSecret
 {{- printf "%s\n%s" (include "ragmesh.config" .) (toYaml $folder) | sha256sum | trunc 16 }}
 {{- end }}
 
-{{- define "ragmesh.configMaps" }}
+{{- define "ragmesh.configMap" }}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -94,6 +101,9 @@ metadata:
 data:
   {{ .Chart.Name }}.yaml: |
     {{- include "ragmesh.config" . | nindent 4 }}
+{{- end }}
+
+{{- define "ragmesh.folderConfigMaps" }}
 {{- with (include "ragmesh.fact" . | fromYaml).folder }}
 {{- if not (index $.Values (printf "%sConfigMap" .values)) }}
 ---

@@ -2,7 +2,7 @@
 What is true of a service whatever its values are: the one place where the charts of the services differ. Who calls whom is in
 _callgraph.tpl.
 
-  workload  Deployment, or StatefulSet for what keeps state on a disk of its own
+  workload  Deployment, or StatefulSet for what keeps state on a disk of its own; a retriever with a store that pods share does not
   port      name of the port for calls; dialog's speaks HTTP/1.1 as well, so that only the others may be declared h2c
   data      the process writes to /data
   folder    values key of the ConfigMap beside the configuration, and the folder of the configuration that it is mounted at
@@ -18,5 +18,9 @@ eval: {workload: StatefulSet, port: rpc, data: true}
 
 {{- /* The facts of the chart's own service, as YAML. */}}
 {{- define "ragmesh.fact" -}}
-{{- index (include "ragmesh.facts" . | fromYaml) .Chart.Name | toYaml }}
+{{- $fact := index (include "ragmesh.facts" . | fromYaml) .Chart.Name }}
+{{- if include "ragmesh.shared" . }}
+  {{- $_ := set $fact "workload" "Deployment" }}
+{{- end }}
+{{- toYaml $fact }}
 {{- end }}

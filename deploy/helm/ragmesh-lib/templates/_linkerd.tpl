@@ -168,7 +168,7 @@ metadata:
 spec:
   podSelector:
     matchLabels:
-      {{- include "ragmesh.selectorLabels" . | nindent 6 }}
+      {{- include "ragmesh.workloadLabels" . | nindent 6 }}
   port: {{ $port }}
   # gRPC would switch off local rate limits; dialog's port has HTTP/1.1 and HTTP/2 on it, which the proxy tells apart itself.
   proxyProtocol: {{ ternary "HTTP/2" "unknown" (eq $port "rpc") }}

@@ -31,7 +31,7 @@ app.kubernetes.io/instance: {{ include "ragmesh.instance" .root }}
 {{- define "ragmesh.labels" -}}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ include "ragmesh.selectorLabels" . }}
-app.kubernetes.io/component: {{ include "ragmesh.component" . }}
+app.kubernetes.io/component: {{ include "ragmesh.component" . }}{{ include "ragmesh.roleSuffix" . }}
 app.kubernetes.io/part-of: ragmesh
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -39,7 +39,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{- /* Name, namespace and labels of an object: (dict "root" . "suffix" "-prompts" "annotations" (dict ...)). */}}
 {{- define "ragmesh.metadata" -}}
-name: {{ include "ragmesh.name" .root }}{{ .suffix }}
+name: {{ include "ragmesh.name" .root }}{{ include "ragmesh.roleSuffix" .root }}{{ .suffix }}
 namespace: {{ .root.Release.Namespace }}
 labels:
   {{- include "ragmesh.labels" .root | nindent 2 }}

@@ -18,9 +18,10 @@ metadata:
 spec:
   podSelector:
     matchLabels:
-      {{- include "ragmesh.selectorLabels" . | nindent 6 }}
+      {{- include "ragmesh.workloadLabels" . | nindent 6 }}
   policyTypes: [Ingress, Egress]
   ingress:
+    {{- if not .Role }}
     # Calls.
     - ports:
         {{- include "ragmesh.policyPorts" (dict "port" 8080 "mesh" $mesh) | nindent 8 }}
@@ -40,6 +41,7 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- end }}
+    {{- end }}
     {{- if include "ragmesh.api" . }}
     # Other applications, which show a key.
     - ports:
@@ -94,6 +96,24 @@ spec:
             matchLabels:
               kubernetes.io/metadata.name: {{ . }}
           {{- end }}
+    {{- if include "ragmesh.shared" . }}
+    # Weaviate: REST and gRPC.
+    - ports:
+        - port: 8080
+        - port: 50051
+        {{- if $mesh }}
+        - port: 4143
+        {{- end }}
+      to:
+        - podSelector:
+            matchLabels:
+              app.kubernetes.io/name: weaviate
+          {{- with .Values.weaviate.namespace }}
+          namespaceSelector:
+            matchLabels:
+              kubernetes.io/metadata.name: {{ . }}
+          {{- end }}
+    {{- end }}
     {{- with index $graph .Chart.Name }}
     # The services it calls.
     - ports:

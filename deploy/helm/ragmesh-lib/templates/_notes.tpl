@@ -6,6 +6,9 @@
 {{ .Chart.Name }} is installed as {{ $name }}. Its pods start once its keys are there, and are ready once NATS is. Wait for them:
 
   kubectl -n {{ $ns }} rollout status {{ lower $fact.workload }}/{{ $name }}
+{{- if include "ragmesh.separate" . }}
+  kubectl -n {{ $ns }} rollout status deployment/{{ $name }}-ingest
+{{- end }}
 
 When they stay in ContainerCreating, the keys are missing. Make them once for all services:
 
@@ -21,6 +24,9 @@ Ask something:
 What it waits for:
 
   kubectl -n {{ $ns }} port-forward service/{{ $name }} 9090 & ragmesh health http://127.0.0.1:9090
+{{- if include "ragmesh.separate" . }}
+  kubectl -n {{ $ns }} port-forward service/{{ $name }}-ingest 9091:9090 & ragmesh health http://127.0.0.1:9091
+{{- end }}
 {{- end }}
 {{- if .Values.tests.enabled }}
 

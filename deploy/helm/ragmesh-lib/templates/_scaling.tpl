@@ -16,7 +16,7 @@ spec:
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
     matchLabels:
-      {{- include "ragmesh.selectorLabels" . | nindent 6 }}
+      {{- include "ragmesh.workloadLabels" . | nindent 6 }}
 {{- end }}
 {{- end }}
 
@@ -32,7 +32,7 @@ spec:
   scaleTargetRef:
     apiVersion: apps/v1
     kind: Deployment
-    name: {{ include "ragmesh.name" $ }}
+    name: {{ include "ragmesh.name" $ }}{{ include "ragmesh.roleSuffix" $ }}
   minReplicas: {{ int .minReplicas }}
   maxReplicas: {{ int .maxReplicas }}
   metrics:
@@ -68,7 +68,7 @@ spec:
   scaleTargetRef:
     apiVersion: apps/v1
     kind: Deployment
-    name: {{ include "ragmesh.name" $ }}
+    name: {{ include "ragmesh.name" $ }}{{ include "ragmesh.roleSuffix" $ }}
   minReplicaCount: {{ int .minReplicas }}
   maxReplicaCount: {{ int .maxReplicas }}
   advanced:

@@ -4,19 +4,24 @@
 apiVersion: v1
 kind: Service
 metadata:
-  {{- $annotations := mergeOverwrite (include "ragmesh.linkerd.serviceAnnotations" . | fromYaml) (deepCopy .Values.service.annotations) }}
+  {{- $annotations := dict }}
+  {{- if not .Role }}
+  {{- $annotations = mergeOverwrite (include "ragmesh.linkerd.serviceAnnotations" . | fromYaml) (deepCopy .Values.service.annotations) }}
+  {{- end }}
   {{- include "ragmesh.metadata" (dict "root" . "suffix" "" "annotations" $annotations) | nindent 2 }}
 spec:
   type: ClusterIP
   selector:
-    {{- include "ragmesh.selectorLabels" . | nindent 4 }}
+    {{- include "ragmesh.workloadLabels" . | nindent 4 }}
   ports:
+    {{- if not .Role }}
     - name: {{ $port }}
       port: 8080
       targetPort: {{ $port }}
       {{- if eq $port "rpc" }}
       appProtocol: kubernetes.io/h2c
       {{- end }}
+    {{- end }}
     {{- if include "ragmesh.api" . }}
     - name: api
       port: 8085

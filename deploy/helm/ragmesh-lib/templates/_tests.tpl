@@ -51,6 +51,11 @@ spec:
     - name: health
       args: [health, "http://{{ $name }}:9090", --wait, 60s]
       {{- include "ragmesh.testContainer" . | nindent 6 }}
+    {{- if include "ragmesh.separate" . }}
+    - name: health-ingest
+      args: [health, "http://{{ $name }}-ingest:9090", --wait, 60s]
+      {{- include "ragmesh.testContainer" . | nindent 6 }}
+    {{- end }}
 {{- if $edge }}
 ---
 apiVersion: v1

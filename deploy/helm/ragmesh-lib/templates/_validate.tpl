@@ -3,24 +3,12 @@
 {{- $v := .Values }}
 {{- $fact := include "ragmesh.fact" . | fromYaml }}
 {{- $nats := include "ragmesh.nats" . | fromYaml }}
-{{- if and (eq $fact.workload "StatefulSet") (gt (int $v.replicas) 1) }}
+{{- if eq .Chart.Name "retriever" }}
+  {{- include "ragmesh.validateRoles" . }}
+{{- else if and (eq $fact.workload "StatefulSet") (gt (int $v.replicas) 1) }}
   {{- fail (printf "%s keeps its data on its pod's own disk, and a second pod would have another one: set replicas to 1." .Chart.Name) }}
 {{- end }}
-{{- with $v.autoscaling }}
-  {{- if and .hpa.enabled .keda.enabled }}
-    {{- fail "autoscaling.hpa.enabled and autoscaling.keda.enabled are both true, and two autoscalers would fight over the number of pods: turn one off." }}
-  {{- end }}
-  {{- if and (or .hpa.enabled .keda.enabled) (gt (int .minReplicas) (int .maxReplicas)) }}
-    {{- fail (printf "autoscaling.minReplicas (%d) is more than autoscaling.maxReplicas (%d): raise the one or lower the other." (int .minReplicas) (int .maxReplicas)) }}
-  {{- end }}
-  {{- if and (or .hpa.enabled .keda.enabled) (not $v.resources.cpu) }}
-    {{- fail "Autoscaling holds the CPU at a share of resources.cpu, which is empty: set resources.cpu, or turn autoscaling off." }}
-  {{- end }}
-  {{- if and .hpa.perSecond.metric (not .hpa.perSecond.target) }}
-    {{- fail "autoscaling.hpa.perSecond.metric is given without a target: set autoscaling.hpa.perSecond.target to the value per pod to hold it at." }}
-  {{- end }}
-{{- end }}
-{{- include "ragmesh.validateResources" . }}
+{{- include "ragmesh.validateWorkload" . }}
 {{- if and (eq $nats.auth "credentials") (not $nats.credentialsSecret) }}
   {{- fail "nats.auth is credentials and no Secret is named: set nats.credentialsSecret to one with a creds file under nats.creds." }}
 {{- end }}
@@ -49,13 +37,54 @@
 {{- end }}
 {{- end }}
 
+{{- /* What is said of one workload: how it scales, and its resources. */}}
+{{- define "ragmesh.validateWorkload" -}}
+{{- $v := .Values }}
+{{- $at := ternary "ingest." "" (not (empty .Role)) }}
+{{- with $v.autoscaling }}
+  {{- if and .hpa.enabled .keda.enabled }}
+    {{- fail (printf "%sautoscaling.hpa.enabled and %sautoscaling.keda.enabled are both true, and two autoscalers would fight over the number of pods: turn one off." $at $at) }}
+  {{- end }}
+  {{- if and (or .hpa.enabled .keda.enabled) (gt (int .minReplicas) (int .maxReplicas)) }}
+    {{- fail (printf "%sautoscaling.minReplicas (%d) is more than %sautoscaling.maxReplicas (%d): raise the one or lower the other." $at (int .minReplicas) $at (int .maxReplicas)) }}
+  {{- end }}
+  {{- if and (or .hpa.enabled .keda.enabled) (not $v.resources.cpu) }}
+    {{- fail (printf "Autoscaling holds the CPU at a share of %sresources.cpu, which is empty: set %sresources.cpu, or turn autoscaling off." $at $at) }}
+  {{- end }}
+  {{- if and .hpa.perSecond.metric (not .hpa.perSecond.target) }}
+    {{- fail (printf "%sautoscaling.hpa.perSecond.metric is given without a target: set %sautoscaling.hpa.perSecond.target to the value per pod to hold it at." $at $at) }}
+  {{- end }}
+{{- end }}
+{{- include "ragmesh.validateResources" . }}
+{{- end }}
+
+{{- /* More than one pod needs a store that pods share. */}}
+{{- define "ragmesh.validateRoles" -}}
+{{- $v := .Values }}
+{{- if hasKey $v.config "role" }}
+  {{- fail "config.role is the chart's to set: use ingest.separate instead." }}
+{{- end }}
+{{- if not (include "ragmesh.shared" .) }}
+  {{- if $v.ingest.separate }}
+    {{- fail "ingest.separate is true, and the embedded store is files of one pod's disk, which takes documents in and serves: set config.store to weaviate, or ingest.separate to false." }}
+  {{- end }}
+  {{- if gt (int $v.replicas) 1 }}
+    {{- fail "The embedded store is files of one pod's disk, and a second pod would have another one: set config.store to weaviate, or replicas to 1." }}
+  {{- end }}
+  {{- if include "ragmesh.autoscaled" . }}
+    {{- fail "autoscaling is on, and the embedded store is files of one pod's disk: set config.store to weaviate, or turn autoscaling off." }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "ragmesh.validateResources" -}}
+{{- $at := ternary "ingest." "" (not (empty .Role)) }}
 {{- if eq .Values.qosClass "Guaranteed" }}
   {{- if not .Values.resources.cpu }}
-    {{- fail "qosClass is Guaranteed, which needs a CPU limit as well as a memory limit: set resources.cpu." }}
+    {{- fail (printf "qosClass is Guaranteed, which needs a CPU limit as well as a memory limit: set %sresources.cpu." $at) }}
   {{- end }}
   {{- if and .Values.resources.cpuLimit (ne (toString .Values.resources.cpuLimit) (toString .Values.resources.cpu)) }}
-    {{- fail "qosClass is Guaranteed, which makes the CPU limit equal to resources.cpu: leave resources.cpuLimit empty." }}
+    {{- fail (printf "qosClass is Guaranteed, which makes the CPU limit equal to %sresources.cpu: leave %sresources.cpuLimit empty." $at $at) }}
   {{- end }}
 {{- end }}
 {{- end }}

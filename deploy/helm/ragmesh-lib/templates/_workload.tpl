@@ -22,7 +22,7 @@ spec:
   revisionHistoryLimit: 5
   selector:
     matchLabels:
-      {{- include "ragmesh.selectorLabels" . | nindent 6 }}
+      {{- include "ragmesh.workloadLabels" . | nindent 6 }}
   {{- if $stateful }}
   serviceName: {{ include "ragmesh.name" . }}
   # OrderedReady would wait for ever for a broken pod to become ready before it replaces it by a mended one.
@@ -126,8 +126,10 @@ containers:
     env:
       {{- include "ragmesh.env" . | nindent 6 }}
     ports:
+      {{- if not .Role }}
       - name: {{ $fact.port }}
         containerPort: 8080
+      {{- end }}
       {{- if include "ragmesh.api" . }}
       - name: api
         containerPort: 8085
@@ -229,7 +231,7 @@ limits:
 {{- $instance := include "ragmesh.instance" . -}}
 - name: config
   configMap:
-    name: {{ include "ragmesh.name" . }}
+    name: {{ include "ragmesh.name" . }}{{ include "ragmesh.roleSuffix" . }}
 {{- with $fact.folder }}
 - name: {{ .values }}
   configMap:
@@ -277,7 +279,7 @@ limits:
 {{- end }}
 
 {{- define "ragmesh.scheduling" -}}
-{{- $labels := include "ragmesh.selectorLabels" . -}}
+{{- $labels := include "ragmesh.workloadLabels" . -}}
 {{- $hash := ternary "controller-revision-hash" "pod-template-hash" (eq (include "ragmesh.fact" . | fromYaml).workload "StatefulSet") -}}
 {{- $spread := list (list "kubernetes.io/hostname" .Values.spread.hosts) (list "topology.kubernetes.io/zone" .Values.spread.zones) -}}
 {{- if or .Values.spread.hosts .Values.spread.zones }}
