@@ -113,6 +113,8 @@ const (
 	BudgetExceeded = eventv1.Reason_REASON_BUDGET_EXCEEDED
 	// QueueFull: as much of the workspace waits to be taken in as may; RetryInfo says when to come back.
 	QueueFull = eventv1.Reason_REASON_QUEUE_FULL
+	// NotCached: only an answer that was kept was wanted, and there is none.
+	NotCached = eventv1.Reason_REASON_NOT_CACHED
 )
 
 // reasonPrefix is what the enum's names carry in the proto file and nowhere else.

@@ -81,6 +81,8 @@ func Of(err error) (int, Error) {
 		status, kind = http.StatusRequestEntityTooLarge, invalidRequest
 	case fault.BudgetExceeded:
 		kind = noQuota
+	case fault.NotCached: // as RFC 9111 has it
+		status = http.StatusGatewayTimeout
 	}
 	body := Body{Message: f.Message, Type: kind}
 	if len(f.Fields) > 0 {
@@ -112,8 +114,8 @@ func Write(w http.ResponseWriter, err error) {
 	if f.RetryAfter > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
 	}
-	if f.Reason == fault.BudgetExceeded {
-		w.Header().Set("X-Should-Retry", "false") // OpenAI's clients would repeat it at once, as they do with every 429
+	if f.Reason == fault.BudgetExceeded || f.Reason == fault.NotCached {
+		w.Header().Set("X-Should-Retry", "false") // OpenAI's clients would repeat it at once, as they do with every 429 and 5xx
 	}
 	JSON(w, status, body)
 }

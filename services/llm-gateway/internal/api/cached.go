@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,8 +14,35 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 )
 
+// onlyCached says whether an answer is wanted only if none has to be made.
+func (r *request) onlyCached() bool {
+	for word := range r.cacheControl() {
+		if strings.EqualFold(word, "only-if-cached") {
+			return true
+		}
+	}
+	return false
+}
+
+// cacheControl are the words of the request's header Cache-Control.
+func (r *request) cacheControl() iter.Seq[string] {
+	return strings.FieldsFuncSeq(r.Header.Get("Cache-Control"), func(c rune) bool { return c == ',' || c == ' ' })
+}
+
 // mode is how a request uses the cache: as it says itself, else as its route does.
 func (r *request) mode(model string) (cache.Mode, error) {
+	mode, err := r.named(model)
+	if err != nil || !r.onlyCached() {
+		return mode, err
+	}
+	if mode != cache.On && mode != cache.ReadOnly {
+		return cache.Off, cache.NotKept()
+	}
+	return cache.Only, nil
+}
+
+// named is how a request uses the cache, apart from what it does where nothing is kept.
+func (r *request) named(model string) (cache.Mode, error) {
 	mode := r.serving.Caching[model].Mode
 	if named := r.Header.Get("X-Ragmesh-Cache"); named != "" {
 		own, err := cache.ParseMode(named)
@@ -23,7 +51,7 @@ func (r *request) mode(model string) (cache.Mode, error) {
 		}
 		mode = own
 	}
-	for _, word := range strings.FieldsFunc(r.Header.Get("Cache-Control"), func(c rune) bool { return c == ',' || c == ' ' }) {
+	for word := range r.cacheControl() {
 		switch {
 		case strings.EqualFold(word, "no-store"):
 			return cache.Off, nil

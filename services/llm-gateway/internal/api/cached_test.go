@@ -76,6 +76,38 @@ func TestKeptAnswers(t *testing.T) {
 			t.Errorf("%s: cached %q after %d requests: %s", name, cached, asked, got)
 		}
 	}
+	asked := len(s.Requests())
+	if got, cached := ask(streamed, "X-Ragmesh-Cache", "on", "Cache-Control", "max-age=60, Only-If-Cached"); cached != "true" || got != first {
+		t.Errorf("only if it is kept, and it is: cached %q: %s", cached, got)
+	}
+	other := strings.Replace(streamed, "long", "wide", 1)
+	for name, test := range map[string][]string{
+		"what nobody has asked": {other, "X-Ragmesh-Cache", "read-only", "Cache-Control", "only-if-cached"},
+		"a route without it":    {streamed, "Cache-Control", "only-if-cached"},
+		"made again":            {streamed, "X-Ragmesh-Cache", "refresh", "Cache-Control", "only-if-cached"},
+		"not from there":        {streamed, "X-Ragmesh-Cache", "on", "Cache-Control", "no-cache, only-if-cached"},
+		"neither read nor kept": {streamed, "X-Ragmesh-Cache", "on", "Cache-Control", "only-if-cached, no-store"},
+	} {
+		if got, cached := ask(test[0], test[1:]...); !strings.Contains(got, `"not_cached"`) || cached != "" {
+			t.Errorf("only if it is kept: %s: %s", name, got)
+		}
+	}
+	if n := len(s.Requests()) - asked; n != 0 {
+		t.Errorf("the provider was asked %d times for what only the cache should say", n)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.url+"/v1/embeddings", strings.NewReader(`{"model":"small","input":"a"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Authorization": {"Bearer " + secret}, "Cache-Control": {"only-if-cached"}}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusGatewayTimeout || resp.Header.Get("X-Should-Retry") != "false" {
+		t.Errorf("vectors, which are not kept: %s, X-Should-Retry %q", resp.Status, resp.Header.Get("X-Should-Retry"))
+	}
 	if got, _ := ask(streamed, "X-Ragmesh-Cache", "perhaps"); !strings.Contains(got, "X-Ragmesh-Cache") {
 		t.Errorf("a mode that is none: %s", got)
 	}

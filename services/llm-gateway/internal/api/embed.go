@@ -10,6 +10,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/account"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/cache"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/vector"
 )
 
@@ -71,6 +72,9 @@ func (h *Handler) embed(w http.ResponseWriter, r *request) error {
 	}
 	if !r.embeds(in.Model) {
 		return refusal.NoModel(in.Model)
+	}
+	if r.onlyCached() { // vectors aren't
+		return cache.NotKept()
 	}
 	got, err := r.serving.Vectors.Embed(r.Context(), account.Who{Workspace: r.key.Workspace, Key: r.key.Name}, in.Model, vector.Symmetric, in.Input)
 	if err != nil {

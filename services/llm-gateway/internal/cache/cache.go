@@ -23,6 +23,7 @@ const (
 	On            // read and written
 	ReadOnly      // read
 	Refresh       // written: the answer is made again
+	Only          // read; what is not there is not made. It has no name: a request may want that, a route can't
 )
 
 var modes = map[string]Mode{"": Default, "off": Off, "on": On, "read-only": ReadOnly, "refresh": Refresh}
@@ -122,11 +123,14 @@ type Work func(ctx context.Context, out func(piece []byte) error) (end []byte, k
 
 // Do hands the pieces of an answer to to, with where they come from, and returns what is said at its end. Work is called at most
 // once, in another goroutine, and may go on after Do has returned because ctx ended. A Mode of Default is Off, where work is done
-// in the caller's goroutine.
+// in the caller's goroutine. With Only it is never called, and what is not kept is a fault, NOT_CACHED.
 func (c *Cache) Do(ctx context.Context, call Call, work Work, to func(from Origin, piece []byte) error) (end []byte, from Origin, err error) {
 	if call.Mode == Off || call.Mode == Default {
 		end, _, err := work(ctx, func(piece []byte) error { return to(Made, piece) })
 		return end, Made, err
+	}
+	if call.Mode == Only {
+		return c.read(ctx, call, to)
 	}
 	for {
 		f, leads := c.join(ctx, call, work)
@@ -195,13 +199,7 @@ func (c *Cache) fly(ctx context.Context, key flightKey, f *flight, work Work) {
 	o := c.opts
 	c.mu.Unlock()
 	if !key.fresh {
-		bound, cancel := context.WithTimeout(ctx, getFor)
-		data, err := c.deps.Store.Get(bound, key.workspace, key.key)
-		cancel()
-		if err != nil {
-			c.deps.Meter.CacheFailed("get")
-		}
-		if r, ok := decode(data); ok && c.deps.Clock().Sub(r.made) < o.Age {
+		if r, ok := c.get(ctx, key.workspace, key.key, o.Age); ok {
 			f.found(r)
 			return
 		}
@@ -221,6 +219,42 @@ func (c *Cache) fly(ctx context.Context, key flightKey, f *flight, work Work) {
 	if err := c.deps.Store.Put(bound, key.workspace, key.key, data); err != nil {
 		c.deps.Meter.CacheFailed("put")
 	}
+}
+
+// get returns what is kept and is not too old.
+func (c *Cache) get(ctx context.Context, workspace, key string, age time.Duration) (recording, bool) {
+	bound, cancel := context.WithTimeout(ctx, getFor)
+	defer cancel()
+	data, err := c.deps.Store.Get(bound, workspace, key)
+	if err != nil {
+		c.deps.Meter.CacheFailed("get")
+	}
+	r, ok := decode(data)
+	return r, ok && c.deps.Clock().Sub(r.made) < age
+}
+
+// read hands over what is kept. An answer that is being made is not kept yet.
+func (c *Cache) read(ctx context.Context, call Call, to func(Origin, []byte) error) (end []byte, from Origin, err error) {
+	c.mu.Lock()
+	age := c.opts.Age
+	c.mu.Unlock()
+	r, ok := c.get(ctx, call.Workspace, call.Key, age)
+	if !ok {
+		c.deps.Meter.CacheAsked("miss")
+		return nil, Made, NotKept()
+	}
+	c.deps.Meter.CacheAsked("hit")
+	for _, piece := range r.pieces {
+		if err := to(Kept, piece); err != nil {
+			return nil, Kept, err
+		}
+	}
+	return r.end, Kept, nil
+}
+
+// NotKept is the fault of who wants what is kept or nothing, and gets nothing.
+func NotKept() error {
+	return fault.New(fault.NotFound, fault.NotCached, "there is no answer to this in the cache, and only one from there is wanted")
 }
 
 // guard calls work. A panic is the flight's end and not the process's, as it would be in a handler.

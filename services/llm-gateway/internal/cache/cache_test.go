@@ -86,6 +86,39 @@ func made() *fixture {
 
 var call = cache.Call{Workspace: "w", Key: cache.NewKey([]byte("q")), Mode: cache.On}
 
+// Who wants what is kept, or nothing, has nothing made: not even where it is being made for others.
+func TestOnlyWhatIsKept(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, only := made(), call
+		only.Mode = cache.Only
+		calls, none := 0, 0
+		miss := func(when string) {
+			t.Helper()
+			if g := f.do(t.Context(), only, says(&none, "no")); fault.ReasonOf(g.err) != fault.NotCached || len(g.pieces) != 0 {
+				t.Errorf("%s: %+v", when, g)
+			}
+		}
+		miss("before")
+		ended := make(chan got)
+		go func() { ended <- f.do(t.Context(), call, says(&calls, "a", "b")) }()
+		time.Sleep(1500 * time.Millisecond) // the first word is there
+		miss("meanwhile")
+		<-ended
+		synctest.Wait()
+		if g := f.do(t.Context(), only, says(&none, "no")); g.err != nil || g.from != cache.Kept || strings.Join(g.pieces, "") != "ab" {
+			t.Errorf("kept: %+v", g)
+		}
+		time.Sleep(time.Hour)
+		miss("when it is too old")
+		f.shelf.away = true
+		miss("when the store is away")
+		if diff := cmp.Diff(map[string]int{"miss": 5, "hit": 1, "get failed": 1}, f.said); diff != "" || calls != 1 || none != 0 {
+			t.Errorf("made %d and %d times; said (-want +got):\n%s", calls, none, diff)
+		}
+	})
+}
+
 // got is what a call got.
 type got struct {
 	pieces []string

@@ -128,6 +128,8 @@ const (
 	Reason_REASON_BUDGET_EXCEEDED Reason = 49
 	// As much of the workspace waits to be taken in as may; RetryInfo says when to come back.
 	Reason_REASON_QUEUE_FULL Reason = 50
+	// Only an answer that was kept was wanted, and there is none.
+	Reason_REASON_NOT_CACHED Reason = 51
 )
 
 // Enum value maps for Reason.
@@ -184,6 +186,7 @@ var (
 		48: "REASON_UNKNOWN_ENCODING",
 		49: "REASON_BUDGET_EXCEEDED",
 		50: "REASON_QUEUE_FULL",
+		51: "REASON_NOT_CACHED",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":            0,
@@ -237,6 +240,7 @@ var (
 		"REASON_UNKNOWN_ENCODING":       48,
 		"REASON_BUDGET_EXCEEDED":        49,
 		"REASON_QUEUE_FULL":             50,
+		"REASON_NOT_CACHED":             51,
 	}
 )
 
@@ -271,7 +275,7 @@ var File_ragmesh_event_v1_reason_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\x9d\v\n" +
+	"\x1dragmesh/event/v1/reason.proto\x12\x10ragmesh.event.v1*\xb4\v\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fREASON_INTERNAL\x10\x01\x12\x18\n" +
@@ -324,7 +328,8 @@ const file_ragmesh_event_v1_reason_proto_rawDesc = "" +
 	"\x14REASON_PARSER_FAILED\x10/\x12\x1b\n" +
 	"\x17REASON_UNKNOWN_ENCODING\x100\x12\x1a\n" +
 	"\x16REASON_BUDGET_EXCEEDED\x101\x12\x15\n" +
-	"\x11REASON_QUEUE_FULL\x102B\xc4\x01\n" +
+	"\x11REASON_QUEUE_FULL\x102\x12\x15\n" +
+	"\x11REASON_NOT_CACHED\x103B\xc4\x01\n" +
 	"\x14com.ragmesh.event.v1B\vReasonProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
 var (
