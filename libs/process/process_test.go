@@ -212,7 +212,7 @@ func TestRefusesToStart(t *testing.T) {
 		t.Run(name, func(t *testing.T) { // one after the other: some share a folder
 			p, _ := program()
 			out := newOutput()
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			args := append([]string{"--nats-url", url}, test.args...)
 			if exit := p.Run(ctx, args, test.environ, io.Discard, out); exit != test.exit {

@@ -118,7 +118,7 @@ func (o *output) String() string {
 // line returns the first log line with a message, once it is there.
 func (o *output) line(t *testing.T, message string) map[string]any {
 	t.Helper()
-	timeout := time.After(20 * time.Second)
+	timeout := time.After(time.Minute)
 	for {
 		for text := range strings.Lines(o.String()) {
 			var line map[string]any
@@ -197,7 +197,7 @@ func (r *running) wantExit(t *testing.T, want int) {
 		if got != want {
 			t.Errorf("exit code %d, want %d:\n%s", got, want, r.out)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("it does not end:\n%s", r.out)
 	}
 }

@@ -74,7 +74,7 @@ func install(t *testing.T, g *gateway, o MuxOptions, so ServerOptions) *installa
 // stop ends the server; afterwards the log may be read.
 func (in *installation) stop(t *testing.T) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	in.close()
 	if err := in.server.Shutdown(ctx); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"connectrpc.com/connect"
@@ -50,28 +51,30 @@ func TestRetries(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var calls atomic.Int64
-			in := install(t, &gateway{embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
-				if int(calls.Add(1)) <= test.fails {
-					return nil, test.err()
+			synctest.Test(t, func(t *testing.T) {
+				var calls atomic.Int64
+				in := install(t, &gateway{embed: func(context.Context, *llmv1.EmbedRequest) (*llmv1.EmbedResponse, error) {
+					if int(calls.Add(1)) <= test.fails {
+						return nil, test.err()
+					}
+					return &llmv1.EmbedResponse{}, nil
+				}}, MuxOptions{}, ServerOptions{})
+				if test.timeout == 0 {
+					test.timeout = 10 * time.Second
 				}
-				return &llmv1.EmbedResponse{}, nil
-			}}, MuxOptions{}, ServerOptions{})
-			if test.timeout == 0 {
-				test.timeout = 10 * time.Second
-			}
-			ctx, cancel := context.WithTimeout(asAlice(t.Context()), test.timeout)
-			defer cancel()
-			_, err := in.client(t, identity.Dialog, ClientOptions{Retries: test.retries}).Embed(ctx, embedOf("bank"))
-			if (err == nil) != test.ok {
-				t.Errorf("got %v", err)
-			}
-			if err != nil && fault.KindOf(err) != fault.KindOf(test.err()) {
-				t.Errorf("the caller sees %s (%v), the service said %s", fault.KindOf(err), err, fault.KindOf(test.err()))
-			}
-			if n := calls.Load(); n != test.calls && !(test.orLess && n > 1 && n < test.calls) {
-				t.Errorf("%d calls, want %d", n, test.calls)
-			}
+				ctx, cancel := context.WithTimeout(asAlice(t.Context()), test.timeout)
+				defer cancel()
+				_, err := in.client(t, identity.Dialog, ClientOptions{Retries: test.retries}).Embed(ctx, embedOf("bank"))
+				if (err == nil) != test.ok {
+					t.Errorf("got %v", err)
+				}
+				if err != nil && fault.KindOf(err) != fault.KindOf(test.err()) {
+					t.Errorf("the caller sees %s (%v), the service said %s", fault.KindOf(err), err, fault.KindOf(test.err()))
+				}
+				if n := calls.Load(); n != test.calls && !(test.orLess && n > 1 && n < test.calls) {
+					t.Errorf("%d calls, want %d", n, test.calls)
+				}
+			})
 		})
 	}
 }

@@ -267,7 +267,7 @@ func TestOverload(t *testing.T) {
 // A body that does not come is given up; an answer that takes longer than the body is not.
 func TestBodyTimeout(t *testing.T) {
 	t.Parallel()
-	const limit = 100 * time.Millisecond
+	const limit = 500 * time.Millisecond
 	addr, _, _ := edge(t, &gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
 		for range 4 {
 			if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
@@ -302,7 +302,7 @@ func TestBodyTimeout(t *testing.T) {
 			body, never := io.Pipe()
 			defer func() { _ = never.Close() }()
 			go func() { _, _ = never.Write([]byte("{")) }()
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/ragmesh.llm.v1.LLMService/ListModels", body)
 			if err != nil {

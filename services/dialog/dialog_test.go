@@ -21,6 +21,7 @@ import (
 	retrieverv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/retriever/v1"
 	toolsv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/tools/v1"
 	"github.com/ragmesh/ragmesh/services/dialog"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
 const limitQuestion = "What is the daily transfer limit?"
@@ -233,10 +234,22 @@ func TestDegraded(t *testing.T) {
 		"retriever hangs and gateway fails": {limitQuestion, faults{search: searchHangs, generate: generateFails},
 			dialogv1.Outcome_OUTCOME_ABSTAINED, "retriever/timeout", "could not be searched"},
 	}
+	const soon = 300 * time.Millisecond
+	late := map[string]func(*turn.Budget){
+		"retriever hangs":                       func(b *turn.Budget) { b.Retrieve = soon },
+		"retriever hangs and gateway fails":     func(b *turn.Budget) { b.Retrieve = soon },
+		"tool hangs":                            func(b *turn.Budget) { b.Tools = soon },
+		"gateway says nothing":                  func(b *turn.Budget) { b.FirstToken = soon },
+		"gateway falls silent after a sentence": func(b *turn.Budget) { b.Idle = soon },
+	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := newMesh(t)
+			m := newMesh(t, func(cfg *dialog.Config) {
+				if shorten := late[name]; shorten != nil {
+					shorten(&cfg.Turn.Budget)
+				}
+			})
 			m.retriever.search, m.tools.list, m.tools.call, m.llm.generate = tc.faults.search, tc.faults.list, tc.faults.call, tc.faults.generate
 			h := m.ask(t, &dialogv1.ChatRequest{Question: tc.question})
 			if h.turn.GetOutcome() != tc.outcome || h.degraded() != tc.degraded || !strings.Contains(h.text, tc.says) || h.text != h.turn.GetAnswer() {
@@ -322,7 +335,9 @@ func TestDisconnect(t *testing.T) {
 
 func TestHeartbeat(t *testing.T) {
 	t.Parallel()
-	m := newMesh(t, func(cfg *dialog.Config) { cfg.Turn.Budget.Heartbeat = 50 * time.Millisecond })
+	m := newMesh(t, func(cfg *dialog.Config) {
+		cfg.Turn.Budget.Heartbeat, cfg.Turn.Budget.Retrieve = 50*time.Millisecond, time.Second
+	})
 	m.retriever.search = func(ctx context.Context, _ *retrieverv1.SearchRequest) (*retrieverv1.SearchResponse, error) {
 		return nil, hang(ctx)
 	}
@@ -435,7 +450,7 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 		}
 		return errors.New("gone")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // of which a tenth is kept for the end
 	defer cancel()
 	h, err := m.try(ctx, &dialogv1.ChatRequest{Question: limitQuestion})
 	if err != nil {

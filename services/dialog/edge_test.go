@@ -106,15 +106,23 @@ func (m *mesh) audited(t *testing.T) []string {
 	t.Helper()
 	var mu sync.Mutex
 	seen := map[string]bool{}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	const audits = "ragmesh.event.v1.audit.>"
+	newest, err := m.bus.Last(t.Context(), bus.Events, audits)
+	if err != nil {
+		return nil // none yet
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_ = m.bus.Consume(ctx, bus.Consumer{Stream: bus.Events, Durable: "test-" + time.Now().Format("150405.000000000")[7:], Subject: "ragmesh.event.v1.audit.>", AckWait: time.Second, MaxInFlight: 10},
+	_ = m.bus.Consume(ctx, bus.Consumer{Stream: bus.Events, Durable: "test-" + time.Now().Format("150405.000000000")[7:], Subject: audits, AckWait: time.Minute, MaxInFlight: 1},
 		func(_ context.Context, msg bus.Message) error {
 			var e eventv1.Audited
 			mu.Lock()
 			defer mu.Unlock()
 			if err := proto.Unmarshal(msg.Data, &e); err == nil && e.GetAllowed() {
 				seen[e.GetAction()] = true
+			}
+			if msg.Sequence >= newest.Sequence {
+				cancel()
 			}
 			return nil
 		})

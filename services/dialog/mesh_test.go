@@ -49,11 +49,11 @@ type mesh struct {
 	eval      *fakeEval
 }
 
-// budgets are short, so that tests of what is late are not.
+// budgets give everything time, on a busy machine too. Tests of what is late shorten those that it exceeds.
 func budgets(cfg *dialog.Config) {
 	b := &cfg.Turn.Budget
-	b.Turn, b.Plan, b.Retrieve, b.Tools = 10*time.Second, 2*time.Second, 300*time.Millisecond, 500*time.Millisecond
-	b.FirstToken, b.Idle, b.Save, b.Heartbeat = 500*time.Millisecond, 500*time.Millisecond, 5*time.Second, 10*time.Second
+	b.Turn, b.Plan, b.Retrieve, b.Tools = time.Minute, 20*time.Second, 20*time.Second, 20*time.Second
+	b.FirstToken, b.Idle, b.Save, b.Heartbeat = 20*time.Second, 20*time.Second, 20*time.Second, 10*time.Second
 }
 
 func newMesh(t *testing.T, change ...func(*dialog.Config)) *mesh {
@@ -404,7 +404,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(5 * time.Millisecond)
 	defer ticker.Stop()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for !ok() {
 		select {
 		case <-ticker.C:

@@ -86,7 +86,7 @@ func TestReloadRefusesWhatIsNotGood(t *testing.T) {
 
 func TestReloadUnderLoad(t *testing.T) {
 	t.Parallel()
-	m := newMesh(t, func(cfg *dialog.Config) { cfg.Turn.Budget.Retrieve = 5 * time.Second })
+	m := newMesh(t)
 	var done atomic.Bool
 	var load sync.WaitGroup
 	for range 4 {
@@ -102,7 +102,7 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	for i := range 30 {
 		revision := fmt.Sprint("r", i)
-		if err := m.reload(t, revision, func(cfg *dialog.Config) { cfg.Turn.TopK, cfg.Turn.Budget.Retrieve = 1+i%20, 5*time.Second }); err != nil {
+		if err := m.reload(t, revision, func(cfg *dialog.Config) { cfg.Turn.TopK = 1 + i%20 }); err != nil {
 			t.Error(err)
 		}
 		if h := m.ask(t, &dialogv1.ChatRequest{Question: "What is the daily transfer limit?"}); h.turn.GetConfigRevisions()["dialog"] != revision {

@@ -130,7 +130,7 @@ func (v *victim) start(t *testing.T) {
 	_ = os.Remove(filepath.Join(v.dir, "working"))
 	v.said.Reset()
 	v.command = exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.timeout=5m")
-	v.command.Env = append(append(os.Environ(), "VICTIM_DIR="+v.dir), v.environment...)
+	v.command.Env = append(append(os.Environ(), "VICTIM_DIR="+v.dir, "TMPDIR="+v.dir), v.environment...) // who is killed removes nothing
 	v.command.Stdout, v.command.Stderr = &v.said, &v.said
 	if err := v.command.Start(); err != nil {
 		t.Fatal(err)

@@ -35,7 +35,7 @@ func TestRevival(t *testing.T) {
 	}
 	log := serverLog{zerolog.Nop(), s.noteFull}
 	log.Errorf("JetStream failed to store a msg: %s", "write 1.blk: no space left on device")
-	for deadline := time.Now().Add(30 * time.Second); s.current() == before; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); s.current() == before; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the server was not started again")
 		}
@@ -43,7 +43,7 @@ func TestRevival(t *testing.T) {
 	if s.URL() != url {
 		t.Errorf("it listens at %s now, no longer at %s", s.URL(), url)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		stream, err := js.Stream(t.Context(), "S")
 		if err == nil {
 			got, err := stream.GetMsg(t.Context(), 1)

@@ -137,7 +137,7 @@ func TestAskStopsWithItsCaller(t *testing.T) {
 	c := dial(t, client.Options{Server: "http://127.0.0.1:1"})
 	begin := time.Now()
 	err := c.Ask(t.Context(), &dialogv1.ChatRequest{Question: "?"}, client.Asking{Patience: 300 * time.Millisecond}, nil)
-	if fault.KindOf(err) != fault.Unavailable || time.Since(begin) > 5*time.Second {
+	if fault.KindOf(err) != fault.Unavailable || time.Since(begin) > time.Minute {
 		t.Errorf("nobody there: %v after %s", err, time.Since(begin))
 	}
 	mux := http.NewServeMux()

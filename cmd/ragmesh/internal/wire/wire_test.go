@@ -58,7 +58,7 @@ func TestUpServesProbesAndStopsCleanly(t *testing.T) {
 	if diff := cmp.Diff([]string{"nats", "eval", "llm-gateway", "tools", "retriever", "dialog"}, parts); diff != "" {
 		t.Errorf("parts (-want +got):\n%s", diff)
 	}
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: time.Minute}
 	for path, want := range map[string]string{
 		"/health/live": `"alive"`, "/health/ready": `"dialog/nats"`, "/metrics": `ragmesh_llm_gateway_bus_connected{ragmesh_service="llm-gateway"} 1`,
 	} {

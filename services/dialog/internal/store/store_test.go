@@ -52,7 +52,7 @@ func sample(session, id, question string) turn.Turn {
 func save(t *testing.T, s *store.Store, turns ...turn.Turn) {
 	t.Helper()
 	for _, tu := range turns {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		stored, err := s.Save(ctx, tu)
 		cancel()
 		if err != nil || stored != turn.StoredStream {
@@ -216,7 +216,7 @@ func TestClaimOfAReplicaThatDied(t *testing.T) {
 		t.Errorf("while it runs: %v", err)
 	}
 	die()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) { // until NATS has noticed
+	for end := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) { // until NATS has noticed
 		earlier, err := second.Claim(t.Context(), q, id2, "s")
 		if err == nil && earlier == nil {
 			break
@@ -341,7 +341,7 @@ func TestSpool(t *testing.T) {
 	for s.Spooled() > 0 {
 		select {
 		case <-rounds:
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("the spool is not drained")
 		}
 	}

@@ -127,7 +127,7 @@ func (s *stream) Close() error { return nil }
 func answerer(t testing.TB, p *peers, change ...func(*turn.Config)) *turn.Answerer {
 	t.Helper()
 	cfg := turn.Defaults()
-	cfg.Budget.Retrieve, cfg.Budget.Tools, cfg.Budget.FirstToken = 200*time.Millisecond, 200*time.Millisecond, 200*time.Millisecond
+	cfg.Budget.Retrieve, cfg.Budget.Tools, cfg.Budget.FirstToken = 20*time.Second, 20*time.Second, 20*time.Second
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -259,12 +259,13 @@ func TestPeersThatIgnoreTheirDeadline(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	silent := func(context.Context, turn.Generate) (turn.Stream, error) { <-release; return nil, io.EOF }
-	a := answerer(t, &peers{search: func(context.Context) (turn.Found, error) { <-release; return turn.Found{}, nil }, generate: silent})
+	a := answerer(t, &peers{search: func(context.Context) (turn.Found, error) { <-release; return turn.Found{}, nil }, generate: silent},
+		func(c *turn.Config) { c.Budget.Retrieve = 200 * time.Millisecond })
 	got, _ := ask(t, a, turn.Question{Workspace: "w", Text: question})
 	if diff := cmp.Diff("retriever/timeout", degraded(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	got, _ = ask(t, answerer(t, &peers{generate: silent}), turn.Question{Workspace: "w", Text: question})
+	got, _ = ask(t, answerer(t, &peers{generate: silent}, func(c *turn.Config) { c.Budget.FirstToken = 200 * time.Millisecond }), turn.Question{Workspace: "w", Text: question})
 	if diff := cmp.Diff("llm-gateway/timeout", degraded(got)); diff != "" || !strings.Contains(got.Answer, fact) {
 		t.Errorf("answer %q (-want +got):\n%s", got.Answer, diff)
 	}
@@ -316,7 +317,11 @@ func TestFailedTool(t *testing.T) {
 			p := &peers{call: tc.call, plan: func() plan.Plan {
 				return plan.Plan{Calls: []plan.Call{{ID: "call-1", Tool: "tool", Arguments: "{}"}}}
 			}}
-			got, _ := ask(t, answerer(t, p), turn.Question{Workspace: "w", Text: tc.question})
+			got, _ := ask(t, answerer(t, p, func(c *turn.Config) {
+				if name == "tools too slow" {
+					c.Budget.Tools = 200 * time.Millisecond
+				}
+			}), turn.Question{Workspace: "w", Text: tc.question})
 			if got.Outcome != turn.Abstained || !strings.HasSuffix(got.Answer, "\n\n"+tc.want) {
 				t.Errorf("outcome %v, answer %q, want it to end with %q", got.Outcome, got.Answer, tc.want)
 			}

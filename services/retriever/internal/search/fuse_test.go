@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -120,25 +121,27 @@ func (two) Searched(context.Context, Result, time.Duration, error) {}
 
 func TestModelsThatAreLateAreLeftOut(t *testing.T) {
 	t.Parallel()
-	strategy := Defaults()
-	strategy.Type, strategy.Rerank = Hybrid, RerankModel
-	s, err := New(Config{Strategies: map[string]Strategy{"s": strategy}, Default: "s"}, Deps{Store: two{}, Manifest: two{}, Observer: two{}, Embedder: slow{}, Reranker: slow{}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second) // it ends before, at nine tenths, on any machine
-	defer cancel()
-	got, err := s.Search(ctx, Request{Workspace: "w", Query: "walrus"})
-	if err != nil || len(got.Passages) != 2 {
-		t.Fatalf("%+v, %v", got, err)
-	}
-	var reasons []string
-	for _, d := range got.Degradations {
-		reasons = append(reasons, d.Stage+"/"+d.Reason)
-	}
-	if diff := cmp.Diff([]string{"embed/keyword_only", "rerank/timeout"}, reasons); diff != "" || got.Embedding != "" || got.Reranker != "" {
-		t.Errorf("degradations (-want +got):\n%s", diff)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		strategy := Defaults()
+		strategy.Type, strategy.Rerank = Hybrid, RerankModel
+		s, err := New(Config{Strategies: map[string]Strategy{"s": strategy}, Default: "s"}, Deps{Store: two{}, Manifest: two{}, Observer: two{}, Embedder: slow{}, Reranker: slow{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		got, err := s.Search(ctx, Request{Workspace: "w", Query: "walrus"})
+		if err != nil || len(got.Passages) != 2 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		var reasons []string
+		for _, d := range got.Degradations {
+			reasons = append(reasons, d.Stage+"/"+d.Reason)
+		}
+		if diff := cmp.Diff([]string{"embed/keyword_only", "rerank/timeout"}, reasons); diff != "" || got.Embedding != "" || got.Reranker != "" {
+			t.Errorf("degradations (-want +got):\n%s", diff)
+		}
+	})
 }
 
 // A passage that was made of two stands on the pages of both, and leaves what the store keeps as it was.

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -128,24 +129,26 @@ func TestStrategies(t *testing.T) {
 
 func TestLateIndexIsADegradation(t *testing.T) {
 	t.Parallel()
-	hangs := storeFunc(func(ctx context.Context, _ store.Query) (store.Candidates, error) {
-		<-ctx.Done()
-		return store.Candidates{}, ctx.Err()
+	synctest.Test(t, func(t *testing.T) {
+		hangs := storeFunc(func(ctx context.Context, _ store.Query) (store.Candidates, error) {
+			<-ctx.Done()
+			return store.Candidates{}, ctx.Err()
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		r, err := searcher(t, hangs).Search(ctx, search.Request{Query: "walrus"})
+		if err != nil || len(r.Degradations) != 1 || r.Degradations[0].Reason != "timeout" {
+			t.Errorf("result = %+v, %v", r, err)
+		}
+		if ctx.Err() != nil {
+			t.Error("the answer came after the deadline")
+		}
+		canceled, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := searcher(t, hangs).Search(canceled, search.Request{Query: "walrus"}); !errors.Is(err, context.Canceled) {
+			t.Errorf("a canceled search gives %v", err)
+		}
 	})
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	r, err := searcher(t, hangs).Search(ctx, search.Request{Query: "walrus"})
-	if err != nil || len(r.Degradations) != 1 || r.Degradations[0].Reason != "timeout" {
-		t.Errorf("result = %+v, %v", r, err)
-	}
-	if ctx.Err() != nil {
-		t.Error("the answer came after the deadline")
-	}
-	canceled, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := searcher(t, hangs).Search(canceled, search.Request{Query: "walrus"}); !errors.Is(err, context.Canceled) {
-		t.Errorf("a canceled search gives %v", err)
-	}
 }
 
 func TestStoreFailureIsAnError(t *testing.T) {
