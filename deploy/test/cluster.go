@@ -25,6 +25,7 @@ type run struct {
 	longTime                            time.Duration
 	seed                                uint64
 	make, keep                          bool
+	weaviate, weaviateGRPC              string // addresses, for the step roles
 	out                                 io.Writer
 
 	began   time.Time
@@ -33,6 +34,7 @@ type run struct {
 	// made are the objects outside the namespace that this run has created, to be removed at its end.
 	made      []string
 	installed bool // the umbrella is, with documents taken in
+	apart     bool // the retriever's roles are
 	results   []*result
 	now       *result
 }

@@ -76,7 +76,7 @@ func (l *load) unharmed() error {
 // ready waits until every service has all its pods.
 func (r *run) ready(ctx context.Context) error {
 	for _, service := range append([]string{"nats"}, services...) {
-		if _, err := r.in(ctx, "rollout", "status", workload(service), "--timeout=3m"); err != nil {
+		if _, err := r.in(ctx, "rollout", "status", r.workload(service), "--timeout=3m"); err != nil {
 			return err
 		}
 	}
@@ -192,16 +192,16 @@ func (r *run) dependencies(ctx context.Context) error {
 				return until.Err()
 			}
 			done = true
-			if _, err := r.in(ctx, "scale", workload(d.service), "--replicas=0"); err != nil {
+			if _, err := r.in(ctx, "scale", r.workload(d.service), "--replicas=0"); err != nil {
 				return err
 			}
 			if err := wait(ctx, d15); err != nil {
 				return err
 			}
-			if _, err := r.in(ctx, "scale", workload(d.service), fmt.Sprintf("--replicas=%d", d.pods)); err != nil {
+			if _, err := r.in(ctx, "scale", r.workload(d.service), fmt.Sprintf("--replicas=%d", d.pods)); err != nil {
 				return err
 			}
-			if _, err := r.in(ctx, "rollout", "status", workload(d.service), "--timeout=1m"); err != nil {
+			if _, err := r.in(ctx, "rollout", "status", r.workload(d.service), "--timeout=1m"); err != nil {
 				return err
 			}
 			back = time.Since(began)

@@ -18,7 +18,10 @@ var services = []string{"dialog", "retriever", "tools", "llm-gateway", "eval"}
 const cpu = "10m"
 
 // workload is what a service runs as.
-func workload(service string) string {
+func (r *run) workload(service string) string {
+	if service == "retriever" && r.apart {
+		return "deployment/ragmesh-retriever"
+	}
 	if slices.Contains([]string{"retriever", "eval", "nats"}, service) {
 		return "statefulset/ragmesh-" + service
 	}
@@ -42,7 +45,7 @@ func (r *run) separate(ctx context.Context) error {
 		}
 	}
 	for _, service := range append([]string{"nats"}, services...) {
-		if _, err := r.in(ctx, "rollout", "status", workload(service), "--timeout=3m"); err != nil {
+		if _, err := r.in(ctx, "rollout", "status", r.workload(service), "--timeout=3m"); err != nil {
 			return err
 		}
 	}
@@ -135,6 +138,9 @@ func (r *run) umbrellaSet() string {
 	for _, chart := range append([]string{"nats-dev"}, services...) {
 		set += "," + chart + ".resources.cpu=" + cpu
 	}
+	if r.apart {
+		set += r.rolesSet()
+	}
 	return set
 }
 
@@ -202,16 +208,24 @@ func (r *run) upgradeTo(ctx context.Context, mark string) error {
 	return err
 }
 
+// documents returns the paths of the example's documents.
+func (r *run) documents() ([]string, error) {
+	return filepath.Glob(filepath.Join(r.root, "examples", "bank-support", "documents", "*", "*.md"))
+}
+
+// inPod is the name that a document has in the folder /documents of pods.
+func inPod(path string) string { return filepath.Base(filepath.Dir(path)) + "-" + filepath.Base(path) }
+
 // askAboutDocuments takes the example's documents in, asks about one of them through dialog's Service, and checks the quoted answer.
 func (r *run) askAboutDocuments(ctx context.Context) error {
-	paths, err := filepath.Glob(filepath.Join(r.root, "examples", "bank-support", "documents", "*", "*.md"))
+	paths, err := r.documents()
 	if err != nil {
 		return err
 	}
 	create := []string{"create", "configmap", "documents"}
 	ingest := []string{"ingest"}
 	for _, path := range paths {
-		name := filepath.Base(filepath.Dir(path)) + "-" + filepath.Base(path)
+		name := inPod(path)
 		create = append(create, "--from-file="+name+"="+path)
 		ingest = append(ingest, "/documents/"+name)
 	}

@@ -5,6 +5,7 @@
 //	make test-cluster                              # all steps but long
 //	make test-cluster ARGS="-steps evict,kill"     # these; ragmesh is installed when they need it
 //	make test-cluster ARGS="-steps long"           # ten minutes at 3,000 turns a minute
+//	make test-cluster ARGS="-steps roles -weaviate http://10.0.0.7:8080 -weaviate-grpc http://10.0.0.7:50051"
 //
 // The cluster is the one whose scripts are in ../shared/cluster beside the repository (-cluster DIR for another place), which must run as
 // root, and elsewhere that of the current kubeconfig; -load then says how an image archive gets there, such as
@@ -43,12 +44,13 @@ func steps() []step {
 		{"kill", "pods of replicated services killed under load", 8 * time.Minute, (*run).kill},
 		{"single", "pods of services with one replica killed under load", 12 * time.Minute, (*run).single},
 		{"dependencies", "each dependency away for a while under load", 15 * time.Minute, (*run).dependencies},
+		{"roles", "a retriever over Weaviate whose roles are apart, pods of both killed under load", 15 * time.Minute, (*run).roles},
 		{"long", "ten minutes at 3,000 turns a minute, pods killed throughout", 20 * time.Minute, (*run).long},
 	}
 }
 
 // byRequest are steps that run only when they are named.
-var byRequest = []string{"long"}
+var byRequest = []string{"roles", "long"}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -75,6 +77,8 @@ func try(ctx context.Context, args []string) error {
 	flags.Float64Var(&r.longRate, "long-rate", 50, "questions a second in the step long")
 	flags.DurationVar(&r.longTime, "long-time", 10*time.Minute, "duration of the step long")
 	flags.Uint64Var(&r.seed, "seed", uint64(time.Now().UnixNano()), "seed of what is chosen by chance")
+	flags.StringVar(&r.weaviate, "weaviate", "", "address of a Weaviate for the step roles as pods reach it, http://HOST:PORT; it must let everyone in")
+	flags.StringVar(&r.weaviateGRPC, "weaviate-grpc", "", "the same for gRPC")
 	flags.BoolVar(&r.keep, "keep", false, "leave the namespace as it is at the end")
 	flags.StringVar(&report, "report", "build/test-cluster.json", "file for the figures, relative to the repository")
 	if err := flags.Parse(args); err != nil {
