@@ -32,8 +32,8 @@ const (
 type Target struct {
 	// URL is http://host:port for cleartext HTTP/2, or https://host[:port].
 	URL string
-	// Dial opens connections; nil means TCP. [Pipe.DialContext] reaches a service in this process.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Local is set when the service is in this process.
+	Local *Local
 }
 
 // ClientOptions describe the calls to one service. Telemetry is needed.
@@ -75,8 +75,8 @@ func (c Conn) Close() {
 	}
 }
 
-// Dial returns a Conn to a service: the gRPC protocol over HTTP/2, so that the mesh sees each call's outcome. It connects
-// when the first call is made.
+// Dial returns a Conn to a service: the gRPC protocol over HTTP/2, so that the mesh sees each call's outcome, or without a
+// connection when the service is in this process. It connects when the first call is made.
 func Dial(t Target, o ClientOptions) Conn {
 	if o.Retries == 0 {
 		o.Retries = 5
@@ -91,7 +91,7 @@ func Dial(t Target, o ClientOptions) Conn {
 		o.pingTimeout = pingTimeout
 	}
 	return Conn{
-		HTTP: &http.Client{Transport: connections(t, o)},
+		HTTP: doer(t, o),
 		URL:  strings.TrimSuffix(t.URL, "/"),
 		Options: []connect.ClientOption{
 			connect.WithGRPC(),
@@ -124,19 +124,15 @@ func clientInterceptors(o ClientOptions) []connect.Interceptor {
 	return append(order, lost{})
 }
 
-// connections are several over the network, and one to what is in this process.
-func connections(t Target, o ClientOptions) http.RoundTripper {
-	if t.Dial != nil {
-		return transport(t, o)
+// doer makes requests over several connections, or over none.
+func doer(t Target, o ClientOptions) connect.HTTPClient {
+	if t.Local != nil {
+		return t.Local
 	}
-	return newPool(func() *http.Transport { return transport(t, o) })
+	return &http.Client{Transport: newPool(func() *http.Transport { return transport(t, o) })}
 }
 
 func transport(t Target, o ClientOptions) *http.Transport {
-	dial := t.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
-	}
 	protocols := new(http.Protocols)
 	if strings.HasPrefix(t.URL, "https://") {
 		protocols.SetHTTP2(true)
@@ -144,7 +140,7 @@ func transport(t Target, o ClientOptions) *http.Transport {
 		protocols.SetUnencryptedHTTP2(true)
 	}
 	return &http.Transport{
-		DialContext:         dial,
+		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		Protocols:           protocols,
 		TLSHandshakeTimeout: 5 * time.Second,
 		IdleConnTimeout:     idleTimeout,

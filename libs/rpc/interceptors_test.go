@@ -41,7 +41,7 @@ func (g *gateway) Generate(ctx context.Context, r *llmv1.GenerateRequest, s *con
 type installation struct {
 	keys   *identity.Keys
 	server *Server
-	pipe   *Pipe
+	local  *Local
 	log    *bytes.Buffer // complete once stop has returned
 	spans  *tracetest.SpanRecorder
 	served chan error
@@ -55,7 +55,7 @@ func install(t *testing.T, g *gateway, o MuxOptions, so ServerOptions) *installa
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &installation{keys: keys, pipe: NewPipe(), log: &bytes.Buffer{}, spans: tracetest.NewSpanRecorder(), served: make(chan error, 1), close: func() {}}
+	in := &installation{keys: keys, local: NewLocal(), log: &bytes.Buffer{}, spans: tracetest.NewSpanRecorder(), served: make(chan error, 1), close: func() {}}
 	in.tel = telemetry.Nop(identity.Gateway)
 	in.tel.Log = zerolog.New(zerolog.SyncWriter(in.log))
 	in.tel.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(in.spans))
@@ -66,7 +66,7 @@ func install(t *testing.T, g *gateway, o MuxOptions, so ServerOptions) *installa
 	mux := NewMux(o)
 	mux.Handle(llmv1connect.NewLLMServiceHandler(g, mux.HandlerOptions()...))
 	in.server = NewServer(mux, so)
-	go func() { in.served <- in.server.Serve(in.pipe) }()
+	go func() { in.served <- in.server.ServeLocal(in.local) }()
 	t.Cleanup(func() { in.stop(t) })
 	return in
 }
@@ -99,7 +99,7 @@ func (in *installation) client(t *testing.T, service string, o ClientOptions) ll
 		t.Fatal(err)
 	}
 	o.Telemetry, o.Signer, o.Audience = telemetry.Nop(service), signer, identity.Gateway
-	c := Dial(in.pipe.Target("llm-gateway"), o)
+	c := Dial(in.local.Target("llm-gateway"), o)
 	t.Cleanup(c.Close)
 	in.close = c.Close
 	return llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)
@@ -288,7 +288,7 @@ func TestWhoMayCall(t *testing.T) {
 		wantFault(t, err, fault.Internal, fault.ReasonInternal)
 		// No token at all, and an API key where a token is needed.
 		for _, key := range []string{"", "rmb_key"} {
-			c := Dial(in.pipe.Target("llm-gateway"), ClientOptions{Telemetry: telemetry.Nop("cli"), APIKey: key})
+			c := Dial(in.local.Target("llm-gateway"), ClientOptions{Telemetry: telemetry.Nop("cli"), APIKey: key})
 			_, err = llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(t.Context(), embedOf("bank"))
 			wantFault(t, err, fault.Unauthenticated, fault.ReasonUnauthenticated)
 			_, err = drain(t.Context(), llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...), generateOf("bank"))
@@ -303,11 +303,11 @@ func TestWithoutVerifierNobodyMayCall(t *testing.T) {
 	t.Parallel()
 	mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("llm-gateway")})
 	mux.Handle(llmv1connect.NewLLMServiceHandler(&gateway{}, mux.HandlerOptions()...))
-	pipe := NewPipe()
+	local := NewLocal()
 	server := NewServer(mux, ServerOptions{})
-	go func() { _ = server.Serve(pipe) }()
+	go func() { _ = server.ServeLocal(local) }()
 	defer func() { _ = server.Shutdown(t.Context()) }()
-	c := Dial(pipe.Target("x"), ClientOptions{Telemetry: telemetry.Nop("cli"), APIKey: "anything"})
+	c := Dial(local.Target("x"), ClientOptions{Telemetry: telemetry.Nop("cli"), APIKey: "anything"})
 	defer c.Close()
 	_, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(t.Context(), embedOf("bank"))
 	wantFault(t, err, fault.Unauthenticated, fault.ReasonUnauthenticated)
@@ -372,7 +372,7 @@ func TestTraces(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c := Dial(in.pipe.Target("x"), ClientOptions{Telemetry: caller, Signer: signer, Audience: identity.Gateway})
+			c := Dial(in.local.Target("x"), ClientOptions{Telemetry: caller, Signer: signer, Audience: identity.Gateway})
 			in.close = c.Close
 			ctx, span := caller.Tracer.Tracer("test").Start(asAlice(t.Context()), "turn")
 			if _, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(ctx, embedOf("bank")); err != nil {

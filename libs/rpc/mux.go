@@ -1,5 +1,5 @@
 // Package rpc is how ragmesh's services talk: Connect handlers and clients with one set of interceptors in one documented
-// order, gRPC over cleartext HTTP/2 between services, and the same over memory ([Pipe]) when they share a process. It holds
+// order, gRPC over cleartext HTTP/2 between services, and the same without a connection ([Local]) when they share a process. It holds
 // the one table between fault kinds and codes (fault.go), the one place that retries (retry.go), and the server with its
 // bounds (server.go).
 package rpc

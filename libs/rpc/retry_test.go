@@ -100,11 +100,11 @@ func TestNotRepeated(t *testing.T) {
 		h := &runs{}
 		mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("eval"), Edge: true})
 		mux.Handle(evalv1connect.NewEvalServiceHandler(h, mux.HandlerOptions()...))
-		pipe := NewPipe()
+		local := NewLocal()
 		server := NewServer(mux, ServerOptions{})
-		go func() { _ = server.Serve(pipe) }()
+		go func() { _ = server.ServeLocal(local) }()
 		defer func() { _ = server.Shutdown(context.Background()) }()
-		c := Dial(pipe.Target("eval"), ClientOptions{Telemetry: telemetry.Nop("cli")})
+		c := Dial(local.Target("eval"), ClientOptions{Telemetry: telemetry.Nop("cli")})
 		defer c.Close()
 		_, err := evalv1connect.NewEvalServiceClient(c.HTTP, c.URL, c.Options...).CreateRun(t.Context(), &evalv1.CreateRunRequest{
 			Workspace: "bank", Cases: []*evalv1.Case{{CaseId: "1", Question: "why?"}},

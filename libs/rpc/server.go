@@ -76,6 +76,7 @@ type Server struct {
 	mux      *Mux
 	http     *http.Server
 	late     *http.Server // for connections that come while http drains
+	local    *exchanges   // without connections
 	limit    int
 	body     time.Duration
 	errors   *connect.ErrorWriter
@@ -106,6 +107,7 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	s := &Server{
 		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout,
 		errors:   connect.NewErrorWriter(),
+		local:    newExchanges(),
 		draining: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	s.rejected = register(t.Registry, prometheus.NewCounter(prometheus.CounterOpts{
@@ -194,9 +196,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = s.late.Shutdown(ctx)
 	}
 	if err == nil {
+		err = s.local.shutdown(ctx)
+	}
+	if err == nil {
 		return nil
 	}
 	err = errors.Join(fmt.Errorf("shut down with %d requests in flight: %w", s.inFlight.Load(), err), s.http.Close(), s.late.Close())
+	s.local.close()
 	// The handlers' contexts have ended with their connections; what they use may be closed next.
 	for deadline := time.Now().Add(afterClose); s.inFlight.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(afterClose / 100)

@@ -128,12 +128,10 @@ func TestProtocols(t *testing.T) {
 func TestHealthAndReflection(t *testing.T) {
 	t.Parallel()
 	in := install(t, &gateway{}, MuxOptions{}, ServerOptions{})
-	transport := transport(in.pipe.Target("x"), ClientOptions{pingAfter: pingAfter, pingTimeout: pingTimeout})
-	h := &http.Client{Transport: transport}
-	t.Cleanup(h.CloseIdleConnections)
+	h := in.local
 	check := func(service string) (grpchealth.Status, error) {
 		// The health client is gRPC's; the wire format of one string or one enum is the same as of our own messages.
-		client := connect.NewClient[llmv1.Model, llmv1.Usage](h, "http://x.pipe/grpc.health.v1.Health/Check", connect.WithGRPC())
+		client := connect.NewClient[llmv1.Model, llmv1.Usage](h, "http://x.local/grpc.health.v1.Health/Check", connect.WithGRPC())
 		response, err := client.CallUnary(t.Context(), connect.NewRequest(&llmv1.Model{Name: service}))
 		if err != nil {
 			return 0, err
@@ -152,7 +150,7 @@ func TestHealthAndReflection(t *testing.T) {
 	if status, err := check(""); err != nil || status != grpchealth.StatusNotServing {
 		t.Errorf("health when not serving: %v, %v", status, err)
 	}
-	reflection := grpcreflect.NewClient(h, "http://x.pipe", connect.WithGRPC())
+	reflection := grpcreflect.NewClient(h, "http://x.local", connect.WithGRPC())
 	stream := reflection.NewStream(t.Context())
 	names, err := stream.ListServices()
 	if err != nil {

@@ -1,10 +1,8 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -13,7 +11,6 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/identity"
@@ -22,8 +19,8 @@ import (
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
 )
 
-// serveStream serves a gateway whose stream does what a test says and returns a client and the first message's arrival.
-func serveStream(t *testing.T, generate func(context.Context, *connect.ServerStream[llmv1.GenerateResponse]) error) (*Server, chan error, chan error) {
+// serveStream serves a gateway whose stream does what a test says, and returns after the first message's arrival.
+func serveStream(t *testing.T, serve way, generate func(context.Context, *connect.ServerStream[llmv1.GenerateResponse]) error) (*Server, <-chan error, chan error) {
 	t.Helper()
 	mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("dialog"), Edge: true})
 	mux.Handle(llmv1connect.NewLLMServiceHandler(&gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
@@ -33,10 +30,8 @@ func serveStream(t *testing.T, generate func(context.Context, *connect.ServerStr
 		return generate(ctx, s)
 	}}, mux.HandlerOptions()...))
 	server := NewServer(mux, ServerOptions{})
-	pipe := NewPipe()
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(pipe) }()
-	c := Dial(pipe.Target("x"), ClientOptions{Telemetry: telemetry.Nop("cli")})
+	target, served := serve(t, server)
+	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(c.Close)
 	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
 	if err != nil {
@@ -65,10 +60,15 @@ func soon(t *testing.T, d time.Duration) context.Context {
 
 func TestShutdown(t *testing.T) {
 	t.Parallel()
+	overEach(t, testShutdown)
+}
+
+func testShutdown(t *testing.T, serve way) {
+	t.Helper()
 	t.Run("lets a stream finish", func(t *testing.T) {
 		t.Parallel()
 		finish := make(chan struct{})
-		server, served, ended := serveStream(t, func(ctx context.Context, s *connect.ServerStream[llmv1.GenerateResponse]) error {
+		server, served, ended := serveStream(t, serve, func(ctx context.Context, s *connect.ServerStream[llmv1.GenerateResponse]) error {
 			<-finish
 			return s.Send(&llmv1.GenerateResponse{})
 		})
@@ -83,7 +83,7 @@ func TestShutdown(t *testing.T) {
 	t.Run("closes what does not end within the bound", func(t *testing.T) {
 		t.Parallel()
 		left := make(chan error, 1)
-		server, served, ended := serveStream(t, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
+		server, served, ended := serveStream(t, serve, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
 			<-ctx.Done()
 			left <- ctx.Err()
 			return ctx.Err()
@@ -106,7 +106,7 @@ func TestShutdown(t *testing.T) {
 	})
 	t.Run("tells streams without an end", func(t *testing.T) {
 		t.Parallel()
-		server, served, ended := serveStream(t, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
+		server, served, ended := serveStream(t, serve, func(ctx context.Context, _ *connect.ServerStream[llmv1.GenerateResponse]) error {
 			select {
 			case <-Draining(ctx):
 				return fault.New(fault.Unavailable, fault.Draining, "this replica is stopping")
@@ -135,7 +135,6 @@ func TestShutdown(t *testing.T) {
 // A peer that is connected but does nothing, as a machine that lost its power, is noticed: by streams, too.
 func TestHungPeer(t *testing.T) {
 	t.Parallel()
-	pipe := NewPipe()
 	mux := NewMux(MuxOptions{Telemetry: telemetry.Nop("dialog"), Edge: true})
 	mux.Handle(llmv1connect.NewLLMServiceHandler(&gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
 		if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
@@ -145,16 +144,15 @@ func TestHungPeer(t *testing.T) {
 		return ctx.Err()
 	}}, mux.HandlerOptions()...))
 	server := NewServer(mux, ServerOptions{})
-	go func() { _ = server.Serve(pipe) }()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var hung atomic.Bool
+	go func() { _ = server.Serve(&hangingListener{l, &hung}) }()
 	t.Cleanup(func() { _ = server.Shutdown(soon(t, time.Millisecond)) })
 
-	var hung atomic.Bool
-	target := pipe.Target("x")
-	dial := target.Dial
-	target.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		conn, err := dial(ctx, network, address)
-		return &hangingConn{Conn: conn, hung: &hung, closed: make(chan struct{})}, err
-	}
+	target := Target{URL: "http://" + l.Addr().String()}
 	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli"), pingAfter: 500 * time.Millisecond, pingTimeout: 3 * time.Second})
 	t.Cleanup(c.Close)
 	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
@@ -178,6 +176,20 @@ func TestHungPeer(t *testing.T) {
 		t.Fatal("the stream waits for ever")
 	}
 	_ = stream.Close()
+}
+
+// hangingListener accepts connections that can hang.
+type hangingListener struct {
+	net.Listener
+	hung *atomic.Bool
+}
+
+func (l *hangingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return &hangingConn{Conn: conn, hung: l.hung, closed: make(chan struct{})}, nil
 }
 
 // hangingConn swallows what is sent and delivers nothing once it hangs.
@@ -207,44 +219,6 @@ func (c *hangingConn) Write(p []byte) (int, error) {
 func (c *hangingConn) Close() error {
 	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
-}
-
-func TestPipe(t *testing.T) {
-	t.Parallel()
-	p := NewPipe()
-	go func() {
-		conn, err := p.Accept()
-		if err == nil {
-			_, _ = io.Copy(conn, conn)
-		}
-	}()
-	conn, err := p.DialContext(t.Context(), "tcp", "anywhere:80")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _, _ = conn.Write([]byte("hello")) }()
-	got := make([]byte, 5)
-	if _, err := io.ReadFull(conn, got); err != nil || !bytes.Equal(got, []byte("hello")) {
-		t.Errorf("read %q, %v", got, err)
-	}
-	_ = conn.Close()
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := p.DialContext(ended, "", ""); !errors.Is(err, context.Canceled) {
-		t.Errorf("dial with an ended context: %v", err)
-	}
-	if err := errors.Join(p.Close(), p.Close()); err != nil {
-		t.Error(err)
-	}
-	if _, err := p.DialContext(t.Context(), "", ""); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("dial a closed pipe: %v", err)
-	}
-	if _, err := p.Accept(); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("accept from a closed pipe: %v", err)
-	}
-	if diff := cmp.Diff("pipe", p.Addr().String()); diff != "" {
-		t.Error(diff)
-	}
 }
 
 func TestNobodyThere(t *testing.T) {

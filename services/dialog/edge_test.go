@@ -238,10 +238,10 @@ func TestWatchPassesThroughAndEnds(t *testing.T) {
 func TestPlainJSON(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	client := &http.Client{Transport: &http.Transport{DialContext: m.target.Dial, DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	post := func(host, origin, body string) (int, string) {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://localhost:8080/ragmesh.dialog.v1.DialogService/ListSessions", strings.NewReader(body))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+m.addr+"/ragmesh.dialog.v1.DialogService/ListSessions", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -82,7 +82,7 @@ func newBrowser(t *testing.T, m *mesh) *browser {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableKeepAlives: true, DialTLSContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return m.target.Dial(ctx, "tcp", "ragmesh.example:443") // what ends TLS is in front of dialog
+		return new(net.Dialer).DialContext(ctx, "tcp", m.addr) // what ends TLS is in front of dialog
 	}}
 	return &browser{mesh: m, site: "same-origin", Client: &http.Client{Jar: jar, Transport: transport, Timeout: 30 * time.Second}}
 }
@@ -609,7 +609,7 @@ func TestHeadersThatAreMoreThanOne(t *testing.T) {
 		"too long for us":     "Authorization: Bearer " + strings.Repeat("x", 20<<10),
 		"too long for anyone": "Authorization: Bearer " + strings.Repeat("x", 200<<10),
 	} {
-		conn, err := m.target.Dial(t.Context(), "tcp", "dialog")
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", m.addr)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -41,6 +41,7 @@ type mesh struct {
 	bus        *bus.Bus
 	identity   *identity.Keys
 	target     rpc.Target
+	addr       string // for those who speak no RPC
 	mux        *rpc.Mux
 
 	retriever *fakeRetriever
@@ -109,7 +110,7 @@ func newMeshOn(t *testing.T, b *bus.Bus, change ...func(*dialog.Config)) *mesh {
 	mux := rpc.NewMux(options)
 	service.Register(mux)
 	m.mux = mux
-	m.target = rpctest.Serve(t, mux)
+	m.target, m.addr = rpctest.Serve(t, mux), rpctest.Listen(t, mux)
 	m.target.URL = "http://127.0.0.1:8080"
 	m.as(t, "")
 	if cfg.Auth.Configured() {

@@ -3,6 +3,7 @@ package rpctest
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -17,10 +18,27 @@ const stopTimeout = 5 * time.Second
 // Serve serves mux in memory until the test ends and returns where. Requests that outlive the test fail it.
 func Serve(tb testing.TB, mux *rpc.Mux) rpc.Target {
 	tb.Helper()
-	pipe := rpc.NewPipe()
+	local := rpc.NewLocal()
+	serve(tb, mux, func(server *rpc.Server) error { return server.ServeLocal(local) })
+	return local.Target("test")
+}
+
+// Listen is [Serve] for those who need a port: it returns host and port.
+func Listen(tb testing.TB, mux *rpc.Mux) string {
+	tb.Helper()
+	l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	serve(tb, mux, func(server *rpc.Server) error { return server.Serve(l) })
+	return l.Addr().String()
+}
+
+func serve(tb testing.TB, mux *rpc.Mux, by func(*rpc.Server) error) {
+	tb.Helper()
 	server := rpc.NewServer(mux, rpc.ServerOptions{})
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(pipe) }()
+	go func() { served <- by(server) }()
 	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 		defer cancel()
@@ -31,7 +49,6 @@ func Serve(tb testing.TB, mux *rpc.Mux) rpc.Target {
 			tb.Errorf("serve: %v", err)
 		}
 	})
-	return pipe.Target("test")
 }
 
 // Service serves what register adds, as a service of that name, and returns a connection to it as dialog has. Calls need

@@ -64,7 +64,7 @@ func check(ctx context.Context, p *part, server *natsserver.Server, keys *identi
 	service, err := p.build(ctx, &process.Env{
 		Telemetry: t, Bus: b, Signer: signer, Verifier: identity.NewVerifier(keys.Set(), time.Now), ConfigDir: configDir, DataDir: dataDir,
 		Dial: func(_, audience string) rpc.Conn {
-			return rpc.Dial(rpc.NewPipe().Target(audience), rpc.ClientOptions{Telemetry: t, Signer: signer, Audience: audience})
+			return rpc.Dial(rpc.NewLocal().Target(audience), rpc.ClientOptions{Telemetry: t, Signer: signer, Audience: audience})
 		},
 	})
 	if err != nil {

@@ -82,7 +82,7 @@ func dials(t *testing.T, p *part, server *natsserver.Server, keys *identity.Keys
 		Telemetry: telemetry.Nop(p.name), Bus: b, Signer: signer, Verifier: identity.NewVerifier(keys.Set(), time.Now), DataDir: t.TempDir(),
 		Dial: func(_, audience string) rpc.Conn {
 			opened[audience] = true
-			return rpc.Dial(rpc.NewPipe().Target(audience), rpc.ClientOptions{Telemetry: telemetry.Nop(p.name), Signer: signer, Audience: audience})
+			return rpc.Dial(rpc.NewLocal().Target(audience), rpc.ClientOptions{Telemetry: telemetry.Nop(p.name), Signer: signer, Audience: audience})
 		},
 	})
 	if err != nil {

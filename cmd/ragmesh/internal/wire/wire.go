@@ -1,5 +1,5 @@
 // Package wire is the one place that knows what runs in this process: NATS, the keys and all five services, which reach each
-// other through their ordinary clients over listeners in memory. The services can't tell.
+// other through their ordinary clients, without connections. The services can't tell.
 package wire
 
 import (
@@ -74,7 +74,7 @@ type wiring struct {
 	state               *health.State
 	live                *health.Liveness
 	nats                *natsserver.Server
-	pipes               map[string]*rpc.Pipe
+	locals              map[string]*rpc.Local
 	group               *lifecycle.Group
 	edgeAddr, adminAddr net.Addr
 }
@@ -88,10 +88,10 @@ func newWiring(o Options, host process.Config, log zerolog.Logger) (*wiring, err
 	}
 	w := &wiring{
 		o: o, log: log, keys: keys, verifier: identity.NewVerifier(keys.Set(), time.Now), registry: telemetry.NewRegistry(),
-		state: health.NewState(health.StateOptions{}), live: health.NewLiveness(nil), pipes: map[string]*rpc.Pipe{},
+		state: health.NewState(health.StateOptions{}), live: health.NewLiveness(nil), locals: map[string]*rpc.Local{},
 	}
 	for _, service := range identity.Services() {
-		w.pipes[service] = rpc.NewPipe()
+		w.locals[service] = rpc.NewLocal()
 	}
 	if err := process.RegisterVitals(w.registry, w.state, w.live, identity.Services()...); err != nil {
 		return nil, err
@@ -193,7 +193,7 @@ func newPart[C any](s *settings.Settings, kind settings.Kind[C], cfg config.Load
 }
 
 // add makes a service components: what it reports and stores with, the service itself, what follows its configuration, and
-// its server in memory.
+// its server for the others.
 func (w *wiring) add(p *part) {
 	w.group.Add(lifecycle.Component{
 		Name:  p.name + "'s connections",
@@ -216,7 +216,7 @@ func (w *wiring) add(p *part) {
 	w.group.Add(process.Watchdog(p.name, w.live, func(ctx context.Context) []health.Component { return p.service.Ready(ctx) }))
 	w.group.Add(lifecycle.Component{
 		Name: p.name + "'s server",
-		Run:  func(context.Context) error { return p.server.Serve(w.pipes[p.name]) },
+		Run:  func(context.Context) error { return p.server.ServeLocal(w.locals[p.name]) },
 		Stop: func(ctx context.Context) error { return p.server.Shutdown(ctx) },
 	})
 }
@@ -255,7 +255,7 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 		return err
 	}
 	env.Dial = func(_, audience string) rpc.Conn {
-		return rpc.Dial(w.pipes[audience].Target(audience), rpc.ClientOptions{Telemetry: env.Telemetry, Signer: env.Signer, Audience: audience})
+		return rpc.Dial(w.locals[audience].Target(audience), rpc.ClientOptions{Telemetry: env.Telemetry, Signer: env.Signer, Audience: audience})
 	}
 	return nil
 }

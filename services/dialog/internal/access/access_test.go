@@ -310,7 +310,7 @@ func TestAuthenticateLocal(t *testing.T) {
 		"another port":                 {Call{Host: "localhost:8080", Origin: "http://localhost:3000"}, false},
 		"a sandboxed page":             {Call{Host: "localhost:8080", Origin: "null"}, false},
 		"rebinding with equal origin":  {Call{Host: "evil.example", Origin: "http://evil.example"}, false},
-		"a service, whatever the host": {Call{Procedure: chat, Host: "dialog.pipe", Authorization: []string{"Bearer " + serviceToken}}, true},
+		"a service, whatever the host": {Call{Procedure: chat, Host: "dialog.local", Authorization: []string{"Bearer " + serviceToken}}, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

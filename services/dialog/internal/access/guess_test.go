@@ -172,7 +172,7 @@ func TestAddress(t *testing.T) {
 		"IPv6 behind IPv6":                       {"[2001:db8:1::1]:1234", []string{"[2001:db8:7:7::1]:5"}, "2001:db8:7:7::/64"},
 		"IPv4 in IPv6":                           {"[::ffff:192.0.2.7]:1234", nil, "192.0.2.7"},
 		"IPv4 in IPv6 is the proxy that it is":   {"[::ffff:10.1.2.3]:1234", []string{"203.0.113.9"}, "203.0.113.9"},
-		"in the process":                         {"pipe", nil, ""},
+		"in the process":                         {"local", nil, ""},
 		"more proxies than anybody has in a row": {"10.1.2.3:1", []string{"203.0.113.9, " + strings.Repeat("10.0.0.1, ", 100) + "10.0.0.2"}, "10.0.0.1"},
 	} {
 		if got := g.Address(test.remote, test.forwarded); got != test.want {

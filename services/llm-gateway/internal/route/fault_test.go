@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -19,7 +20,6 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
-	"github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/ask"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/breaker"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/extractive"
@@ -105,7 +105,7 @@ func (w wire) serve(t *testing.T, calls *atomic.Int64) provider.Provider {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
 	}
 	if len(w) > 0 {
-		pipe := rpc.NewPipe()
+		l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		var served atomic.Int64
 		server := &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			calls.Add(1)
@@ -113,9 +113,9 @@ func (w wire) serve(t *testing.T, calls *atomic.Int64) provider.Provider {
 			w[min(int(served.Add(1)), len(w))-1](rw, r)
 		})}
 		done := make(chan struct{})
-		go func() { defer close(done); _ = server.Serve(pipe) }()
+		go func() { defer close(done); _ = server.Serve(l) }()
 		t.Cleanup(func() { _ = server.Close(); <-done })
-		dial = pipe.DialContext
+		dial = l.dial
 	}
 	p, err := openai.New(openai.Config{BaseURL: "http://provider.test/v1", MaxConnections: 64, Dial: dial}, time.Now)
 	if err != nil {
@@ -124,6 +124,41 @@ func (w wire) serve(t *testing.T, calls *atomic.Int64) provider.Provider {
 	t.Cleanup(p.Close)
 	return p
 }
+
+// listener has connections in memory, which a bubble's clock needs: nothing in it waits for a network.
+type listener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	client, server := net.Pipe()
+	select {
+	case l.conns <- server:
+		return client, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *listener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *listener) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
 // reader is what a caller sees.
 type reader struct {
