@@ -31,7 +31,7 @@ const (
 )
 
 // soonEnough is within how much time bad input is answered, on a busy machine.
-const soonEnough = 10 * time.Second
+const soonEnough = 30 * time.Second
 
 // refusal is what a caller is told.
 type refusal struct {

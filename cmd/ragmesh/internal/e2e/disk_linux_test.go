@@ -115,8 +115,8 @@ func TestFullDisk(t *testing.T) {
 			acknowledged = append(acknowledged, id)
 			break
 		}
-		if time.Since(began) > 30*time.Second {
-			t.Fatalf("30 s after there was space again: %+v", told)
+		if time.Since(began) > time.Minute {
+			t.Fatalf("a minute after there was space again: %+v", told)
 		}
 	}
 	if d := ended(t, s, acknowledged[len(acknowledged)-1]); d.GetState() != retrieverv1.DocumentState_DOCUMENT_STATE_READY {
@@ -135,8 +135,8 @@ func TestFullDisk(t *testing.T) {
 			t.Logf("whole again after %s", time.Since(began))
 			break
 		}
-		if time.Since(began) > 10*time.Second {
-			t.Fatalf("10 s after documents were taken in again the turn is degraded: %v", a.degraded())
+		if time.Since(began) > time.Minute {
+			t.Fatalf("a minute after documents were taken in again the turn is degraded: %v", a.degraded())
 		}
 	}
 	if told := send(t, s, getTurn, `{"turn_id": "`+before.turn.GetTurnId()+`"}`); told.Code != "" {

@@ -65,6 +65,41 @@ func mock(t *testing.T) string {
 	return server.URL + "/v1"
 }
 
+// held serves a model that stops in the middle of each answer, until it is let go.
+func held(t *testing.T) (base string, letGo func()) {
+	t.Helper()
+	gate, model := make(chan struct{}), mockllm.New(1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		model.ServeHTTP(&halting{ResponseWriter: w, ctx: r.Context(), gate: gate}, r)
+	}))
+	letGo = sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(func() { letGo(); server.Close() })
+	return server.URL + "/v1", letGo
+}
+
+// halting waits before the 25th piece.
+type halting struct {
+	http.ResponseWriter
+	ctx    context.Context //nolint:containedctx // the request's, whose writer this is
+	gate   <-chan struct{}
+	pieces int
+}
+
+func (h *halting) Unwrap() http.ResponseWriter { return h.ResponseWriter }
+
+func (h *halting) Write(p []byte) (int, error) {
+	if h.pieces++; h.pieces == 25 {
+		select {
+		case <-h.gate:
+		case <-h.ctx.Done():
+		}
+	}
+	return h.ResponseWriter.Write(p)
+}
+
+// longBudgets let nothing of a turn be late on a busy machine.
+const longBudgets = "budget: {turn: 5m, plan: 10s, retrieve: 1m, tools: 1m, first_token: 1m, idle: 1m, save: 10s}"
+
 // streamed is a turn as its caller saw it come.
 type streamed struct {
 	answer
@@ -109,13 +144,14 @@ func ownConnections(t *testing.T, s *e2e.System) dialogv1connect.DialogServiceCl
 // SIGTERM while an answer streams: the answer is finished and saved, who comes meanwhile is told to come back, and the
 // process ends with 0.
 func TestDrainFinishesStreams(t *testing.T) {
-	s := provided(t, map[string]string{"slow": mock(t)}, "mock-ttft50-itl60-len48", "")
+	model, letGo := held(t)
+	s := provided(t, map[string]string{"slow": model}, "mock-len48", "turn: {"+longBudgets+"}\n")
 	p := s.Part(t, "ragmesh")
 	speaks, done := make(chan struct{}), make(chan streamed, 1)
 	go func() { done <- stream(t.Context(), ownConnections(t, s), "slow", func() { close(speaks) }) }()
 	select {
 	case <-speaks:
-	case <-time.After(soonEnough):
+	case <-time.After(time.Minute):
 		t.Fatal("the model says nothing")
 	}
 	p.Terminate(t)
@@ -139,6 +175,7 @@ func TestDrainFinishesStreams(t *testing.T) {
 			polite = true
 		}
 	}
+	letGo()
 	got := <-done
 	if got.err != nil {
 		t.Fatalf("the running answer was cut off: %v", got.err)
@@ -186,7 +223,8 @@ func waits(t *testing.T, s *e2e.System) bool {
 
 // Readiness goes before anybody is refused, and comes back.
 func TestSaturation(t *testing.T) {
-	s := provided(t, map[string]string{"slow": mock(t)}, "mock-ttft50-itl60-len48", "turn: {max_running: 10}\nlimits: {waiting: {max: 1, timeout: 1m}}\n")
+	model, letGo := held(t)
+	s := provided(t, map[string]string{"slow": model}, "mock-len48", "turn: {max_running: 10, "+longBudgets+"}\nlimits: {waiting: {max: 1, timeout: 1m}}\n")
 	client := ownConnections(t, s)
 	var all sync.WaitGroup
 	begin := func() {
@@ -225,6 +263,7 @@ func TestSaturation(t *testing.T) {
 	} else if f := fault.As(rpc.FromConnect(unwrap(got.err))); f.Kind != fault.Exhausted || f.Reason != fault.Overloaded || f.RetryAfter <= 0 {
 		t.Errorf("the twelfth turn is told %v (%s, again after %s)", got.err, fault.ReasonName(f.Reason), f.RetryAfter)
 	}
+	letGo()
 	all.Wait()
 	if code, body := ready(t, s); code != http.StatusOK {
 		t.Errorf("with no turns: %d %s", code, body)
@@ -264,16 +303,26 @@ func TestProviderDown(t *testing.T) {
 	}
 }
 
-// Two hundred answers stream at once from one process: none fails, and each begins long before it ends.
+// Two hundred answers stream at once from one process: none fails, and all have begun before one ends.
 func TestManyStreams(t *testing.T) {
 	const streams = 200
-	s := provided(t, map[string]string{"slow": mock(t)}, "mock-ttft100-itl40-len64", "")
+	model, letGo := held(t)
+	s := provided(t, map[string]string{"slow": model}, "mock-len64", "turn: {"+longBudgets+"}\n")
 	client := ownConnections(t, s)
 	results := make([]streamed, streams)
 	var all sync.WaitGroup
+	began := make(chan struct{}, streams)
 	for i := range results {
-		all.Go(func() { results[i] = stream(t.Context(), client, "slow", silent) })
+		all.Go(func() {
+			speaks := sync.OnceFunc(func() { began <- struct{}{} })
+			defer speaks() // one that fails need not be waited for
+			results[i] = stream(t.Context(), client, "slow", speaks)
+		})
 	}
+	for range streams {
+		<-began
+	}
+	letGo()
 	all.Wait()
 	var first, whole []time.Duration
 	for _, r := range results {
@@ -286,9 +335,6 @@ func TestManyStreams(t *testing.T) {
 	slices.Sort(whole)
 	t.Logf("%d streams at once: first text p50 %s p95 %s, whole p50 %s p95 %s", streams,
 		first[streams/2], first[streams*95/100], whole[streams/2], whole[streams*95/100])
-	if 2*first[streams/2] > whole[streams/2] {
-		t.Errorf("the first text comes after %s, the whole after %s", first[streams/2], whole[streams/2])
-	}
 	healthy(t, s)
 }
 
@@ -382,7 +428,7 @@ func TestNothingLeaks(t *testing.T) {
 	// is room that the collector and the stores' buffers take under load, and give back when it is calm.
 	memory := before.memory + 60 + turns*4/1024
 	var after usage
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		if after = usageOf(t, s); after.goroutines <= before.goroutines+10 && after.files <= before.files+10 && after.memory <= memory {
 			break
 		}

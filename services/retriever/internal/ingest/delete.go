@@ -47,8 +47,9 @@ func (in *Ingester) Delete(ctx context.Context, by document.Reader, workspace, i
 	chunks, err := in.erase(bounded, d)
 	if err != nil {
 		in.deps.Observer.Warn(ctx, "erase document "+d.ID, err)
+		return chunks, nil
 	}
-	return chunks, nil
+	return max(chunks, d.Live.Chunks), nil // some or all may have been removed by a sweep, or by a job that was told to stop
 }
 
 // erase removes a deleted document's bytes, and its record last.
