@@ -129,7 +129,7 @@ func (v *victim) start(t *testing.T) {
 	t.Helper()
 	_ = os.Remove(filepath.Join(v.dir, "working"))
 	v.said.Reset()
-	v.command = exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.timeout=5m")
+	v.command = exec.Command(os.Args[0], "-test.run=^TestVictim$", "-test.timeout=15m")
 	v.command.Env = append(append(os.Environ(), "VICTIM_DIR="+v.dir, "TMPDIR="+v.dir), v.environment...) // who is killed removes nothing
 	v.command.Stdout, v.command.Stderr = &v.said, &v.said
 	if err := v.command.Start(); err != nil {
@@ -277,8 +277,17 @@ func steps() (all []func(*fixture) error) {
 				n, edition, n, source, 0x4e00+n, 0x5e00+n, strings.Repeat(" It dreams of clams and herring.", n%13))
 		}
 		all = append(all, func(f *fixture) error {
-			_, err := f.tryUpload(source, "", b.String())
-			return err
+			for {
+				_, err := f.tryUpload(source, "", b.String())
+				if fault.KindOf(err) != fault.Conflict { // what is being deleted is refused until it is gone
+					return err
+				}
+				select {
+				case <-f.Context().Done():
+					return err
+				case <-time.After(100 * time.Millisecond):
+				}
+			}
 		})
 	}
 	remove := func(source string) {
@@ -319,7 +328,7 @@ func (f *fixture) settle(want string) []byte {
 		f.Fatal(err)
 	}
 	var last []byte
-	deadline := time.Now().Add(3 * time.Minute)
+	deadline := time.Now().Add(heavyWait)
 	for time.Now().Before(deadline) {
 		is, done := f.state()
 		if done && (len(wanted) > 0 && bytes.Equal(is, wanted) || len(wanted) == 0 && bytes.Equal(is, last)) {
