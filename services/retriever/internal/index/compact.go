@@ -76,7 +76,7 @@ func (sh *shard) rewrite(ctx context.Context) error {
 			return err
 		}
 		filler := &change{documentID: fillerKey, apply: func(b *batch) error { return b.IndexAdvanced(document.NewDocument(fillerKey)) }}
-		if err := sh.writer.commit(ctx, sh.index, filler); err != nil {
+		if err := sh.writers.commit(ctx, sh.index, filler); err != nil {
 			return err
 		}
 		advanced, err := sh.index.Advanced()
@@ -111,7 +111,7 @@ func (sh *shard) vanish(ctx context.Context, segments map[uint64]bool) error {
 	}
 	for id := range segments {
 		for exists(filepath.Join(sh.dir, "store", fmt.Sprintf("%012x.zap", id))) {
-			if err := sh.writer.commit(bound, sh.index, &change{documentID: compactedKey, apply: batch}); err != nil {
+			if err := sh.writers.commit(bound, sh.index, &change{documentID: compactedKey, apply: batch}); err != nil {
 				return err
 			}
 			select {

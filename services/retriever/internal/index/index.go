@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,7 +60,7 @@ type shard struct {
 	dir     string
 	index   bleve.Index
 	vectors *vectors.Set
-	writer  writer
+	writers writers
 	opened  chan struct{} // closed when index or err is there
 	err     error
 	crashed bool // it was not closed when it was open last
@@ -152,7 +153,7 @@ func (s *Store) acquire(workspace, dir string) (*shard, error) {
 			return nil, fault.New(fault.Exhausted, fault.Overloaded,
 				"too many workspaces are in use at once; try again shortly").WithRetryAfter(time.Second)
 		}
-		sh = &shard{dir: dir, opened: make(chan struct{}), writer: writer{full: make(chan struct{}, 1)}}
+		sh = &shard{dir: dir, opened: make(chan struct{}), writers: newWriters(runtime.GOMAXPROCS(0))}
 		s.shards[workspace] = sh
 	}
 	s.running.Add(1)
@@ -273,7 +274,15 @@ func create(dir string) (bleve.Index, error) {
 
 // options are what indexes are opened with. A batch is in the index before it is on disk, so that the next one can be made
 // while it is being synced; the writer tells nobody that something is stored before it is.
-func options() map[string]any { return map[string]any{"unsafe_batch": true} }
+//
+// Segments are merged later than is bleve's habit, which was made for batches that are much larger or much smaller: a passage is
+// then written half as often while many are taken in. That half as many segments more are searched costs little.
+func options() map[string]any {
+	return map[string]any{
+		"unsafe_batch":           true,
+		"scorchMergePlanOptions": map[string]any{"MaxSegmentsPerTier": 15, "SegmentsPerMergeTask": 15, "FloorSegmentSize": 1000},
+	}
+}
 
 func exists(path string) bool {
 	_, err := os.Stat(path)

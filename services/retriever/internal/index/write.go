@@ -9,11 +9,9 @@ import (
 	"strings"
 
 	"github.com/blevesearch/bleve/v2"
-	"github.com/blevesearch/bleve/v2/analysis"
 	"github.com/blevesearch/bleve/v2/document"
 	bleveindex "github.com/blevesearch/bleve_index_api"
 
-	"github.com/ragmesh/ragmesh/libs/text"
 	pages "github.com/ragmesh/ragmesh/services/retriever/internal/document"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/rank"
 	"github.com/ragmesh/ragmesh/services/retriever/internal/store"
@@ -41,8 +39,15 @@ const layout = "1"
 // kindVersion is the kind of the records of versions put with a revision.
 func kindVersion(revision string) string { return "v/" + layout + "/" + revision }
 
-// lengthKey holds the sum of all chunks' lengths, written in the same batch as the chunks.
-const lengthKey = "total-length"
+// lengthKeyOf is the key of one of the numbers that add up to all chunks' lengths. Each is written by one writer, in the same batches
+// as chunks; one alone means nothing, since how many writers there are may be another number whenever an index is opened.
+func lengthKeyOf(writer int) string {
+	const first = "total-length"
+	if writer == 0 {
+		return first
+	}
+	return first + "/" + strconv.Itoa(writer)
+}
 
 // maxPart is how many chunks of one version are committed together: a large one is put in parts.
 const maxPart = 2_000
@@ -140,13 +145,13 @@ func (s *Store) Prune(ctx context.Context, workspace, documentID, keep string) (
 // commit makes a change, after which the index is another version of itself, whatever became of the change.
 func (s *Store) commit(ctx context.Context, sh *shard, c *change) error {
 	defer func() { sh.version.Store(s.versions.Add(1)) }()
-	return sh.writer.commit(ctx, sh.index, c)
+	return sh.writers.commit(ctx, sh.index, c)
 }
 
 // documents turns some of a version's chunks into what bleve indexes, and sums their lengths.
 func documents(v store.Version, from, to int) ([]*document.Document, float64, error) {
-	const stored, indexed = bleveindex.StoreField, bleveindex.IndexField | bleveindex.SkipFreqNorm
 	key := versionKey(v.DocumentID, v.Hash)
+	of, kind, source := label(fieldDocument, v.DocumentID), label(fieldKind, kindChunk), label(fieldSource, v.SourceURI)
 	docs := make([]*document.Document, 0, to-from+1)
 	total := 0.0
 	for i := from; i < to; i++ {
@@ -156,22 +161,17 @@ func documents(v store.Version, from, to int) ([]*document.Document, float64, er
 		}
 		body := v.Text[c.Start:c.End]
 		passage := rank.Read(store.Head(v.Title, c.HeadingPath), body)
-		terms, singles := analyze(passage)
+		terms, singles := words(passage)
 		total += passage.Length()
 		m, err := json.Marshal(meta{ID: c.ID, Start: c.Start, End: c.End, Path: c.HeadingPath, Pages: c.Pages, Language: c.Language, Title: v.Title, Source: v.SourceURI})
 		if err != nil {
 			return nil, 0, err
 		}
 		doc := document.NewDocument(chunkKey(key, i))
-		doc.AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindChunk), indexed, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldSource, nil, []byte(v.SourceURI), indexed, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldLanguage, nil, []byte(c.Language), indexed, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldTerms, nil, nil, bleveindex.IndexField, terms))
-		doc.AddField(document.NewTextFieldCustom(fieldSingles, nil, nil, indexed, singles))
-		doc.AddField(document.NewTextFieldCustom(fieldMeta, nil, m, stored, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldText, nil, []byte(body), stored, nil))
-		doc.AddField(document.NewTextFieldCustom(fieldRead, nil, passage.Encode(), stored, nil))
+		doc.Fields = []document.Field{
+			of, kind, source, label(fieldLanguage, c.Language), terms, singles,
+			keep(fieldMeta, m), keep(fieldText, []byte(body)), keep(fieldRead, passage.Encode()),
+		}
 		docs = append(docs, doc)
 	}
 	return docs, total, nil
@@ -179,47 +179,31 @@ func documents(v store.Version, from, to int) ([]*document.Document, float64, er
 
 // recordOf is a version's record, which is put last: without it what is there of the version counts as nothing.
 func recordOf(v store.Version, length float64) (*document.Document, error) {
-	const stored, indexed = bleveindex.StoreField, bleveindex.IndexField | bleveindex.SkipFreqNorm
 	r, err := json.Marshal(record{Chunks: len(v.Chunks), Length: length})
 	if err != nil {
 		return nil, err
 	}
 	doc := document.NewDocument(versionKey(v.DocumentID, v.Hash))
-	doc.AddField(document.NewTextFieldCustom(fieldDocument, nil, []byte(v.DocumentID), indexed, nil))
-	doc.AddField(document.NewTextFieldCustom(fieldKind, nil, []byte(kindVersion(v.Revision)), indexed, nil))
-	doc.AddField(document.NewTextFieldCustom(fieldMeta, nil, r, stored, nil))
-	doc.AddField(document.NewTextFieldCustom(fieldText, nil, []byte(v.Text), stored, nil))
+	doc.Fields = []document.Field{
+		label(fieldDocument, v.DocumentID), label(fieldKind, kindVersion(v.Revision)), keep(fieldMeta, r), keep(fieldText, []byte(v.Text)),
+	}
 	return doc, nil
 }
 
-// tokens are a field's tokens, ready made: analysis happens here, not in bleve.
-type tokens analysis.TokenStream
-
-// Analyze implements analysis.Analyzer.
-func (t tokens) Analyze([]byte) analysis.TokenStream { return analysis.TokenStream(t) }
-
-// analyze makes the tokens of a chunk. Single CJK characters are kept apart: as query terms they would match everything, but
-// their statistics are needed.
-func analyze(p rank.Passage) (terms, singles tokens) {
-	add := func(list []text.Token, times int) {
-		for _, t := range list {
-			token := &analysis.Token{Term: []byte(t.Term)}
-			if t.Kind == text.Han {
-				singles = append(singles, token)
-				continue
-			}
-			for range times {
-				terms = append(terms, token)
-			}
+// totalLength is the sum of all chunks' lengths.
+func totalLength(reader bleveindex.IndexReader) (sum float64, err error) {
+	for writer := range maxWriters {
+		length, err := lengthUnder(reader, lengthKeyOf(writer))
+		if err != nil {
+			return 0, err
 		}
+		sum += length
 	}
-	add(p.Head, 2)
-	add(p.Body, 1)
-	return terms, singles
+	return max(0, sum), nil
 }
 
-func totalLength(reader bleveindex.IndexReader) (float64, error) {
-	value, err := reader.GetInternal([]byte(lengthKey))
+func lengthUnder(reader bleveindex.IndexReader, key string) (float64, error) {
+	value, err := reader.GetInternal([]byte(key))
 	if err != nil {
 		return 0, fmt.Errorf("read index: %w", err)
 	}
@@ -227,7 +211,7 @@ func totalLength(reader bleveindex.IndexReader) (float64, error) {
 		return 0, nil
 	}
 	length, err := strconv.ParseFloat(string(value), 64)
-	if err != nil || math.IsNaN(length) {
+	if err != nil || math.IsNaN(length) || math.IsInf(length, 0) {
 		return 0, fmt.Errorf("read index: bad total length %q", value)
 	}
 	return length, nil
@@ -237,7 +221,7 @@ func totalLength(reader bleveindex.IndexReader) (float64, error) {
 type batch struct {
 	*bleve.Batch
 	reader bleveindex.IndexReader
-	length float64
+	length float64 // under the writer's key
 }
 
 // put adds some of a version's chunks; with the last comes its record, and goes what is left of an earlier put of the version.
@@ -289,7 +273,7 @@ func (b *batch) prune(documentID, keep string) (int, error) {
 			if err != nil {
 				return 0, err
 			}
-			b.length = max(0, b.length-r.Length)
+			b.length -= r.Length
 		} else {
 			chunks++
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"slices"
 	"strconv"
 	"sync"
@@ -25,9 +26,33 @@ const (
 	poll = time.Second
 )
 
-// writer commits changes to one index. Changes that arrive while a batch is being made go into the next one together, so
-// that many small documents don't each wait for the disk. While a batch is being synced, the next one is made.
+// writers commit changes to one index, those of a document always by the same writer: several batches are made at once, as
+// making one takes a single processor.
+type writers []writer
+
+// maxWriters bounds the writers of an index: with more of them each has smaller batches.
+const maxWriters = 4
+
+func newWriters(n int) writers {
+	all := make(writers, min(max(n, 1), maxWriters))
+	for i := range all {
+		all[i].full, all[i].lengthKey = make(chan struct{}, 1), lengthKeyOf(i)
+	}
+	return all
+}
+
+// commit applies a change and returns when it is on disk.
+func (all writers) commit(ctx context.Context, index bleve.Index, c *change) error {
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(c.documentID))
+	return all[sum.Sum32()%uint32(len(all))].commit(ctx, index, c)
+}
+
+// writer commits changes of some documents to an index. Changes that arrive while a batch is being made go into the next one
+// together, so that many small documents don't each wait for the disk. While a batch is being synced, the next one is made.
 type writer struct {
+	lengthKey string // holds the length of what this writer has put, less that of what it has removed
+
 	mu      sync.Mutex
 	pending []*change
 	chunks  int           // of pending
@@ -93,7 +118,7 @@ func (w *writer) introduce(ctx context.Context, index bleve.Index, c *change) er
 			return err
 		}
 		changes := w.take()
-		synced, err := commitAll(index, changes)
+		synced, err := w.commitAll(index, changes)
 		w.last = time.Now()
 		for _, other := range changes {
 			other.done, other.synced = true, synced
@@ -152,7 +177,7 @@ func (w *writer) withdraw(c *change) bool {
 
 // commitAll makes changes of different documents one batch. A change that fails by itself leaves the others alone. The channel
 // is closed once all of it is on disk; it is nil when nothing is to be written.
-func commitAll(index bleve.Index, changes []*change) (synced <-chan struct{}, err error) {
+func (w *writer) commitAll(index bleve.Index, changes []*change) (synced <-chan struct{}, err error) {
 	advanced, err := index.Advanced()
 	if err != nil {
 		return nil, fmt.Errorf("read index: %w", err)
@@ -163,7 +188,7 @@ func commitAll(index bleve.Index, changes []*change) (synced <-chan struct{}, er
 	}
 	defer func() { err = errors.Join(err, reader.Close()) }()
 	b := &batch{reader: reader, Batch: index.NewBatch()}
-	if b.length, err = totalLength(reader); err != nil {
+	if b.length, err = lengthUnder(reader, w.lengthKey); err != nil {
 		return nil, err
 	}
 	for _, c := range changes {
@@ -172,7 +197,7 @@ func commitAll(index bleve.Index, changes []*change) (synced <-chan struct{}, er
 	if b.Size() == 0 {
 		return nil, nil
 	}
-	b.SetInternal([]byte(lengthKey), []byte(strconv.FormatFloat(b.length, 'g', -1, 64)))
+	b.SetInternal([]byte(w.lengthKey), []byte(strconv.FormatFloat(b.length, 'g', -1, 64)))
 	done := make(chan struct{})
 	b.SetPersistedCallback(func(err error) {
 		if err == nil {
