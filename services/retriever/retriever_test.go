@@ -85,7 +85,7 @@ func (f *fixture) ctx() context.Context { return rpctest.As(f.Context(), workspa
 // until waits for something that other goroutines do.
 func (f *fixture) until(what string, done func() bool) {
 	f.Helper()
-	f.untilWithin(time.Minute, what, done)
+	f.untilWithin(longWait, what, done)
 }
 
 func (f *fixture) untilWithin(limit time.Duration, what string, done func() bool) {
@@ -145,11 +145,14 @@ func (f *fixture) get(id string) *retrieverv1.Document {
 // settled waits until a document is ready or failed.
 func (f *fixture) settled(id string) *retrieverv1.Document {
 	f.Helper()
-	return f.settledWithin(id, time.Minute)
+	return f.settledWithin(id, longWait)
 }
 
-// heavyWait is how long the largest documents may take on a busy machine.
-const heavyWait = 10 * time.Minute
+// How long documents may take on a busy machine: those of usual size, and the largest.
+const (
+	longWait  = 5 * time.Minute
+	heavyWait = 10 * time.Minute
+)
 
 func (f *fixture) settledWithin(id string, limit time.Duration) *retrieverv1.Document {
 	f.Helper()

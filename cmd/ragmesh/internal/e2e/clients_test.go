@@ -23,13 +23,28 @@ func TestOfficialOpenAIClients(t *testing.T) {
 	t.Run("Python", func(t *testing.T) { checkConversation(t, runClient(t, "openai_client.py")) })
 }
 
+// installed returns the folder of the clients. Those of other versions than wanted now do not count, as for make.
+func installed(t *testing.T) string {
+	t.Helper()
+	root := e2e.Root(t)
+	clients, wanted := filepath.Join(root, ".bin", "clients"), filepath.Join(root, ".tools", "clients")
+	ready, err := os.Stat(filepath.Join(clients, "ready"))
+	for _, name := range []string{"package-lock.json", "requirements.txt"} {
+		var want os.FileInfo
+		if err == nil {
+			want, err = os.Stat(filepath.Join(wanted, name))
+		}
+		if err != nil || ready.ModTime().Before(want.ModTime()) {
+			t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
+		}
+	}
+	return clients
+}
+
 // runClient runs a script of testdata/clients against a system with documents, and returns what it prints.
 func runClient(t *testing.T, script string) []byte {
 	t.Helper()
-	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
-	if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
-		t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
-	}
+	clients := installed(t)
 	dir := documents(t)
 	s := e2e.StartAllInOne(t)
 	must(t, s, "ingest", "--base", dir, dir)
@@ -77,10 +92,7 @@ func TestOfficialRPCClients(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts whole systems")
 	}
-	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
-	if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
-		t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
-	}
+	clients := installed(t)
 	dir := documents(t)
 	s := e2e.StartAllInOne(t)
 	must(t, s, "ingest", "--base", dir, dir)

@@ -21,10 +21,7 @@ func TestOfficialOpenAIClientsOfTheGateway(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts whole systems")
 	}
-	clients := filepath.Join(e2e.Root(t), ".bin", "clients")
-	if _, err := os.Stat(filepath.Join(clients, "ready")); err != nil {
-		t.Skip("the clients are not installed: run `make clients`, which needs node, npm and python3")
-	}
+	clients := installed(t)
 	const key = "sk-of-another-application-0123456789"
 	mock := httptest.NewServer(mockllm.New(1))
 	t.Cleanup(mock.Close)
