@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -18,6 +18,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/backup"
 	"github.com/ragmesh/ragmesh/libs/bus"
+	"github.com/ragmesh/ragmesh/libs/bus/bustest"
 )
 
 // cluster runs three NATS servers that share every stream, and returns their addresses.
@@ -26,15 +27,8 @@ func cluster(t *testing.T) string {
 	var routes []*url.URL
 	var ports []int
 	for range 3 { // who is to come must be known beforehand
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		routes, ports = append(routes, &url.URL{Scheme: "nats-route", Host: l.Addr().String()}), append(ports, port)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		addr := netip.MustParseAddrPort(bustest.FreeAddr(t))
+		routes, ports = append(routes, &url.URL{Scheme: "nats-route", Host: addr.String()}), append(ports, int(addr.Port()))
 	}
 	var servers []*server.Server
 	var addresses []string

@@ -3,7 +3,6 @@ package bus_test
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"testing"
 	"time"
@@ -31,17 +30,6 @@ func serve(t *testing.T, dir, addr string) *natsserver.Server {
 		t.Fatal(err)
 	}
 	return s
-}
-
-// freeAddr returns an address nobody listens on.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func connect(t *testing.T, o bus.Options) *bus.Bus {
@@ -76,7 +64,7 @@ func healthy(b *bus.Bus) func() bool {
 // NATS comes after its clients, goes, and comes back with its data. Nobody has to do anything for it.
 func TestOutage(t *testing.T) {
 	t.Parallel()
-	addr, dir := freeAddr(t), t.TempDir()
+	addr, dir := bustest.FreeAddr(t), t.TempDir()
 	registry := prometheus.NewRegistry()
 	b := connect(t, bus.Options{URL: "nats://" + addr, Name: "llm-gateway", Registry: registry})
 	kv, err := b.KV(t.Context(), bus.Workspaces)

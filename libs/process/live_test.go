@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/ragmesh/ragmesh/libs/bus/bustest"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
@@ -213,7 +214,7 @@ func TestProgramFollowsItsConfiguration(t *testing.T) {
 	write("greeting: hello\n")
 	p, _ := program()
 	p.LookEvery = 10 * time.Millisecond
-	r := run(t, p, "--config", dir, "--data", data(t), "--nats-url", nats(t, freeAddr(t)), "--admin-addr", "127.0.0.1:0")
+	r := run(t, p, "--config", dir, "--data", data(t), "--nats-url", nats(t, bustest.FreeAddr(t)), "--admin-addr", "127.0.0.1:0")
 	started := r.out.line(t, "serving")
 	if _, got := get(t, started["rpc"], "/hello"); got != "hello" {
 		t.Fatalf("says %q", got)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ragmesh/ragmesh/libs/bus/bustest"
 	"github.com/ragmesh/ragmesh/libs/config"
 	"github.com/ragmesh/ragmesh/libs/process"
 )
@@ -111,7 +112,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 func TestWaitsForNATSAndSaysSo(t *testing.T) {
 	t.Parallel()
 	p, _ := program()
-	addr := freeAddr(t)
+	addr := bustest.FreeAddr(t)
 	r := run(t, p, "--data", data(t), "--nats-url", "nats://"+addr)
 	line := r.out.line(t, "waiting for NATS")
 	code, body := get(t, line["admin"], "/health/ready")
@@ -132,7 +133,7 @@ func TestWaitsForNATSAndSaysSo(t *testing.T) {
 func TestStopsWhileItWaitsForNATS(t *testing.T) {
 	t.Parallel()
 	p, _ := program()
-	r := run(t, p, "--data", data(t), "--nats-url", "nats://"+freeAddr(t))
+	r := run(t, p, "--data", data(t), "--nats-url", "nats://"+bustest.FreeAddr(t))
 	r.out.line(t, "waiting for NATS")
 	r.stop()
 	r.wantExit(t, 0)
@@ -143,7 +144,7 @@ func TestServesWithoutNATSWhereItMay(t *testing.T) {
 	p, g := program()
 	p.WithoutNATS, p.Stateless = true, true
 	dir := data(t)
-	r := run(t, p, "--data", dir, "--nats-url", "nats://"+freeAddr(t))
+	r := run(t, p, "--data", dir, "--nats-url", "nats://"+bustest.FreeAddr(t))
 	line := r.out.line(t, "serving")
 	if code, body := get(t, line["admin"], "/health/ready"); code != 200 || !strings.Contains(body, "waiting for nats") {
 		t.Errorf("ready: %d %s", code, body)

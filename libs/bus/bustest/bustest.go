@@ -4,6 +4,11 @@ package bustest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,7 +19,7 @@ import (
 )
 
 // wait bounds every step of a test. It is only reached by failures.
-const wait = 20 * time.Second
+const wait = time.Minute
 
 // New returns a bus with the whole topology, on a server in this process that ends with the test and does not sync to disk.
 func New(tb testing.TB) *bus.Bus {
@@ -31,6 +36,22 @@ func NewServer(tb testing.TB, addr string) *natsserver.Server {
 	}
 	tb.Cleanup(s.Shutdown)
 	return s
+}
+
+// FreeAddr returns a loopback address that nobody listens on, nor is given one who asks for any port: it stays free.
+func FreeAddr(tb testing.TB) string {
+	tb.Helper()
+	const first, last = 20_000, 32_000
+	for {
+		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first))) //nolint:gosec // no secret
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return l.Addr().String()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			tb.Fatal(err)
+		}
+	}
 }
 
 // Join returns another bus to a server in this process, closed at the test's end.

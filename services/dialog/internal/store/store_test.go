@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -286,12 +285,7 @@ func TestClaimTakenOverOnce(t *testing.T) {
 
 func TestSpool(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, natsDir, dir := l.Addr().String(), t.TempDir(), t.TempDir()
-	_ = l.Close()
+	addr, natsDir, dir := bustest.FreeAddr(t), t.TempDir(), t.TempDir()
 	b, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + addr, Name: "dialog", Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
