@@ -215,7 +215,7 @@ func TestFilesThatExplodeAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "too many or too deep values") {
 			t.Errorf("%s: %.200v", name, err)
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > time.Minute { // on a busy machine; without a bound it is for ever
 			t.Errorf("%s took %v", name, took)
 		}
 	}

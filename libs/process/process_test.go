@@ -90,7 +90,7 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	r.wantExit(t, 0)
 
 	stacks := make([]byte, 1<<20)
-	for end := time.Now().Add(5 * time.Second); ; runtime.Gosched() { // what was told to end may still be on its way
+	for end := time.Now().Add(time.Minute); ; runtime.Gosched() { // what was told to end may still be on its way
 		n := runtime.Stack(stacks, true)
 		var left []string
 		for stack := range strings.SplitSeq(string(stacks[:n]), "\n\n") {

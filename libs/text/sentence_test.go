@@ -83,7 +83,7 @@ func TestLinearTime(t *testing.T) {
 		text.Sentences(strings.Repeat(" ", size/2) + s[:size/2])
 		text.Language(s)
 		text.EstimateTokens(s)
-		if took := time.Since(start); took > 20*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%q repeated to 1 MiB took %v", pattern, took)
 		}
 	}

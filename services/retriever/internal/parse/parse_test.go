@@ -169,7 +169,7 @@ func TestParseTime(t *testing.T) {
 	} {
 		start := time.Now()
 		_, _ = parse.NewRegistry().Parse(t.Context(), parse.Source{URI: "a.md", Data: []byte(strings.Repeat(pattern, size/len(pattern)))})
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > time.Minute {
 			t.Errorf("%q repeated to %d KiB took %v", pattern, size>>10, took)
 		} else if took > time.Second {
 			t.Logf("%q repeated to %d KiB took %v", pattern, size>>10, took)
