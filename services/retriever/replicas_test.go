@@ -47,19 +47,21 @@ func TestTwoRetrievers(t *testing.T) {
 	}
 	var group sync.WaitGroup
 	var ended atomic.Bool
+	var searches [2]atomic.Int64
 	const editions = 12
 	for n, f := range both {
 		group.Go(func() {
-			searches, seen := 0, map[string]bool{}
+			seen := map[string]bool{}
 			for !ended.Load() {
 				got := f.found("walrus")
-				if searches++; len(got) != 1 {
-					t.Errorf("replica %d, search %d finds %q", n, searches, got)
+				if search := searches[n].Add(1); len(got) != 1 {
+					t.Errorf("replica %d, search %d finds %q", n, search, got)
+					ended.Store(true)
 					return
 				}
 				seen[got[0]] = true
 			}
-			if t.Logf("replica %d: %d searches saw %d versions", n, searches, len(seen)); len(seen) < 3 {
+			if t.Logf("replica %d: %d searches saw %d versions", n, searches[n].Load(), len(seen)); len(seen) < 3 {
 				t.Errorf("replica %d saw only %d versions", n, len(seen))
 			}
 		})
@@ -69,6 +71,10 @@ func TestTwoRetrievers(t *testing.T) {
 		id := f.upload("a.md", "", fmt.Sprintf("Walrus number %d.", n+1)).GetDocument().GetDocumentId()
 		if n%3 != 2 { // others are superseded, perhaps while the other replica works on them
 			f.settled(id)
+			for other := range both { // however busy the machine, both search in between
+				before := searches[other].Load()
+				f.until(fmt.Sprintf("replica %d searches", other), func() bool { return searches[other].Load() > before+1 || ended.Load() })
+			}
 		}
 	}
 	both[1].settled(both[1].list("a.md").GetDocumentId())
