@@ -91,6 +91,10 @@ func UsageSubject(workspace, node, day, life string) string {
 	return subject("ragmesh.usage.v1", workspace, node, day, life)
 }
 
+// LimitSubject is where a process says what it has taken of limits a minute. With "*" for it, it matches everybody's. No stream
+// keeps that.
+func LimitSubject(node string) string { return subject("ragmesh.limit.v1", node) }
+
 // AnswerSubject is where an answer is kept for whoever asks the same in the same workspace. With "*" for what was asked it matches
 // all of a workspace's.
 func AnswerSubject(workspace, asked string) string {

@@ -31,8 +31,8 @@ type Account struct {
 
 // Allowance is a set of limits and budgets.
 type Allowance struct {
-	Requests int     `yaml:"requests_per_minute" doc:"Requests in a minute, of each process. Count; 0 for no limit."`
-	Tokens   int     `yaml:"tokens_per_minute" doc:"Tokens in a minute, of each process: of prompts as estimated and of answers as long as they may get, until it is known what was used. Count; 0 for no limit."`
+	Requests int     `yaml:"requests_per_minute" doc:"Requests in a minute, over all processes. Count; 0 for no limit."`
+	Tokens   int     `yaml:"tokens_per_minute" doc:"Tokens in a minute, over all processes: of prompts as estimated and of answers as long as they may get, until it is known what was used. Count; 0 for no limit."`
 	Day      float64 `yaml:"day" doc:"Budget of a day, in UTC, in the currency of the prices; 0 for none."`
 	Month    float64 `yaml:"month" doc:"Budget of a month, in UTC, in the same currency; 0 for none."`
 }

@@ -110,14 +110,57 @@ func TestBudgetRefuses(t *testing.T) {
 	}
 }
 
+// A limit a minute is over all processes: what passes through one is missing at the other.
+func TestLimitsAreShared(t *testing.T) {
+	t.Parallel()
+	const perMinute = 12
+	cfg := priced(answers(t).URL)
+	cfg.Account = llmgateway.Account{Workspace: llmgateway.Allowance{Requests: perMinute}}
+	server := natsOf(t)
+	one, _ := runningAt(t, cfg, server)
+	other, _ := runningAt(t, cfg, server)
+	pass := func(client llmv1connect.LLMServiceClient, pause time.Duration) int {
+		t.Helper()
+		for n := 0; ; n++ {
+			_, err := generate(t, client, refund())
+			if fault.ReasonOf(err) == fault.RateLimited || n >= 3*perMinute {
+				return n
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(pause)
+		}
+	}
+	if n := pass(one, 0); n < perMinute {
+		t.Fatalf("%d requests passed", n)
+	}
+	if n := pass(other, 200*time.Millisecond); n >= perMinute {
+		t.Errorf("%d requests passed through another process after that", n)
+	}
+}
+
 // running is a gateway with a NATS of its own, until the test ends.
 func running(t *testing.T, cfg llmgateway.Config) (llmv1connect.LLMServiceClient, *llmgateway.Service) {
+	t.Helper()
+	return runningAt(t, cfg, natsOf(t))
+}
+
+// natsOf is a test's NATS.
+func natsOf(t *testing.T) *natsserver.Server {
 	t.Helper()
 	server, err := natsserver.Start(t.Context(), natsserver.Options{Dir: t.TempDir(), NoSync: true, Log: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Shutdown)
+	return server
+}
+
+// runningAt is a gateway at a NATS, until the test ends.
+func runningAt(t *testing.T, cfg llmgateway.Config, server *natsserver.Server) (llmv1connect.LLMServiceClient, *llmgateway.Service) {
+	t.Helper()
+	var err error
 	d := deps(t, "")
 	if d.Bus, err = bus.Connect(t.Context(), bus.Options{Name: "llm-gateway", InProcess: server, Log: zerolog.Nop()}); err != nil {
 		t.Fatal(err)

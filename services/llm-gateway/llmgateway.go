@@ -28,6 +28,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/prompt"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/route"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/rpc"
+	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/tally"
 	"github.com/ragmesh/ragmesh/services/llm-gateway/internal/usage"
 )
 
@@ -187,14 +188,17 @@ func (s *Service) Register(mux *librpc.Mux) {
 	s.registerAPI(mux)
 }
 
-// Run carries usage, and serves the API on its own port if it has one, until ctx ends; then it lets go of the ledger and of the
+// Run carries usage, tells other processes what is taken of limits, and serves the API on its own port if it has one, until ctx ends; then it lets go of the ledger and of the
 // providers' connections.
 func (s *Service) Run(ctx context.Context) error {
 	// What the API's last answers used is carried too.
 	carrying, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	carried := make(chan error, 1)
+	carried := make(chan error, 2)
 	go func() { carried <- s.carrier.Run(carrying) }()
+	go func() {
+		carried <- tally.Run(carrying, tally.Deps{Book: s.book, Bus: s.deps.Bus, Node: s.ledger.Node(), Log: s.deps.Telemetry.Log})
+	}()
 	var err error
 	if s.apiAddr != "" {
 		err = s.serveAPI(ctx, s.apiAddr, s.drain)
@@ -203,7 +207,7 @@ func (s *Service) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 	stop()
-	err = errors.Join(err, <-carried)
+	err = errors.Join(err, <-carried, <-carried)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.providers {

@@ -1,8 +1,9 @@
 // Package account says who pays: before a model is asked, a request is held against the limits and budgets of its workspace and
 // key, with the most that it may cost reserved; afterwards what it did cost is settled, and stands in a ledger.
 //
-// Limits are this process's. Budgets are over all processes, as far as the ledger knows what the others have spent: what they
-// reserve is not known here, so that together they may overrun a budget by what is under way.
+// Both are over all processes. What others take of limits is told here now and then (see [Book.Others]). What they have spent of
+// budgets the ledger knows; what they reserve of them is not known here, so that together they may overrun a budget by what is
+// under way.
 package account
 
 import (
@@ -72,6 +73,7 @@ type Book struct {
 
 	mu       sync.Mutex
 	accounts map[Who]*state // those that have a bound; the workspace's has no key
+	untold   []Who          // those of which others are to be told
 }
 
 // state is what a workspace or a key has used and reserved.
@@ -79,6 +81,7 @@ type state struct {
 	requests, tokens bucket
 	reserved         uint64 // millionths
 	open             int
+	untold           Taken // what others are to be told; of nobody where there is nothing
 }
 
 // New returns a Book.
@@ -123,25 +126,30 @@ type scope struct {
 
 // scopes returns what w is held against; those without a bound are left out.
 func (c *Config) scopes(w Who) (out [2]scope, n int) {
-	allow, ok := c.Workspaces[w.Workspace]
-	if !ok {
-		allow = c.Workspace
-	}
-	if allow != (Allowance{}) {
+	if allow := c.allowance(Who{Workspace: w.Workspace}); allow != (Allowance{}) {
 		out[n] = scope{"workspace", Who{Workspace: w.Workspace}, allow}
 		n++
 	}
 	if w.Key == "" {
 		return out, n
 	}
-	if allow, ok = c.Keys[w.Key]; !ok {
-		allow = c.Key
-	}
-	if allow != (Allowance{}) {
+	if allow := c.allowance(w); allow != (Allowance{}) {
 		out[n] = scope{"key", w, allow}
 		n++
 	}
 	return out, n
+}
+
+// allowance is what a key may use; without one, its workspace.
+func (c *Config) allowance(w Who) Allowance {
+	named, name, otherwise := c.Keys, w.Key, c.Key
+	if w.Key == "" {
+		named, name, otherwise = c.Workspaces, w.Workspace, c.Workspace
+	}
+	if allow, ok := named[name]; ok {
+		return allow
+	}
+	return otherwise
 }
 
 // Entry is a request's. It is safe for concurrent use.
@@ -186,9 +194,11 @@ func (b *Book) Open(_ context.Context, w Who, routeName string, estimate provide
 		}
 	}
 	for i := range e.bound {
-		s := b.state(e.scopes[i].who)
-		s.requests.take(1, e.scopes[i].allow.Requests, now)
-		s.tokens.take(e.tokens(e.scopes[i].allow), e.scopes[i].allow.Tokens, now)
+		sc := &e.scopes[i]
+		s, tokens := b.state(sc.who), e.tokens(sc.allow)
+		s.requests.take(1, sc.allow.Requests, now)
+		s.tokens.take(tokens, sc.allow.Tokens, now)
+		b.tell(s, sc, 1, tokens)
 		s.reserved += e.most.Cost
 		s.open++
 	}
@@ -218,7 +228,7 @@ const sweepAt = 20_000
 func (b *Book) sweep() {
 	now := b.deps.Clock()
 	maps.DeleteFunc(b.accounts, func(_ Who, s *state) bool {
-		return s.open == 0 && now.Sub(s.requests.at) > time.Minute && now.Sub(s.tokens.at) > time.Minute
+		return s.open == 0 && s.untold == Taken{} && now.Sub(s.requests.at) > time.Minute && now.Sub(s.tokens.at) > time.Minute
 	})
 }
 
@@ -281,9 +291,11 @@ func (e *Entry) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i := range e.bound {
-		s := b.accounts[e.scopes[i].who]
+		sc := &e.scopes[i]
+		s, back := b.accounts[sc.who], e.tokens(sc.allow)-float64(e.used)
 		s.reserved -= min(s.reserved, e.most.Cost)
 		s.open--
-		s.tokens.give(e.tokens(e.scopes[i].allow)-float64(e.used), e.scopes[i].allow.Tokens)
+		s.tokens.give(back, sc.allow.Tokens)
+		b.tell(s, sc, 0, -back)
 	}
 }

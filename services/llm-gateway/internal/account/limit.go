@@ -51,6 +51,17 @@ func (b *bucket) give(n float64, perMinute int) {
 	}
 }
 
+// others takes what other processes have used, or gives back what they had reserved. What they take together in the moment before
+// each has heard of the rest may be many times the limit; beyond a minute's worth that is forgiven, so that nobody waits for
+// longer because of it.
+func (b *bucket) others(n float64, perMinute int, now time.Time) {
+	if perMinute == 0 {
+		return
+	}
+	b.refill(perMinute, now)
+	b.used = max(0, min(b.used+n, max(b.used, 2*float64(perMinute))))
+}
+
 // The limits, as metrics name them.
 const (
 	limitRequests = "requests"

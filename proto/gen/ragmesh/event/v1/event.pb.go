@@ -742,6 +742,135 @@ func (x *WorkspaceUsageClosed) GetLife() uint64 {
 	return 0
 }
 
+// LimitsTaken is sent on subject ragmesh.limit.v1.<node>, which no stream keeps: what a process of llm-gateway has taken of limits
+// a minute since it said so last. The others take it off theirs.
+type LimitsTaken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The process's own name.
+	Node string `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// By workspace and key.
+	Rows          []*LimitTaken `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitsTaken) Reset() {
+	*x = LimitsTaken{}
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitsTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitsTaken) ProtoMessage() {}
+
+func (x *LimitsTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitsTaken.ProtoReflect.Descriptor instead.
+func (*LimitsTaken) Descriptor() ([]byte, []int) {
+	return file_ragmesh_event_v1_event_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *LimitsTaken) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *LimitsTaken) GetRows() []*LimitTaken {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// LimitTaken is what was taken of one workspace's limits, or of one key's.
+type LimitTaken struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The workspace.
+	Workspace string `protobuf:"bytes,1,opt,name=workspace,proto3" json:"workspace,omitempty"`
+	// API key, person or service; empty for the whole workspace's limits.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Requests.
+	Requests int64 `protobuf:"varint,3,opt,name=requests,proto3" json:"requests,omitempty"`
+	// Tokens; below 0 where more that had been reserved was given back than was reserved.
+	Tokens        int64 `protobuf:"varint,4,opt,name=tokens,proto3" json:"tokens,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitTaken) Reset() {
+	*x = LimitTaken{}
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitTaken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitTaken) ProtoMessage() {}
+
+func (x *LimitTaken) ProtoReflect() protoreflect.Message {
+	mi := &file_ragmesh_event_v1_event_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitTaken.ProtoReflect.Descriptor instead.
+func (*LimitTaken) Descriptor() ([]byte, []int) {
+	return file_ragmesh_event_v1_event_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *LimitTaken) GetWorkspace() string {
+	if x != nil {
+		return x.Workspace
+	}
+	return ""
+}
+
+func (x *LimitTaken) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *LimitTaken) GetRequests() int64 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *LimitTaken) GetTokens() int64 {
+	if x != nil {
+		return x.Tokens
+	}
+	return 0
+}
+
 var File_ragmesh_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_ragmesh_event_v1_event_proto_rawDesc = "" +
@@ -803,7 +932,16 @@ const file_ragmesh_event_v1_event_proto_rawDesc = "" +
 	"\testimated\x18\x0f \x01(\x04R\testimated\"H\n" +
 	"\x14WorkspaceUsageClosed\x12\x1c\n" +
 	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x12\n" +
-	"\x04life\x18\x02 \x01(\x04R\x04lifeB\xc3\x01\n" +
+	"\x04life\x18\x02 \x01(\x04R\x04life\"S\n" +
+	"\vLimitsTaken\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x120\n" +
+	"\x04rows\x18\x02 \x03(\v2\x1c.ragmesh.event.v1.LimitTakenR\x04rows\"p\n" +
+	"\n" +
+	"LimitTaken\x12\x1c\n" +
+	"\tworkspace\x18\x01 \x01(\tR\tworkspace\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x1a\n" +
+	"\brequests\x18\x03 \x01(\x03R\brequests\x12\x16\n" +
+	"\x06tokens\x18\x04 \x01(\x03R\x06tokensB\xc3\x01\n" +
 	"\x14com.ragmesh.event.v1B\n" +
 	"EventProtoP\x01Z=github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1;eventv1\xa2\x02\x03REX\xaa\x02\x10Ragmesh.Event.V1\xca\x02\x10Ragmesh\\Event\\V1\xe2\x02\x1cRagmesh\\Event\\V1\\GPBMetadata\xea\x02\x12Ragmesh::Event::V1b\x06proto3"
 
@@ -819,7 +957,7 @@ func file_ragmesh_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_ragmesh_event_v1_event_proto_rawDescData
 }
 
-var file_ragmesh_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_ragmesh_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_ragmesh_event_v1_event_proto_goTypes = []any{
 	(*TurnRecorded)(nil),          // 0: ragmesh.event.v1.TurnRecorded
 	(*FeedbackGiven)(nil),         // 1: ragmesh.event.v1.FeedbackGiven
@@ -829,24 +967,27 @@ var file_ragmesh_event_v1_event_proto_goTypes = []any{
 	(*UsageRecorded)(nil),         // 5: ragmesh.event.v1.UsageRecorded
 	(*UsageRow)(nil),              // 6: ragmesh.event.v1.UsageRow
 	(*WorkspaceUsageClosed)(nil),  // 7: ragmesh.event.v1.WorkspaceUsageClosed
-	(*v1.Turn)(nil),               // 8: ragmesh.dialog.v1.Turn
-	(v1.Verdict)(0),               // 9: ragmesh.dialog.v1.Verdict
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
-	(*v11.Document)(nil),          // 11: ragmesh.retriever.v1.Document
+	(*LimitsTaken)(nil),           // 8: ragmesh.event.v1.LimitsTaken
+	(*LimitTaken)(nil),            // 9: ragmesh.event.v1.LimitTaken
+	(*v1.Turn)(nil),               // 10: ragmesh.dialog.v1.Turn
+	(v1.Verdict)(0),               // 11: ragmesh.dialog.v1.Verdict
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*v11.Document)(nil),          // 13: ragmesh.retriever.v1.Document
 }
 var file_ragmesh_event_v1_event_proto_depIdxs = []int32{
-	8,  // 0: ragmesh.event.v1.TurnRecorded.turn:type_name -> ragmesh.dialog.v1.Turn
-	9,  // 1: ragmesh.event.v1.FeedbackGiven.verdict:type_name -> ragmesh.dialog.v1.Verdict
-	10, // 2: ragmesh.event.v1.FeedbackGiven.at:type_name -> google.protobuf.Timestamp
-	11, // 3: ragmesh.event.v1.DocumentChanged.document:type_name -> ragmesh.retriever.v1.Document
-	10, // 4: ragmesh.event.v1.DocumentChanged.at:type_name -> google.protobuf.Timestamp
-	10, // 5: ragmesh.event.v1.Audited.at:type_name -> google.protobuf.Timestamp
+	10, // 0: ragmesh.event.v1.TurnRecorded.turn:type_name -> ragmesh.dialog.v1.Turn
+	11, // 1: ragmesh.event.v1.FeedbackGiven.verdict:type_name -> ragmesh.dialog.v1.Verdict
+	12, // 2: ragmesh.event.v1.FeedbackGiven.at:type_name -> google.protobuf.Timestamp
+	13, // 3: ragmesh.event.v1.DocumentChanged.document:type_name -> ragmesh.retriever.v1.Document
+	12, // 4: ragmesh.event.v1.DocumentChanged.at:type_name -> google.protobuf.Timestamp
+	12, // 5: ragmesh.event.v1.Audited.at:type_name -> google.protobuf.Timestamp
 	6,  // 6: ragmesh.event.v1.UsageRecorded.rows:type_name -> ragmesh.event.v1.UsageRow
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	9,  // 7: ragmesh.event.v1.LimitsTaken.rows:type_name -> ragmesh.event.v1.LimitTaken
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_ragmesh_event_v1_event_proto_init() }
@@ -860,7 +1001,7 @@ func file_ragmesh_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ragmesh_event_v1_event_proto_rawDesc), len(file_ragmesh_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
