@@ -139,9 +139,17 @@ func TestDumpShowsKeysThatAreWrittenMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	var written atomic.Int64
+	// While a dump runs each key is written some times, and not for ever: a reader that is slower than the writers, as on one
+	// processor, would never come to an end.
+	may := make(chan struct{}, 4*keys)
 	for w := range 2 {
 		writers.Go(func() {
-			for i := w; ctx.Err() == nil; i += 2 {
+			for i := w; ; i += 2 {
+				select {
+				case <-may:
+				case <-ctx.Done():
+					return
+				}
 				if _, err := table.Put(ctx, fmt.Sprintf("w.s%d", i%keys), []byte("1")); err == nil {
 					written.Add(1)
 				}
@@ -149,6 +157,9 @@ func TestDumpShowsKeysThatAreWrittenMeanwhile(t *testing.T) {
 		})
 	}
 	for range 20 {
+		for len(may) < cap(may) {
+			may <- struct{}{}
+		}
 		seen := map[string]bool{}
 		if _, err := b.Dump(t.Context(), bus.KeyValueStream(bus.Sessions), 0, func(m bus.Archived) error {
 			seen[m.Subject] = true
