@@ -248,6 +248,39 @@ func TestAnotherTargetAnswers(t *testing.T) {
 	}
 }
 
+// A target that has no tools, or keeps to no schema, does not see them: the next one does, or the caller is told.
+func TestATargetThatCanNotIsPassedOver(t *testing.T) {
+	plain, _ := answering(t)
+	p, err := openai.New(openai.Config{BaseURL: plain.URL, MaxConnections: 8, WithoutTools: true, WithoutSchema: true}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	able, q := answering(t)
+	w := open(t, map[string][]route.Target{"gpt": {target("a", p), target("b", q)}, "plain": {target("a", p)}})
+	const (
+		tools  = `,"tools":[{"type":"function","function":{"name":"f"}}]}`
+		schema = `,"response_format":{"type":"json_schema","json_schema":{"name":"n","schema":{}}}}`
+	)
+	for says, more := range map[string]string{"without_tools": tools, "without_schema": schema} {
+		body := strings.TrimSuffix(streamed, "}") + more
+		resp := w.send(t, secret, "POST", "/v1/chat/completions", body)
+		if got := text(t, resp); !strings.Contains(got, "days.") || resp.Header.Get("X-Ragmesh-Target") != "b/model-of-b" || resp.Header.Get("X-Ragmesh-Degraded") != "a=provider_rejected" {
+			t.Errorf("%s: %v %s", says, resp.Header, got)
+		}
+		resp = w.send(t, secret, "POST", "/v1/chat/completions", strings.Replace(body, `"gpt"`, `"plain"`, 1))
+		if got := text(t, resp); refusal(t, resp.StatusCode, got).Code != "provider_rejected" || resp.StatusCode != http.StatusBadRequest || !strings.Contains(got, says) {
+			t.Errorf("%s, and no other: %s %s", says, resp.Status, got)
+		}
+	}
+	if n, m := len(plain.Requests()), len(able.Requests()); n != 0 || m != 2 {
+		t.Errorf("the one was asked %d times, the other %d", n, m)
+	}
+	if got := text(t, w.send(t, secret, "POST", "/v1/chat/completions", strings.Replace(streamed, `"gpt"`, `"plain"`, 1))); !strings.Contains(got, "days.") {
+		t.Errorf("without either: %s", got)
+	}
+}
+
 type refused struct {
 	Status      int
 	Type, Param string

@@ -114,7 +114,7 @@ func (a *answer) attempt(ctx context.Context, t route.Target, try *route.Try) (p
 	switch p := t.Provider.(type) {
 	case provider.Relayer:
 		out, err = p.Relay(ctx, provider.RelayRequest{
-			Model: t.Model, Stream: a.asked.stream, WithUsage: a.asked.withUsage, Prompt: a.asked.prompt,
+			Model: t.Model, Stream: a.asked.stream, WithUsage: a.asked.withUsage, Tools: a.asked.tools, Schema: a.asked.schema, Prompt: a.asked.prompt,
 			Body: func(w provider.Wire) []byte { return a.asked.in(t.Model, w) },
 		}, a)
 	default:

@@ -39,6 +39,8 @@ type chat struct {
 	prompt int
 	// session has requests that belong together meet the same target.
 	session string
+	// tools and schema say that there are tools, and that the answer is to keep to a JSON Schema.
+	tools, schema bool
 	// others are the parameters that only a provider of OpenAI's format can be handed, by their names.
 	others []string
 
@@ -54,6 +56,7 @@ type chat struct {
 // does, must not read something else than we do.
 var known = []string{
 	"model", "messages", "stream", "stream_options", "max_tokens", "max_completion_tokens", "n", "user", "prompt_cache_key", "modalities", "audio", "logprobs", "top_logprobs",
+	"tools", "functions", "response_format",
 }
 
 // read reads a request.
@@ -143,6 +146,10 @@ func (c *chat) member(key string, name, value scan.Span) error {
 		if bytes.Contains(v, []byte(`"audio"`)) {
 			c.others = append(c.others, key)
 		}
+	case "tools", "functions": // what tools were called before they were
+		c.tools = c.tools || !scan.Null(v) && !(v[0] == '[' && len(bytes.TrimSpace(v[1:len(v)-1])) == 0)
+	case "response_format":
+		return c.format(v)
 	default:
 		for _, k := range known {
 			if strings.EqualFold(k, key) {
@@ -151,6 +158,18 @@ func (c *chat) member(key string, name, value scan.Span) error {
 		}
 	}
 	return nil
+}
+
+// format reads response_format: whether it has a schema. Without one, as with json_object, the prompt says what is wanted.
+func (c *chat) format(v []byte) error {
+	if v[0] != '{' { // the provider says what is wrong with it
+		return nil
+	}
+	return scan.Object(v, func(key []byte, _, value scan.Span) error {
+		kind, _ := scan.Text(value.Of(v))
+		c.schema = c.schema || kind == "json_schema" || strings.EqualFold(string(key), "json_schema") && !scan.Null(value.Of(v))
+		return nil
+	})
 }
 
 func (c *chat) limit(key string, name scan.Span, v []byte) error {

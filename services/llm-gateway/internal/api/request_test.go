@@ -30,6 +30,31 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// What not every provider can do is seen, however it is written, and nothing is taken for it that is not.
+func TestReadTellsToolsAndSchemas(t *testing.T) {
+	t.Parallel()
+	for body, want := range map[string][2]bool{
+		``:                                     {false, false},
+		`,"tools":null,"response_format":null`: {false, false},
+		`,"tools":[ ],"functions":[]`:          {false, false},
+		`,"tools":[{"type":"function","function":{"name":"f"}}]`:                  {true, false},
+		`,"functions":[{"name":"f"}],"tools":[]`:                                  {true, false},
+		`,"to\u006fls":[{}]`:                                                      {true, false},
+		`,"tools":"f"`:                                                            {true, false},
+		`,"response_format":{"type":"text"}`:                                      {false, false},
+		`,"response_format":{"type":"json_object"}`:                               {false, false},
+		`,"response_format":{"type":"json_\u0073chema","json_schema":{}}`:         {false, true},
+		`,"response_format":{"type":"json_schema","type":"text"}`:                 {false, true},
+		`,"response_format":{"JSON_SCHEMA":{"name":"n"}}`:                         {false, true},
+		`,"tools":[{}],"response_format":{"json_schema":{},"type":"json_schema"}`: {true, true},
+	} {
+		c, err := read([]byte(`{"model":"m","messages":[{"role":"user","content":"x"}]` + body + `}`))
+		if err != nil || [2]bool{c.tools, c.schema} != want {
+			t.Errorf("%s: %+v, %v", body, c, err)
+		}
+	}
+}
+
 func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const messages = `"messages":[{"role":"user","content":"x"}]`
@@ -48,6 +73,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"a model twice":        {`{"model":"m",` + messages + `,"mod\u0065l":"n"}`, "model", "Duplicate"},
 		"a model in capitals":  {`{"model":"m",` + messages + `,"Model":"n"}`, "Model", "model"},
 		"a long s":             {`{"model":"m",` + messages + `,"ſtream":true}`, "ſtream", "stream"},
+		"tools in capitals":    {`{"model":"m",` + messages + `,"Tools":[{}]}`, "Tools", "tools"},
 		"usage in capitals":    {`{"model":"m",` + messages + `,"stream":true,"stream_options":{"INCLUDE_USAGE":false}}`, "stream_options", "include_usage"},
 		"stream as text":       {`{"model":"m",` + messages + `,"stream":"yes"}`, "stream", "boolean"},
 		"options, no stream":   {`{"model":"m",` + messages + `,"stream_options":{"include_usage":true}}`, "stream_options", "stream"},

@@ -27,6 +27,9 @@ const (
 
 // Relay implements [provider.Relayer].
 func (p *Provider) Relay(ctx context.Context, r provider.RelayRequest, to provider.RelaySink) (provider.Result, error) {
+	if err := p.able(r.Model, r.Tools, r.Schema); err != nil {
+		return provider.Result{}, err
+	}
 	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens})
 	answer, err := p.server.Post(ctx, p.path(r.Model, "/chat/completions"), "*/*", body)
 	if err != nil {

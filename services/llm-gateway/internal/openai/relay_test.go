@@ -173,6 +173,22 @@ func TestRelayTellsWhatIsWrongWithARequest(t *testing.T) {
 	}
 }
 
+// What a server is declared to ignore is never sent to it.
+func TestRelayRefusesWhatWouldBeIgnored(t *testing.T) {
+	t.Parallel()
+	s := openaitest.Serve(t, openaitest.Status(500, nil, `{}`))
+	p := open(t, s.URL, Config{WithoutTools: true, WithoutSchema: true})
+	for says, r := range map[string]provider.RelayRequest{"without_tools": {Tools: true}, "without_schema": {Schema: true}} {
+		r.Body = func(provider.Wire) []byte { return []byte(`{}`) }
+		if _, err := p.Relay(t.Context(), r, quiet()); fault.ReasonOf(err) != fault.ProviderRejected || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+	if n := len(s.Requests()); n != 0 {
+		t.Errorf("the server was asked %d times", n)
+	}
+}
+
 // FuzzRelay sends a relay what no provider should send. Whatever comes is handed on whole or refused, and never hangs.
 func FuzzRelay(f *testing.F) {
 	f.Add("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\ndata: [DONE]\n\n", 3)

@@ -71,13 +71,21 @@ type jsonSchema struct {
 // maxStop is how many stop texts OpenAI takes. Package provider looks for all of them.
 const maxStop = 4
 
+// able refuses what the server is declared to ignore.
+func (p *Provider) able(model string, tools, schema bool) error {
+	switch {
+	case tools && p.cfg.WithoutTools:
+		return exchange.Cannot("the provider of model %s has no tools (without_tools)", model)
+	case schema && p.cfg.WithoutSchema:
+		return exchange.Cannot("the provider of model %s can't keep to a JSON Schema (without_schema)", model)
+	}
+	return nil
+}
+
 // request is what is sent for r.
 func (p *Provider) request(r provider.Request) ([]byte, error) {
-	switch {
-	case len(r.Tools) > 0 && p.cfg.WithoutTools:
-		return nil, exchange.Cannot("the provider of model %s has no tools (without_tools)", r.Model)
-	case r.Schema != nil && p.cfg.WithoutSchema:
-		return nil, exchange.Cannot("the provider of model %s can't keep to a JSON Schema (without_schema)", r.Model)
+	if err := p.able(r.Model, len(r.Tools) > 0, r.Schema != nil); err != nil {
+		return nil, err
 	}
 	out := request{
 		Model: r.Model, Messages: messages(r.Messages), Stream: true, StreamOptions: streamOptions{IncludeUsage: true},

@@ -19,6 +19,9 @@ type RelayRequest struct {
 	Stream bool
 	// WithUsage says that the caller wants the event that holds the usage, for which Body asks in any case.
 	WithUsage bool
+	// Tools and Schema say that Body holds tools, or asks for an answer that keeps to a JSON Schema: a provider that has no such thing
+	// refuses it before it is sent.
+	Tools, Schema bool
 	// Prompt is how many tokens it has as far as we can tell, for a provider that does not say.
 	Prompt int
 }
