@@ -28,9 +28,13 @@ type Space struct {
 	scores, projected, middle []float32
 }
 
-// blockRows is how many rows go through a matrix together, at most: enough to use what is read of it well, few enough that
-// they stay in the cache, and that something more urgent does not wait long.
-const blockRows = 48
+const (
+	// tileRows is a multiple of the rows of every tile that is computed at once.
+	tileRows = 12
+	// blockTiles is how many tiles' rows go through a matrix together, at most: enough to use what is read of it well, few enough
+	// that they stay in the cache, and that something more urgent does not wait long.
+	blockTiles = 4
+)
 
 // columnRows is up to how many rows a batch is divided by columns.
 const columnRows = 48
@@ -41,7 +45,7 @@ type run struct {
 	*Scratch
 	crew   Crew
 	spaces []Space
-	block  int // rows that one part of a stage has
+	parts  int // of a stage that is divided by rows
 }
 
 // Run puts sequences through the model. Each ends with its Out filled or its Err set. There is a space for each of the crew's threads.
@@ -96,14 +100,15 @@ func (r *run) admit(sequences []*Sequence) {
 	}
 }
 
-// fit makes room, and chooses blocks such that every thread has some.
+// fit makes room, and chooses parts of which every thread has as many: two at least, where a part then has two tiles.
 func (r *run) fit() {
-	n, hidden := len(r.rows), r.spec.Hidden
+	n, hidden, threads := len(r.rows), r.spec.Hidden, r.crew.Threads()
 	r.x, r.qkv, r.mixed = grow(r.x, n*hidden), grow(r.qkv, 3*n*hidden), grow(r.mixed, n*hidden)
-	share := (n + 2*r.crew.Threads() - 1) / (2 * r.crew.Threads())
-	r.block = min(max((share+11)/12*12, 24), blockRows) // a multiple of every tile's rows
-	if r.crew.Threads() == 1 {
-		r.block = blockRows
+	tiles := (n + tileRows - 1) / tileRows
+	r.parts = (tiles + blockTiles - 1) / blockTiles
+	if threads > 1 {
+		r.parts = max(r.parts, min(2*threads, tiles/2))
+		r.parts = min((r.parts+threads-1)/threads*threads, tiles)
 	}
 }
 
@@ -149,11 +154,13 @@ func (r *run) embed(i int, space *Space) {
 	r.set.Norm(x, sum, r.embedded.gamma, r.embedded.beta, r.spec.Epsilon)
 }
 
-// blocks calls part for blocks of rows.
+// blocks calls part for blocks of whole tiles' rows, as equal as can be.
 func (r *run) blocks(part func(from, to int, space *Space)) {
 	n := len(r.rows)
-	r.crew.Split((n+r.block-1)/r.block, func(i, thread int) {
-		part(i*r.block, min((i+1)*r.block, n), &r.spaces[thread])
+	tiles := (n + tileRows - 1) / tileRows
+	parts := min(r.parts, tiles) // rows may have gone
+	r.crew.Split(parts, func(i, thread int) {
+		part(i*tiles/parts*tileRows, min((i+1)*tiles/parts*tileRows, n), &r.spaces[thread])
 	})
 }
 
