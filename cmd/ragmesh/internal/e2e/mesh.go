@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -154,6 +155,18 @@ func (p *Part) Hang(tb testing.TB) {
 	tb.Helper()
 	p.signal(tb, syscall.SIGSTOP)
 	tb.Cleanup(func() { _ = p.running.cmd.Process.Signal(syscall.SIGCONT) }) // before its stop; it may have ended
+	// The signal waits for one of its threads, and on a busy machine the others answer until that has had its turn.
+	p.running.until(p.stopped, func() string { return p.running.name + " still runs after SIGSTOP" })
+}
+
+// stopped says whether all threads are, where the system tells.
+func (p *Part) stopped() bool {
+	threads, _ := filepath.Glob("/proc/" + strconv.Itoa(p.PID()) + "/task/*/stat")
+	return !slices.ContainsFunc(threads, func(file string) bool {
+		stat, err := os.ReadFile(file)
+		_, state, _ := strings.Cut(string(stat), ") ") // the name in brackets comes before
+		return err == nil && !strings.HasPrefix(state, "T")
+	})
 }
 
 // Resume undoes [Part.Hang].
