@@ -36,7 +36,7 @@ func rollConfig(t *testing.T) string {
 	config := fmt.Sprintf("default_model: mock\nmodels: {mock: {targets: [{provider: mock, model: mock-ttft100-itl4-len25}]}}\n"+
 		"providers: {mock: {type: openai, base_url: %q, max_connections: 200}}\n", mock.URL+"/v1")
 	// How long a write may take on the disk of a machine that is busy is another matter.
-	const patient = "turn: {budget: {plan: 2s, save: 5s}}\n"
+	const patient = "turn: {budget: {plan: 10s, retrieve: 20s, tools: 20s, save: 10s}}\n"
 	for name, text := range map[string]string{"llm-gateway.yaml": config, "dialog.yaml": patient} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
