@@ -61,6 +61,7 @@ var technologies = []technology{
 			"services/retriever/internal/message": "a document's form in answers and events",
 			"services/tools/internal/audit":       "calls as they go to the bus",
 			"services/dialog/internal/record":     "turns as they go to the bus",
+			"services/llm-gateway/internal/tally": "what of limits is taken, as processes tell each other over the bus",
 			"services/llm-gateway/internal/usage": "what models were used for, as it goes to the bus",
 			"services/eval/internal/consume":      "turns, spans and feedback as they come from the bus",
 		},
