@@ -64,6 +64,8 @@ func FuzzUsable(f *testing.F) {
 	f.Add("And last year?", "What was the revenue last year?", "What was the revenue this year?")
 	f.Add("那去年呢？", "“去年的净利润是多少？”", "今年的净利润是多少？")
 	f.Add("x", "\"", "\xff")
+	f.Add("And \x04\x00 \x89", "haA 000 000 \x00000000 0000 00000", "What ws\xa6\x84R yas txe reaaaaa this\xe1\xe1e00")
+	f.Add("And the silver İ?", "x", "How much is the gold İİİ fee for the gold İ?")
 	f.Fuzz(func(t *testing.T, question, said, before string) {
 		history := []Exchange{{Question: before, Answer: before}}
 		got, why := Usable(question, said, history)

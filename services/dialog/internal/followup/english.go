@@ -331,14 +331,8 @@ func sameHead(q, x string) (int, int, bool) {
 	if len(fields) < 2 {
 		return 0, 0, false
 	}
-	head := strings.ToLower(fields[len(fields)-1])
-	lower := strings.ToLower(q)
-	at := strings.LastIndex(lower, head)
-	if at <= 0 || q[at-1] != ' ' {
-		return 0, 0, false
-	}
-	end := at + len(head)
-	if end < len(q) && q[end] != ' ' && q[end] != ',' {
+	at, end, ok := lastWord(q, fields[len(fields)-1])
+	if !ok {
 		return 0, 0, false
 	}
 	start := at
@@ -352,6 +346,18 @@ func sameHead(q, x string) (int, int, bool) {
 		start = i
 	}
 	return start, end, true
+}
+
+// lastWord finds a word's last place in q but the first, in either case: what is in lower case may be longer or shorter.
+func lastWord(q, word string) (start, end int, ok bool) {
+	for end = len(q); ; end = start - 1 {
+		if start = strings.LastIndexByte(q[:end], ' ') + 1; start == 0 {
+			return 0, 0, false
+		}
+		if found, _, _ := strings.Cut(q[start:end], ","); strings.EqualFold(found, word) {
+			return start, start + len(found), true
+		}
+	}
 }
 
 var reArticle = regexp.MustCompile(`(?i)^(the|a|an|my|our|your) `)
