@@ -191,7 +191,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("补卡不收费", cardChinese.Text)
 	f.Fuzz(func(t *testing.T, claim, quote string) {
 		support, share := evidence.Verify(claim, quote)
-		if math.IsNaN(share) || share < 0 || share > 1 || support > evidence.Unverified {
+		if math.IsNaN(share) || share < 0 || share > 1 || support > evidence.Supported {
 			t.Errorf("Verify = %v, %v", support, share)
 		}
 	})

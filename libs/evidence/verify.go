@@ -9,13 +9,14 @@ import (
 // Support is what a cited quote does for a claim.
 type Support uint8
 
-// The outcomes of Verify.
+// The outcomes of Verify, the better one greater.
 const (
 	Unsupported Support = iota // the quote doesn't say it, or says the contrary
-	Supported                  // what the claim says is in the quote
 	Unverified                 // claim and quote are in different languages, or have no words to compare
+	Supported                  // what the claim says is in the quote
 )
 
+// String is how an outcome is written for people and in metrics.
 func (s Support) String() string {
 	switch s {
 	case Supported:

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/text"
 )
 
@@ -22,33 +23,11 @@ const (
 	minClaim = 3
 )
 
-// Support is what verification found about a quote.
-type Support uint8
-
-// The findings, the better one greater.
-const (
-	Unsupported Support = iota + 1
-	Unverified
-	Supported
-)
-
-// String is how a finding is written for people and in metrics.
-func (s Support) String() string {
-	switch s {
-	case Supported:
-		return "supported"
-	case Unverified:
-		return "unverified"
-	default:
-		return "unsupported"
-	}
-}
-
 // Verify reads a claim once, to judge whether each of many quotes supports it, and how much of the claim it covers, 0 to 1.
 type Verify func(claim string) Judge
 
 // Judge judges a quote.
-type Judge func(quote string) (Support, float64)
+type Judge func(quote string) (evidence.Support, float64)
 
 // Source is something an answer may cite.
 type Source struct {
@@ -66,7 +45,7 @@ type Citation struct {
 	// Quote is Text[QuoteStart:QuoteEnd] of the source; at most MaxQuote bytes.
 	Quote                string
 	QuoteStart, QuoteEnd int
-	Support              Support
+	Support              evidence.Support
 	// Score is the share of the claim that the quote covers.
 	Score float64
 }
@@ -95,7 +74,7 @@ func NewCiter(sources []Source, verify Verify) *Citer {
 // Cite says what the marker m in answer stands for. Only the answer up to the marker is read, so that it can be asked as
 // soon as the marker has come by.
 func (c *Citer) Cite(answer string, m Marker) Citation {
-	out := Citation{Marker: m, Claim: Claim(answer[:m.Start]), Support: Unsupported}
+	out := Citation{Marker: m, Claim: Claim(answer[:m.Start]), Support: evidence.Unsupported}
 	s, ok := c.sources[m.Number]
 	if !ok {
 		return out
@@ -115,7 +94,7 @@ func (c *Citer) Cite(answer string, m Marker) Citation {
 
 type finding struct {
 	text.Span
-	support Support
+	support evidence.Support
 	score   float64
 }
 
@@ -136,11 +115,11 @@ func (s *source) best(judge Judge) finding {
 		if i == 0 || f.better(best) {
 			best, at = f, i
 		}
-		if best.support == Supported && best.score >= 1 {
+		if best.support == evidence.Supported && best.score >= 1 {
 			return best // nothing can be better; an extractive answer ends here
 		}
 	}
-	if best.support != Unsupported {
+	if best.support != evidence.Unsupported {
 		return best
 	}
 	for width := 2; width <= maxSpread; width++ {
@@ -149,11 +128,11 @@ func (s *source) best(judge Judge) finding {
 			if span.End-span.Start > MaxQuote {
 				continue
 			}
-			if f := s.judge(span, judge); f.support == Supported && f.better(best) {
+			if f := s.judge(span, judge); f.support == evidence.Supported && f.better(best) {
 				best = f
 			}
 		}
-		if best.support == Supported {
+		if best.support == evidence.Supported {
 			return best
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/text"
 )
 
@@ -41,10 +42,10 @@ func TestClaimIsBounded(t *testing.T) {
 
 // overlap is a stand-in for evidence's: the share of the claim's words that the quote holds.
 func overlap(claim string) Judge {
-	return func(quote string) (Support, float64) { return share(claim, quote) }
+	return func(quote string) (evidence.Support, float64) { return share(claim, quote) }
 }
 
-func share(claim, quote string) (Support, float64) {
+func share(claim, quote string) (evidence.Support, float64) {
 	in := map[string]bool{}
 	for _, tok := range text.Tokens(quote) {
 		in[tok.Term] = true
@@ -60,12 +61,12 @@ func share(claim, quote string) (Support, float64) {
 		}
 	}
 	if all == 0 {
-		return Unverified, 0
+		return evidence.Unverified, 0
 	}
 	if hit/all >= 0.8 {
-		return Supported, hit / all
+		return evidence.Supported, hit / all
 	}
-	return Unsupported, hit / all
+	return evidence.Unsupported, hit / all
 }
 
 func TestCite(t *testing.T) {
@@ -76,19 +77,19 @@ func TestCite(t *testing.T) {
 	tests := map[string]struct {
 		source, answer string
 		quote          string
-		support        Support
+		support        evidence.Support
 	}{
-		"one sentence":          {en, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", Supported},
-		"two neighbours":        {en, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", Supported},
-		"Chinese":               {zh, "每日转账限额为五万元[1]", "每日转账限额为五万元。", Supported},
-		"list item":             {list, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", Supported},
-		"nested list item":      {list, "The weekly limit is 200,000 dollars [1]", "The weekly limit is 200,000 dollars.", Supported},
-		"numbered list item":    {list, "Cards are sent by post [1]", "Cards are sent by post.", Supported},
-		"Chinese list item":     {list, "每月限额为一百万元[1]", "每月限额为一百万元。", Supported},
-		"item and neighbour":    {list, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", Supported},
-		"no list":               {"It was so. 12. of May is the day the offices close.", "12. of May is the day the offices close [1]", "12. of May is the day the offices close.", Supported},
-		"not what it says":      {en, "The monthly fee was abolished years ago [1]", "Cards are sent by post.", Unsupported},
-		"a source without text": {"", "The daily limit [1]", "", Unsupported},
+		"one sentence":          {en, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", evidence.Supported},
+		"two neighbours":        {en, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", evidence.Supported},
+		"Chinese":               {zh, "每日转账限额为五万元[1]", "每日转账限额为五万元。", evidence.Supported},
+		"list item":             {list, "The daily limit is 50,000 dollars [1]", "The daily limit is 50,000 dollars.", evidence.Supported},
+		"nested list item":      {list, "The weekly limit is 200,000 dollars [1]", "The weekly limit is 200,000 dollars.", evidence.Supported},
+		"numbered list item":    {list, "Cards are sent by post [1]", "Cards are sent by post.", evidence.Supported},
+		"Chinese list item":     {list, "每月限额为一百万元[1]", "每月限额为一百万元。", evidence.Supported},
+		"item and neighbour":    {list, "The daily limit is 50,000 dollars and resets at midnight [1]", "The daily limit is 50,000 dollars. It resets at midnight.", evidence.Supported},
+		"no list":               {"It was so. 12. of May is the day the offices close.", "12. of May is the day the offices close [1]", "12. of May is the day the offices close.", evidence.Supported},
+		"not what it says":      {en, "The monthly fee was abolished years ago [1]", "Cards are sent by post.", evidence.Unsupported},
+		"a source without text": {"", "The daily limit [1]", "", evidence.Unsupported},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/title"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
@@ -123,8 +123,8 @@ func cite(out *bufio.Writer, t turn.Turn) {
 			fmt.Fprintf(out, " — %s", code(c.URI))
 		}
 		switch c.Support {
-		case citing.Supported:
-		case citing.Unverified:
+		case evidence.Supported:
+		case evidence.Unverified:
 			put(out, " — not verified")
 		default:
 			put(out, " — does not support what is said")

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/export"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
@@ -49,8 +50,8 @@ func cited(question, answer, quote string) turn.Turn {
 		Question: question, Answer: answer, Outcome: turn.Answered, StartedAt: at(1),
 		Sources: []turn.Source{{Number: 1, ID: "c1", Passage: &turn.Passage{Headings: []string{"Transfers", "Limits"}, Pages: []turn.PageRegion{{Page: 3}, {Page: 4}}}}},
 		Citations: []turn.Citation{
-			{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: quote, Support: citing.Supported}, SourceID: "c1", Title: "Transfers", URI: "docs/transfers.md"},
-			{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: quote, Support: citing.Supported}, SourceID: "c1", Title: "Transfers", URI: "docs/transfers.md"},
+			{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: quote, Support: evidence.Supported}, SourceID: "c1", Title: "Transfers", URI: "docs/transfers.md"},
+			{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: quote, Support: evidence.Supported}, SourceID: "c1", Title: "Transfers", URI: "docs/transfers.md"},
 		},
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
@@ -41,7 +42,7 @@ func (d *desk) Ask(ctx context.Context, q turn.Question, sink turn.Sink) error {
 	}
 	return sink(turn.Event{Completed: &turn.Ended{Turn: turn.Turn{
 		ID: "T1", Session: "S1", Outcome: turn.Answered, Answer: "Twelve euros [1].",
-		Citations:    []turn.Citation{{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: "12 euros", Support: citing.Supported}, Title: "Fees", URI: "fees.md", DocumentID: handbook, SourceStart: 7, SourceEnd: 15}},
+		Citations:    []turn.Citation{{Citation: citing.Citation{Marker: citing.Marker{Number: 1}, Quote: "12 euros", Support: evidence.Supported}, Title: "Fees", URI: "fees.md", DocumentID: handbook, SourceStart: 7, SourceEnd: 15}},
 		Degradations: []turn.Degradation{{Stage: "tools", Message: "The tools did not answer."}},
 	}}})
 }

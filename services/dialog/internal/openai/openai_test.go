@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/refusal"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
@@ -60,7 +61,7 @@ func answered() []turn.Event {
 		Finish: turn.FinishStop, Usage: turn.Usage{Prompt: 10, Completion: 5}, Revisions: map[string]string{"dialog": "rev"},
 		Sources: []turn.Source{{Number: 1, ID: "c", Passage: &turn.Passage{DocumentID: "d", Title: "Fees", SourceURI: "fees.md", Pages: []turn.PageRegion{{Page: 3}}}}},
 		Citations: []turn.Citation{{
-			Citation: citing.Citation{Marker: citing.Marker{Number: 1, Start: len("费用 12 元 "), End: len("费用 12 元 [1]")}, Claim: "费用 12 元", Quote: "12 元", Support: citing.Supported},
+			Citation: citing.Citation{Marker: citing.Marker{Number: 1, Start: len("费用 12 元 "), End: len("费用 12 元 [1]")}, Claim: "费用 12 元", Quote: "12 元", Support: evidence.Supported},
 			Title:    "Fees", URI: "fees.md", DocumentID: "d", SourceStart: 7, SourceEnd: 13,
 		}},
 	}

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
 	llmv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1"
@@ -169,25 +170,25 @@ func fromCitation(m *dialogv1.Citation) turn.Citation {
 	}
 }
 
-func support(s citing.Support) dialogv1.Support {
+func support(s evidence.Support) dialogv1.Support {
 	switch s {
-	case citing.Supported:
+	case evidence.Supported:
 		return dialogv1.Support_SUPPORT_SUPPORTED
-	case citing.Unverified:
+	case evidence.Unverified:
 		return dialogv1.Support_SUPPORT_UNVERIFIED
 	default:
 		return dialogv1.Support_SUPPORT_UNSUPPORTED
 	}
 }
 
-func fromSupport(s dialogv1.Support) citing.Support {
+func fromSupport(s dialogv1.Support) evidence.Support {
 	switch s {
 	case dialogv1.Support_SUPPORT_SUPPORTED:
-		return citing.Supported
+		return evidence.Supported
 	case dialogv1.Support_SUPPORT_UNVERIFIED:
-		return citing.Unverified
+		return evidence.Unverified
 	default:
-		return citing.Unsupported
+		return evidence.Unsupported
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/plan"
@@ -30,7 +31,7 @@ func full() turn.Turn {
 		},
 		Evidence: turn.Evidence{Score: 0.7, Threshold: 0.5, Sufficient: true, Missing: []string{"m"}},
 		Answer:   "a [2]", Citations: []turn.Citation{{
-			Citation: citing.Citation{Marker: citing.Marker{Number: 2, Start: 2, End: 5}, Claim: "a", Quote: "ex", Support: citing.Supported, Score: 0.9},
+			Citation: citing.Citation{Marker: citing.Marker{Number: 2, Start: 2, End: 5}, Claim: "a", Quote: "ex", Support: evidence.Supported, Score: 0.9},
 			SourceID: "c", SourceStart: 6, SourceEnd: 8, DocumentID: "d", Title: "ti", URI: "u",
 		}},
 		Outcome: turn.Failed, Failure: &turn.Failure{Reason: "R", Message: "m"}, Degradations: []turn.Degradation{{Stage: "s", Reason: "r", Message: "m"}},

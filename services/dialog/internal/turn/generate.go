@@ -66,27 +66,19 @@ func (w *writer) takeBack() {
 	w.stale = ""
 }
 
-// verifier is evidence's verification in citing's terms. Sources are cited again and again, so each of their sentences is
+// verifier is evidence's verification as citing wants it. Sources are cited again and again, so each of their sentences is
 // read once.
 func verifier() citing.Verify {
 	quotes := map[string]*evidence.Quote{}
 	return func(said string) citing.Judge {
 		claim := evidence.NewClaim(said)
-		return func(quote string) (citing.Support, float64) {
+		return func(quote string) (evidence.Support, float64) {
 			read, met := quotes[quote]
 			if !met {
 				read = evidence.NewQuote(quote)
 				quotes[quote] = read
 			}
-			support, score := claim.Verify(read)
-			switch support {
-			case evidence.Supported:
-				return citing.Supported, score
-			case evidence.Unverified:
-				return citing.Unverified, score
-			default:
-				return citing.Unsupported, score
-			}
+			return claim.Verify(read)
 		}
 	}
 }

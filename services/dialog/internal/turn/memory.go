@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/text"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 )
@@ -121,7 +122,7 @@ func spoken(s string) map[string]bool {
 // gist returns what an answer said first that its sources support, else its first sentence.
 func gist(h Turn) string {
 	for _, c := range h.Citations {
-		if claim := strings.TrimSpace(citing.WithoutMarkers(c.Claim)); c.Support == citing.Supported && claim != "" {
+		if claim := strings.TrimSpace(citing.WithoutMarkers(c.Claim)); c.Support == evidence.Supported && claim != "" {
 			return clipTokens(claim, condensedTokens)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/text"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
@@ -38,8 +39,8 @@ func conversation(n int, question, claim, filler string) []turn.Turn {
 		if i == 0 {
 			h.Question, h.Standalone, h.Answer = question, question, answer+claim+" [1]"
 			h.Citations = []turn.Citation{
-				{Citation: citing.Citation{Claim: "Not so.", Support: citing.Unsupported}},
-				{Citation: citing.Citation{Claim: claim, Support: citing.Supported}},
+				{Citation: citing.Citation{Claim: "Not so.", Support: evidence.Unsupported}},
+				{Citation: citing.Citation{Claim: claim, Support: evidence.Supported}},
 			}
 		}
 		out = append(out, h)

@@ -6,10 +6,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/ragmesh/ragmesh/libs/evidence"
 	"github.com/ragmesh/ragmesh/libs/fault"
 	"github.com/ragmesh/ragmesh/libs/line"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
-	"github.com/ragmesh/ragmesh/services/dialog/internal/citing"
 )
 
 type metrics struct {
@@ -48,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		m.turns.WithLabelValues(o.String(), yes(false))
 		m.turns.WithLabelValues(o.String(), yes(true))
 	}
-	for _, c := range []citing.Support{citing.Supported, citing.Unsupported, citing.Unverified} {
+	for _, c := range []evidence.Support{evidence.Supported, evidence.Unsupported, evidence.Unverified} {
 		m.citations.WithLabelValues(c.String())
 	}
 	for _, by := range []string{byEvidence, byModel} {
