@@ -4,11 +4,6 @@ package bustest
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"math/rand/v2"
-	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +11,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/libs/bus"
 	"github.com/ragmesh/ragmesh/libs/bus/natsserver"
+	"github.com/ragmesh/ragmesh/libs/port"
 )
 
 // wait bounds every step of a test. It is only reached by failures.
@@ -38,20 +34,14 @@ func NewServer(tb testing.TB, addr string) *natsserver.Server {
 	return s
 }
 
-// FreeAddr returns a loopback address that nobody listens on, nor is given one who asks for any port: it stays free.
+// FreeAddr is one of [port.Free].
 func FreeAddr(tb testing.TB) string {
 	tb.Helper()
-	const first, last = 20_000, 32_000
-	for {
-		l, err := new(net.ListenConfig).Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first))) //nolint:gosec // no secret
-		if err == nil {
-			defer func() { _ = l.Close() }()
-			return l.Addr().String()
-		}
-		if !errors.Is(err, syscall.EADDRINUSE) {
-			tb.Fatal(err)
-		}
+	addrs, err := port.Free(tb.Context(), 1)
+	if err != nil {
+		tb.Fatal(err)
 	}
+	return addrs[0]
 }
 
 // Join returns another bus to a server in this process, closed at the test's end.

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
+	"github.com/ragmesh/ragmesh/libs/port"
 )
 
 const (
@@ -240,10 +241,10 @@ func compact(body []byte) string {
 	return out.String()
 }
 
-// freePorts is [spawn.FreePorts] for tests.
+// freePorts is [port.Free] for tests.
 func freePorts(tb testing.TB, n int) []string {
 	tb.Helper()
-	addrs, err := spawn.FreePorts(tb.Context(), n)
+	addrs, err := port.Free(tb.Context(), n)
 	if err != nil {
 		tb.Fatal(err)
 	}

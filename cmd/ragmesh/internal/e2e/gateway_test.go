@@ -13,7 +13,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/mockllm"
-	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
+	"github.com/ragmesh/ragmesh/libs/port"
 )
 
 // TestOfficialOpenAIClientsOfTheGateway has other applications use the gateway's models through OpenAI's own clients.
@@ -25,7 +25,7 @@ func TestOfficialOpenAIClientsOfTheGateway(t *testing.T) {
 	const key = "sk-of-another-application-0123456789"
 	mock := httptest.NewServer(mockllm.New(1))
 	t.Cleanup(mock.Close)
-	ports, err := spawn.FreePorts(t.Context(), 1)
+	ports, err := port.Free(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

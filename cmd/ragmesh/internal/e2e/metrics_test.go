@@ -18,7 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/e2e"
-	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
+	"github.com/ragmesh/ragmesh/libs/port"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/metrics.md")
@@ -38,7 +38,7 @@ func TestMetricsPage(t *testing.T) {
 		t.Skip("starts a whole system")
 	}
 	config, docs := t.TempDir(), documents(t)
-	ports, err := spawn.FreePorts(t.Context(), 1)
+	ports, err := port.Free(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ragmesh/ragmesh/cmd/ragmesh/internal/spawn"
 	"github.com/ragmesh/ragmesh/libs/identity"
+	"github.com/ragmesh/ragmesh/libs/port"
 	"github.com/ragmesh/ragmesh/libs/rpc"
 	"github.com/ragmesh/ragmesh/libs/telemetry"
 	"github.com/ragmesh/ragmesh/proto/gen/ragmesh/llm/v1/llmv1connect"
@@ -51,7 +52,7 @@ func (b *bench) startGateway(ctx context.Context) (_ *gateway, err error) {
 	if err := g.nats.Says(ctx, &said); err != nil {
 		return nil, err
 	}
-	ports, err := spawn.FreePorts(ctx, 2)
+	ports, err := port.Free(ctx, 2)
 	if err != nil {
 		return nil, err
 	}

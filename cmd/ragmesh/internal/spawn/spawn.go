@@ -8,14 +8,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/ragmesh/ragmesh/libs/port"
 )
 
 const (
@@ -89,7 +89,7 @@ func Mesh(ctx context.Context, o Options) (_ *System, err error) {
 		return nil, err
 	}
 	names := services()
-	ports, err := FreePorts(ctx, 2*len(names))
+	ports, err := port.Free(ctx, 2*len(names))
 	if err != nil {
 		return nil, err
 	}
@@ -209,26 +209,6 @@ func (c *child) ready(ctx context.Context, client *http.Client) error {
 			return fmt.Errorf("%s is not ready: %w: %s", c.name, context.Cause(ctx), c.log)
 		}
 	}
-}
-
-// FreePorts returns loopback addresses that nobody listens on. All are taken before any is given back, so they differ. They
-// are none of those that systems give to connections and to who asks for any port, so that they are still free when the
-// process that they are for has started.
-func FreePorts(ctx context.Context, n int) ([]string, error) {
-	const first, last, tries = 20_000, 32_000, 1_000
-	var config net.ListenConfig
-	var addrs []string
-	for try := 0; len(addrs) < n; try++ {
-		l, err := config.Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", first+rand.IntN(last-first))) //nolint:gosec // no secret
-		switch {
-		case err == nil:
-			defer func() { _ = l.Close() }()
-			addrs = append(addrs, l.Addr().String())
-		case try >= tries || ctx.Err() != nil:
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-	}
-	return addrs, nil
 }
 
 // environ leaves out what would configure the system besides its options.
