@@ -102,15 +102,17 @@ func (r *run) admit(sequences []*Sequence) {
 
 // fit makes room, and chooses parts of which every thread has as many: two at least, where a part then has two tiles.
 func (r *run) fit() {
-	n, hidden, threads := len(r.rows), r.spec.Hidden, r.crew.Threads()
+	n, hidden, threads, tiles := len(r.rows), r.spec.Hidden, r.crew.Threads(), r.tiles()
 	r.x, r.qkv, r.mixed = grow(r.x, n*hidden), grow(r.qkv, 3*n*hidden), grow(r.mixed, n*hidden)
-	tiles := (n + tileRows - 1) / tileRows
 	r.parts = (tiles + blockTiles - 1) / blockTiles
 	if threads > 1 {
 		r.parts = max(r.parts, min(2*threads, tiles/2))
 		r.parts = min((r.parts+threads-1)/threads*threads, tiles)
 	}
 }
+
+// tiles is how many tiles the rows are, the last of which may not be full.
+func (r *run) tiles() int { return (len(r.rows) + tileRows - 1) / tileRows }
 
 // grow returns room for n floats.
 func grow(v []float32, n int) []float32 {
@@ -156,8 +158,7 @@ func (r *run) embed(i int, space *Space) {
 
 // blocks calls part for blocks of whole tiles' rows, as equal as can be.
 func (r *run) blocks(part func(from, to int, space *Space)) {
-	n := len(r.rows)
-	tiles := (n + tileRows - 1) / tileRows
+	n, tiles := len(r.rows), r.tiles()
 	parts := min(r.parts, tiles) // rows may have gone
 	r.crew.Split(parts, func(i, thread int) {
 		part(i*tiles/parts*tileRows, min((i+1)*tiles/parts*tileRows, n), &r.spaces[thread])
