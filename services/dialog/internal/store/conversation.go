@@ -24,13 +24,9 @@ type line struct {
 }
 
 func (s *Store) line(ctx context.Context, workspace, session string) (line, error) {
-	subjects, err := s.bus.Subjects(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"))
+	l, err := s.streamed(ctx, workspace, session)
 	if err != nil {
 		return line{}, err
-	}
-	l := line{ids: subjects, waiting: map[string]turn.Turn{}}
-	for i, subject := range subjects {
-		l.ids[i] = subject[strings.LastIndexByte(subject, '.')+1:]
 	}
 	for _, payload := range s.spool.of(workspace, session) {
 		if t, err := s.codec.Decode(payload); err == nil {
@@ -40,6 +36,20 @@ func (s *Store) line(ctx context.Context, workspace, session string) (line, erro
 	}
 	slices.Sort(l.ids)
 	l.ids = slices.Compact(l.ids)
+	return l, nil
+}
+
+// streamed is the line without those that wait.
+func (s *Store) streamed(ctx context.Context, workspace, session string) (line, error) {
+	subjects, err := s.bus.Subjects(ctx, bus.Turns, bus.TurnSubject(workspace, session, "*"))
+	if err != nil {
+		return line{}, err
+	}
+	l := line{ids: subjects, waiting: map[string]turn.Turn{}}
+	for i, subject := range subjects {
+		l.ids[i] = subject[strings.LastIndexByte(subject, '.')+1:]
+	}
+	slices.Sort(l.ids)
 	return l, nil
 }
 

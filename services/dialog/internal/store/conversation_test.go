@@ -18,6 +18,7 @@ import (
 	"github.com/ragmesh/ragmesh/services/dialog/internal/record"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/retain"
 	"github.com/ragmesh/ragmesh/services/dialog/internal/store"
+	"github.com/ragmesh/ragmesh/services/dialog/internal/turn"
 )
 
 // Which turns are left of a conversation follows from what each took the place of.
@@ -214,6 +215,40 @@ func TestSavedAtOnce(t *testing.T) {
 	past, err := stores[1].History(t.Context(), "w", "s", "", 100)
 	if err != nil || len(past.Turns) != 13 || !slices.IsSorted(ids(past.Turns)) {
 		t.Errorf("%v %v", ids(past.Turns), err)
+	}
+}
+
+// A conversation is read while one of its turns waits in the spool: that one is counted once, when the stream has it.
+func TestATurnThatWaitsIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	away, err := bus.Connect(t.Context(), bus.Options{URL: "nats://" + bustest.FreeAddr(t), Name: "dialog", Log: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(away.Close)
+	dir := t.TempDir()
+	if stored, err := open(t, away, dir).Save(t.Context(), sample("s", id3, "three")); err != nil || stored != turn.StoredSpooled {
+		t.Fatalf("while NATS is away: %v %v", stored, err)
+	}
+
+	s := open(t, bustest.New(t), dir)
+	second := sample("s", id2, "two")
+	second.Replaces = id1
+	save(t, s, sample("s", id1, "one"), second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var drain sync.WaitGroup
+	drain.Go(func() { _ = s.Drain(ctx, func() {}) })
+	var e store.Session
+	for end := time.Now().Add(time.Minute); e.All != 3; time.Sleep(10 * time.Millisecond) {
+		if e, err = s.Session(t.Context(), mine(), "w", "s"); err != nil || time.Now().After(end) {
+			t.Fatalf("%+v %v", e, err)
+		}
+	}
+	cancel()
+	drain.Wait()
+	if e.Turns != 2 || e.LastTurn != id3 {
+		t.Errorf("%+v", e)
 	}
 }
 

@@ -121,15 +121,14 @@ func (s *Store) noteSession(ctx context.Context, t turn.Turn, within time.Durati
 		switch {
 		case last:
 			e.Turns += all - e.All
+			e.All, e.LastTurn = all, t.ID
 		case !known && turns == 1:
-			*e = Session{First: t.ID, User: t.User, CreatedAt: t.StartedAt, Turns: 1}
+			*e = Session{First: t.ID, User: t.User, CreatedAt: t.StartedAt, Turns: 1, All: 1, LastTurn: t.ID}
 		default:
 			if err := s.review(ctx, t, e, known); err != nil {
 				return err
 			}
 		}
-		e.All = all
-		e.LastTurn = max(e.LastTurn, t.ID)
 		if t.CompletedAt.After(e.UpdatedAt) {
 			e.UpdatedAt = t.CompletedAt
 		}
@@ -166,11 +165,17 @@ func (s *Store) noteFirst(ctx context.Context, t turn.Turn) (noted bool, err err
 	return true, errors.Join(err, s.sessions.Delete(ctx, key))
 }
 
-// review reads the conversation to say how many turns it has and what it began with.
+// review reads the conversation to say how many turns it has and what it began with. All that it says is of the same turns, those
+// that the stream had at one moment: of one that came later, or that waits in the spool, whoever notes it must see that it was not
+// counted.
 func (s *Store) review(ctx context.Context, t turn.Turn, e *Session, known bool) error {
 	var first turn.Turn
 	var n uint32
-	if _, err := s.walk(ctx, t.Workspace, t.Session, "", walkPage, func(t turn.Turn) bool {
+	l, err := s.streamed(ctx, t.Workspace, t.Session)
+	if err != nil {
+		return err
+	}
+	if err := s.back(ctx, t.Workspace, t.Session, l, l.ids, "", walkPage, func(t turn.Turn) bool {
 		first = t
 		n++
 		return true
@@ -184,7 +189,7 @@ func (s *Store) review(ctx context.Context, t turn.Turn, e *Session, known bool)
 		*e = Session{User: first.User, CreatedAt: first.StartedAt}
 	}
 	e.First, e.Title = first.ID, ""
-	e.Turns = n
+	e.Turns, e.All, e.LastTurn = n, uint32(len(l.ids)), l.ids[len(l.ids)-1]
 	return nil
 }
 

@@ -245,17 +245,12 @@ type ended struct {
 // context is left behind at its timeout; it keeps its slot, so that such goroutines are bounded too.
 func (r *Registry) run(ctx context.Context, tool Tool, args map[string]any) (Output, error) {
 	ctx, cancel := context.WithTimeout(ctx, tool.Timeout)
+	defer cancel()
 	done := make(chan ended, 1)
 	go func() {
-		defer func() { <-r.deps.Slots }()
-		defer cancel()
-		defer func() {
-			if p := recover(); p != nil {
-				done <- ended{err: fmt.Errorf("run tool %s: panic: %v", tool.Name, p)}
-			}
-		}()
-		out, err := tool.Runner.Run(ctx, args)
-		done <- ended{out: out, err: err}
+		e := attempt(ctx, tool, args)
+		<-r.deps.Slots // before the result is there: whoever has it may call again
+		done <- e
 	}()
 	select {
 	case e := <-done:
@@ -268,6 +263,17 @@ func (r *Registry) run(ctx context.Context, tool Tool, args map[string]any) (Out
 			return Output{}, ctx.Err()
 		}
 	}
+}
+
+// attempt runs the tool here. A panic is an error of the tool.
+func attempt(ctx context.Context, tool Tool, args map[string]any) (e ended) {
+	defer func() {
+		if p := recover(); p != nil {
+			e = ended{err: fmt.Errorf("run tool %s: panic: %v", tool.Name, p)}
+		}
+	}()
+	out, err := tool.Runner.Run(ctx, args)
+	return ended{out: out, err: err}
 }
 
 // failure turns a tool's error into what may be shown of it.
