@@ -15,11 +15,13 @@ func TestCall(t *testing.T) {
 	t.Parallel()
 	server := bustest.NewServer(t, "")
 	a, b := bustest.Join(t, server), bustest.Join(t, server)
-	stop, err := a.Listen("one.*", time.Minute, func(_ context.Context, payload []byte) []byte { return append([]byte("re: "), payload...) })
+	stop, err := a.Listen(t.Context(), []string{"one.*", "three"}, time.Minute, func(_ context.Context, name string, payload []byte) []byte {
+		return append([]byte(name+": "), payload...)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	hangs, err := a.Listen("hangs", 50*time.Millisecond, func(ctx context.Context, _ []byte) []byte {
+	hangs, err := a.Listen(t.Context(), []string{"hangs"}, 50*time.Millisecond, func(ctx context.Context, _ string, _ []byte) []byte {
 		<-ctx.Done()
 		return []byte("late")
 	})
@@ -40,7 +42,11 @@ func TestCall(t *testing.T) {
 			}
 		}
 	}
-	becomes("an answer", func() bool { got, err := answers("one.*"); return err == nil && got == "re: hello" })
+	for _, name := range []string{"one.*", "three"} {
+		if got, err := answers(name); err != nil || got != name+": hello" {
+			t.Errorf("%s: %q %v", name, got, err)
+		}
+	}
 	if got, err := answers("hangs"); err != nil || got != "late" {
 		t.Errorf("one that takes its time: %q %v", got, err)
 	}

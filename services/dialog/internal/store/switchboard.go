@@ -22,9 +22,9 @@ func NewSwitchboard(b *bus.Bus) Switchboard { return Switchboard{bus: b} }
 const answerFor = 25 * time.Second
 
 // Listen implements [turn.Switchboard].
-func (s Switchboard) Listen(name string, answer func(ctx context.Context, caller string) bool) (func(), error) {
-	return s.bus.Listen(name, answerFor, func(ctx context.Context, caller []byte) []byte {
-		if answer(ctx, string(caller)) {
+func (s Switchboard) Listen(ctx context.Context, names []string, answer func(ctx context.Context, name, caller string) bool) (func(), error) {
+	return s.bus.Listen(ctx, names, answerFor, func(ctx context.Context, name string, caller []byte) []byte {
+		if answer(ctx, name, string(caller)) {
 			return []byte{1}
 		}
 		return nil

@@ -168,7 +168,7 @@ func (a *Answerer) Ask(ctx context.Context, q Question, sink Sink) error {
 	}
 	work, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
-	stopped, done := a.begin(r, cancel)
+	stopped, done := a.begin(work, r, cancel)
 	defer done()
 	emit.onLost(cancel)
 	r.waited(waited)

@@ -65,7 +65,17 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 	case err != nil:
 		r.degrade(Degradation{Stage: "session", Reason: "session_unavailable", Message: "The session can't be read just now; the question was answered without what came before it."})
 		return nil, nil //nolint:nilerr // said as a degradation
-	case past.Known && past.User != r.q.User, !past.Known && !a.isAsked(ctx, r.q):
+	}
+	known := past.Known && past.User == r.q.User
+	if !past.Known {
+		if known, err = a.isAsked(ctx, r.q, cfg.Budget.Plan); ctx.Err() != nil {
+			return nil, ctx.Err()
+		} else if err != nil {
+			return nil, fault.Wrap(err, fault.Unavailable, fault.StoreUnavailable, "the session has just been begun and can't be reached yet; try again shortly").WithRetryAfter(time.Second)
+		}
+	}
+	switch {
+	case !known:
 		return nil, fault.New(fault.NotFound, fault.SessionNotFound, "there is no session %s in this workspace; leave session_id empty to begin one", clip(r.q.Session, 64)).
 			WithField("session_id", "must be a session of this workspace")
 	case r.q.Replaces != "" && !past.Found:

@@ -109,10 +109,10 @@ type Past struct {
 	Found bool   // the turn that was asked about is one of it
 }
 
-// Switchboard reaches turns in other processes. What is under way listens under its name; whoever calls a name that nobody
-// listens under gets a fault of the kind NotFound.
+// Switchboard reaches turns in other processes. What is under way listens under its names, and is found once Listen has returned, or
+// later when ctx ended that; whoever calls a name that nobody listens under gets a fault of the kind NotFound.
 type Switchboard interface {
-	Listen(name string, answer func(ctx context.Context, caller string) bool) (stop func(), err error)
+	Listen(ctx context.Context, names []string, answer func(ctx context.Context, name, caller string) bool) (stop func(), err error)
 	Call(ctx context.Context, name, caller string) (bool, error)
 }
 

@@ -17,39 +17,44 @@ type under struct {
 	done    chan struct{} // closed when it is written and its end was sent
 }
 
-// begin lets others find the turn: those who stop it, and those who ask on in a session that is not written yet. done ends that.
-func (a *Answerer) begin(r *run, stop func()) (stopped func() bool, done func()) {
+// begin lets others find the turn: those who stop it, and those who ask on in a session that is not written yet. done ends that. It is
+// called before anybody learns the turn's name.
+func (a *Answerer) begin(ctx context.Context, r *run, stop func()) (stopped func() bool, done func()) {
 	u := &under{workspace: r.q.Workspace, session: r.turn.Session, user: r.q.User, stop: stop, done: make(chan struct{})}
 	id := r.turn.ID
 	a.mu.Lock()
 	a.turns[id] = u
 	a.mu.Unlock()
-	var ends []func()
-	mine := caller(u.workspace, u.user)
-	listen := func(name string, answer func(ctx context.Context, caller string) bool) {
-		if a.others == nil {
-			return
-		}
-		// Without NATS nobody elsewhere reaches the turn; that is no reason not to answer.
-		if end, err := a.others.Listen(name, answer); err == nil {
-			ends = append(ends, end)
-		}
-	}
-	listen(turnName(id), func(ctx context.Context, caller string) bool {
-		return caller == mine && u.end(ctx) == nil
-	})
-	if r.q.Session == "" || r.q.History != nil { // its first turn, perhaps
-		listen(sessionName(u.workspace, u.session), func(_ context.Context, caller string) bool { return caller == mine })
-	}
+	deaf := a.listen(ctx, r, u)
 	return u.stopped.Load, func() {
-		for _, end := range ends {
-			end()
-		}
+		deaf()
 		a.mu.Lock()
 		delete(a.turns, id)
 		a.mu.Unlock()
 		close(u.done)
 	}
+}
+
+// listen answers those who look for the turn from other processes, until deaf is called. Without NATS nobody there reaches it; that is
+// no reason not to answer the question.
+func (a *Answerer) listen(ctx context.Context, r *run, u *under) (deaf func()) {
+	if a.others == nil {
+		return func() {}
+	}
+	names := []string{turnName(r.turn.ID)}
+	if r.q.Session == "" || r.q.History != nil { // its first turn, perhaps
+		names = append(names, sessionName(u.workspace, u.session))
+	}
+	mine := caller(u.workspace, u.user)
+	ctx, cancel := context.WithTimeout(ctx, r.terms.cfg.Budget.Plan)
+	defer cancel()
+	deaf, err := a.others.Listen(ctx, names, func(ctx context.Context, name, caller string) bool {
+		return caller == mine && (name != names[0] || u.end(ctx) == nil)
+	})
+	if err != nil {
+		return func() {}
+	}
+	return deaf
 }
 
 func turnName(id string) string { return "turn-" + id }
@@ -95,24 +100,25 @@ func (a *Answerer) Stop(ctx context.Context, workspace, id, user string) (found 
 // caller is who calls over a switchboard.
 func caller(workspace, user string) string { return workspace + "\x00" + user }
 
-// askedFor is how long another process may take to say that it knows a session.
-const askedFor = 200 * time.Millisecond
-
-// isAsked reports whether another turn of the same user's session runs, here or elsewhere: the session is not written yet.
-func (a *Answerer) isAsked(ctx context.Context, q Question) bool {
+// isAsked reports whether another turn of the same user's session runs, here or elsewhere: the session is not written yet. An error
+// means that another process knows of such a session and does not say whose it is within the time.
+func (a *Answerer) isAsked(ctx context.Context, q Question, atMost time.Duration) (bool, error) {
 	a.mu.Lock()
 	for _, u := range a.turns {
 		if u.workspace == q.Workspace && u.session == q.Session && u.user == q.User {
 			a.mu.Unlock()
-			return true
+			return true, nil
 		}
 	}
 	a.mu.Unlock()
 	if a.others == nil {
-		return false
+		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askedFor)
+	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
 	asked, err := a.others.Call(ctx, sessionName(q.Workspace, q.Session), caller(q.Workspace, q.User))
-	return asked && err == nil
+	if err != nil && fault.KindOf(err) == fault.NotFound {
+		return false, nil
+	}
+	return asked, err
 }
