@@ -83,18 +83,23 @@ func refund() *llmv1.GenerateRequest {
 }
 
 type answer struct {
-	started    *llmv1.Started
-	text       string
-	completed  *llmv1.Completed
-	heartbeats int
-	events     string
+	started   *llmv1.Started
+	text      string
+	completed *llmv1.Completed
+	events    string
 }
 
-// generate reads a whole stream and checks its order: started first, completed last.
+// generate asks on behalf of workspace w.
 func generate(t *testing.T, client llmv1connect.LLMServiceClient, r *llmv1.GenerateRequest) (answer, error) {
 	t.Helper()
+	return generateAs(t, client, "w", r)
+}
+
+// generateAs reads a whole stream and checks its order: started first, completed last.
+func generateAs(t *testing.T, client llmv1connect.LLMServiceClient, workspace string, r *llmv1.GenerateRequest) (answer, error) {
+	t.Helper()
 	var a answer
-	stream, err := client.Generate(rpctest.As(t.Context(), "w"), r)
+	stream, err := client.Generate(rpctest.As(t.Context(), workspace), r)
 	if err != nil {
 		return a, err
 	}
@@ -105,8 +110,6 @@ func generate(t *testing.T, client llmv1connect.LLMServiceClient, r *llmv1.Gener
 			a.started, a.events = e.Started, a.events+"s"
 		case *llmv1.GenerateResponse_Delta:
 			a.text, a.events = a.text+e.Delta.GetText(), a.events+"d"
-		case *llmv1.GenerateResponse_Heartbeat:
-			a.heartbeats++
 		case *llmv1.GenerateResponse_Completed:
 			a.completed, a.events = e.Completed, a.events+"c"
 		}
@@ -209,14 +212,35 @@ func TestGenerateFailsAfterTheFirstText(t *testing.T) {
 	}
 }
 
-func TestGenerateHeartbeatsAndIdleLimit(t *testing.T) {
+func TestGenerateHeartbeats(t *testing.T) {
 	t.Parallel()
 	fake := openaitest.Serve(t, openaitest.Open(), openaitest.Text("Five "), openaitest.Stall())
 	cfg := withProvider(fake.URL)
-	cfg.Limits.Heartbeat, cfg.Limits.Idle = 20*time.Millisecond, time.Second
+	cfg.Limits.Heartbeat, cfg.Limits.Idle = 20*time.Millisecond, 10*time.Minute
+	stream, err := serve(t, cfg, "").Generate(rpctest.As(t.Context(), "w"), refund())
+	if err != nil {
+		t.Fatalf("Generate: %v", err)
+	}
+	for heartbeats := 0; heartbeats < 5; {
+		if !stream.Receive() {
+			t.Fatalf("after %d heartbeats: %v", heartbeats, stream.Err())
+		}
+		if stream.Msg().GetHeartbeat() != nil {
+			heartbeats++
+		}
+	}
+	_ = stream.Close()
+	<-fake.Ended()
+}
+
+func TestGenerateIdleLimit(t *testing.T) {
+	t.Parallel()
+	fake := openaitest.Serve(t, openaitest.Open(), openaitest.Text("Five "), openaitest.Stall())
+	cfg := withProvider(fake.URL)
+	cfg.Limits.Idle = 100 * time.Millisecond
 	got, err := generate(t, serve(t, cfg, ""), refund())
-	if got.heartbeats < 5 || fault.ReasonOf(err) != fault.ProviderStreamCut {
-		t.Errorf("%d heartbeats, %v, want several and then a typed error", got.heartbeats, err)
+	if got.text != "Five " || fault.ReasonOf(err) != fault.ProviderStreamCut {
+		t.Errorf("%q, %v, want the text so far and a typed error", got.text, err)
 	}
 	<-fake.Ended()
 }

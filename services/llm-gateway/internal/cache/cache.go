@@ -91,9 +91,33 @@ func (c *Cache) Use(o Options) {
 	c.opts = o
 }
 
-// Forget removes what is kept of a workspace.
+// Forget removes what is kept of a workspace. Answers that are under way go on for those who wait for them; they are not kept, and
+// nobody else gets them.
 func (c *Cache) Forget(ctx context.Context, workspace string) error {
+	for _, put := range c.abandon(workspace) { // it would be there afterwards
+		select {
+		case <-put:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return c.deps.Store.Forget(ctx, workspace)
+}
+
+// abandon has no flight of a workspace kept or joined any more, and returns the ends of those that are being put into the store.
+func (c *Cache) abandon(workspace string) (puts []<-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for key, f := range c.flights {
+		if key.workspace != workspace {
+			continue
+		}
+		if put := f.forget(); put != nil {
+			puts = append(puts, put)
+		}
+		delete(c.flights, key)
+	}
+	return puts
 }
 
 // Origin says where an answer comes from.
@@ -170,7 +194,9 @@ func (c *Cache) join(ctx context.Context, call Call, work Work) (*flight, bool) 
 		c.fly(flying, key, f, work)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		delete(c.flights, key)
+		if c.flights[key] == f { // it may have been forgotten, and another one begun
+			delete(c.flights, key)
+		}
 	}()
 	return f, true
 }
@@ -209,11 +235,16 @@ func (c *Cache) fly(ctx context.Context, key flightKey, f *flight, work Work) {
 	if err != nil || !keep || ctx.Err() != nil {
 		return
 	}
-	r, keeps := f.recording(c.deps.Clock())
+	r := f.recording(c.deps.Clock())
 	data := r.encode()
-	if !keeps || len(data) > o.Bytes {
+	if len(data) > o.Bytes {
 		return
 	}
+	put, keeps := f.keep()
+	if !keeps {
+		return
+	}
+	defer close(put)
 	bound, cancel := context.WithTimeout(context.WithoutCancel(ctx), putFor)
 	defer cancel()
 	if err := c.deps.Store.Put(bound, key.workspace, key.key, data); err != nil {
@@ -277,8 +308,9 @@ type flight struct {
 	end     []byte
 	err     error
 	done    bool
-	stored  bool // it was in the store
-	keeps   bool // somebody wants it kept
+	stored  bool          // it was in the store
+	keeps   bool          // somebody wants it kept
+	put     chan struct{} // closed once it is kept; nil before that begins
 	waiting int
 	left    bool // nobody waits any more
 }
@@ -320,10 +352,28 @@ func (f *flight) found(r recording) {
 	f.change(func() { f.pieces, f.end, f.done, f.stored = r.pieces, r.end, true, true })
 }
 
-func (f *flight) recording(now time.Time) (recording, bool) {
+func (f *flight) recording(now time.Time) recording {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return recording{made: now, end: f.end, pieces: f.pieces}, f.keeps
+	return recording{made: now, end: f.end, pieces: f.pieces}
+}
+
+// keep says whether the flight is to be kept. The caller closes put when it is.
+func (f *flight) keep() (put chan struct{}, keeps bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.keeps {
+		f.put = make(chan struct{})
+	}
+	return f.put, f.keeps
+}
+
+// forget has the flight not kept. If that has begun, the channel tells its end.
+func (f *flight) forget() <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keeps = false
+	return f.put
 }
 
 // origin is where the flight's pieces come from, for the call that it began with or another one.

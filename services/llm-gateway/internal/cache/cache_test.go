@@ -20,7 +20,8 @@ type shelf struct {
 	mu   sync.Mutex
 	kept map[string][]byte
 	away bool
-	slow time.Duration
+	slow time.Duration // for who gets
+	long time.Duration // for who puts
 }
 
 func (s *shelf) Get(ctx context.Context, workspace, key string) ([]byte, error) {
@@ -38,6 +39,7 @@ func (s *shelf) Get(ctx context.Context, workspace, key string) ([]byte, error) 
 }
 
 func (s *shelf) Put(_ context.Context, workspace, key string, value []byte) error {
+	time.Sleep(s.long)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.away {
@@ -391,5 +393,50 @@ func FuzzKept(f *testing.F) {
 		if g.err != nil {
 			t.Error(g.err)
 		}
+	})
+}
+
+// A workspace that is deleted leaves nothing, not even answers that are made or put into the store just then; and who asks
+// afterwards gets none of them.
+func TestForgetsWhatIsUnderWay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f, calls := made(), 0
+		empty := func(when string) {
+			t.Helper()
+			synctest.Wait()
+			f.shelf.mu.Lock()
+			defer f.shelf.mu.Unlock()
+			if len(f.shelf.kept) > 0 {
+				t.Errorf("%s there is still an answer", when)
+			}
+		}
+		forget := func() {
+			t.Helper()
+			if err := f.Forget(t.Context(), call.Workspace); err != nil {
+				t.Error(err)
+			}
+		}
+		ended := make(chan got)
+		go func() { ended <- f.do(t.Context(), call, says(&calls, "a", "b")) }()
+		time.Sleep(1500 * time.Millisecond) // the first word is there
+		forget()
+		read := call
+		read.Mode = cache.ReadOnly
+		want(t, "who asks afterwards", f.do(t.Context(), read, says(&calls, "c")), cache.Made, "c")
+		want(t, "who asked before", <-ended, cache.Made, "a", "b")
+		empty("of what was being made")
+
+		f.shelf.long = time.Second
+		want(t, "the next", f.do(t.Context(), call, says(&calls, "d")), cache.Made, "d")
+		forget()
+		empty("of what was being kept")
+		gone, leave := context.WithCancel(t.Context())
+		want(t, "the last", f.do(t.Context(), call, says(&calls, "e")), cache.Made, "e")
+		leave()
+		if err := f.Forget(gone, call.Workspace); !errors.Is(err, context.Canceled) || calls != 4 {
+			t.Errorf("somebody who went away: %v; made %d times", err, calls)
+		}
+		time.Sleep(2 * time.Second) // the flight ends
 	})
 }
