@@ -190,12 +190,14 @@ func (l *Live[C]) apply(ctx context.Context, next config.Loaded[C]) error {
 func (l *Live[C]) fail(err error) {
 	l.mu.Lock()
 	again := l.problem == err.Error()
+	if !again {
+		l.failures.Inc() // before anybody sees the row
+	}
 	l.problem = err.Error()
 	l.mu.Unlock()
 	if again {
 		return
 	}
-	l.failures.Inc()
 	l.log.Error().Err(err).Msg("the changed configuration is not good; the last good one stays in use")
 }
 

@@ -209,6 +209,7 @@ func TestVectorsFollowTheWords(t *testing.T) {
 	f.stop()
 	f = embedding(t, g, b, t.TempDir())
 	f.until("the vectors are there again", func() bool { return sources(f.with("vector", "rolls")) == "baker.txt" })
+	f.until("nothing waits", func() bool { return f.service.Ready(t.Context())[2].Ready })
 	if g.made() != made {
 		t.Errorf("%d vectors were made again", g.made()-made)
 	}
@@ -219,6 +220,7 @@ func TestVectorsFollowTheWords(t *testing.T) {
 		t.Errorf("vectors of another revision are compared: %s (%s)", sources(got), reasons(got))
 	}
 	f.until("the vectors are of the new revision", func() bool { return reasons(f.with("vector", "boats in the mist")) == "" })
+	f.until("nothing waits", func() bool { return f.service.Ready(t.Context())[2].Ready })
 	if g.made() != 2*made {
 		t.Errorf("%d vectors were made, want %d", g.made(), 2*made)
 	}

@@ -21,6 +21,8 @@ import (
 // then is settled; what was asked before without an answer, and all that was asked later, may be in the backup or not.
 func (j *journal) readAsOf(t *testing.T, notes int) *ledger {
 	t.Helper()
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	content, err := os.ReadFile(j.file.Name())
 	if err != nil {
 		t.Fatal(err)

@@ -26,8 +26,8 @@ type Balancer struct {
 	Addr string
 
 	mu      sync.Mutex
-	parts   map[string]*Part // by address
-	until   map[string]time.Time
+	parts   map[string]*Part     // by address
+	seen    map[string]time.Time // when it was ready last
 	serving []string
 }
 
@@ -38,7 +38,7 @@ func NewBalancer(tb testing.TB, parts map[string]*Part) *Balancer {
 	if err != nil {
 		tb.Fatalf("open a balancer: %v", err)
 	}
-	b := &Balancer{Addr: listener.Addr().String(), parts: parts, until: map[string]time.Time{}}
+	b := &Balancer{Addr: listener.Addr().String(), parts: parts, seen: map[string]time.Time{}}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(tb.Context()))
 	var all sync.WaitGroup
 	all.Go(func() { b.watch(ctx) })
@@ -72,10 +72,10 @@ func (b *Balancer) watch(ctx context.Context) {
 			}
 			b.mu.Lock()
 			if err == nil && resp.StatusCode == http.StatusOK {
-				b.until[addr] = time.Now().Add(noticedAfter)
+				b.seen[addr] = time.Now()
 			}
 			b.serving = slices.DeleteFunc(b.serving, func(a string) bool { return a == addr })
-			if time.Now().Before(b.until[addr]) {
+			if time.Since(b.seen[addr]) < noticedAfter {
 				b.serving = append(b.serving, addr)
 			}
 			b.mu.Unlock()
@@ -88,18 +88,19 @@ func (b *Balancer) watch(ctx context.Context) {
 	}
 }
 
-// await waits until connections find a replica: a balancer notices later than its replicas are ready.
-func (b *Balancer) await(tb testing.TB) {
+// await waits until connections find a replica: a balancer notices later that it is ready.
+func (b *Balancer) await(tb testing.TB, addr string) {
 	tb.Helper()
-	for deadline := time.Now().Add(readyTimeout); ; time.Sleep(poll) {
+	asked := time.Now()
+	for deadline := asked.Add(readyTimeout); ; time.Sleep(poll) {
 		b.mu.Lock()
-		found := len(b.serving)
+		found := b.seen[addr].After(asked) && slices.Contains(b.serving, addr)
 		b.mu.Unlock()
-		if found == len(b.parts) {
+		if found {
 			return
 		}
 		if time.Now().After(deadline) {
-			tb.Fatalf("the balancer sees %d of %d replicas ready", found, len(b.parts))
+			tb.Fatalf("the balancer does not see that the replica at %s is ready", addr)
 		}
 	}
 }

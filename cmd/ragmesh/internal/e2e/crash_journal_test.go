@@ -102,6 +102,8 @@ type ledger struct {
 // read reads the journal from the disk, as a process that knows nothing else.
 func (j *journal) read(t *testing.T) *ledger {
 	t.Helper()
+	j.mu.Lock() // half of what is being written may be there
+	defer j.mu.Unlock()
 	file, err := os.Open(j.file.Name())
 	if err != nil {
 		t.Fatal(err)

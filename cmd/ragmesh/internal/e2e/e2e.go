@@ -51,7 +51,8 @@ type System struct {
 	// Startup is how long the slowest process took to become ready.
 	Startup time.Duration
 
-	parts map[string]*Part
+	parts     map[string]*Part
+	balancers []*Balancer
 }
 
 // Option changes how a system is started.

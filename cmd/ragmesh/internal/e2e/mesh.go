@@ -111,8 +111,11 @@ func startMesh(tb testing.TB, replicas map[string]int, all ...Option) *System {
 		}
 	}
 	for _, b := range balancers {
-		b.await(tb)
+		for addr := range b.parts {
+			b.await(tb, addr)
+		}
 	}
+	s.balancers = balancers
 	return s
 }
 
@@ -180,6 +183,19 @@ func (p *Part) Terminate(tb testing.TB) {
 	tb.Helper()
 	p.running.over = true
 	p.signal(tb, syscall.SIGTERM)
+}
+
+// Served waits until the [Balancer] before a replica has noticed that it is ready.
+func (s *System) Served(tb testing.TB, name string) {
+	tb.Helper()
+	p := s.Part(tb, name)
+	for _, b := range s.balancers {
+		for addr, one := range b.parts {
+			if one == p {
+				b.await(tb, addr)
+			}
+		}
+	}
 }
 
 // Wait waits until the process has ended, and returns what it ended with: nil for exit code 0.

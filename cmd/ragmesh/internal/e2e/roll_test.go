@@ -84,14 +84,14 @@ func TestRoll(t *testing.T) {
 			t.Errorf("%s ended with %v", name, err)
 		}
 		p.Restart(t)
-		time.Sleep(300 * time.Millisecond) // until the balancer sees it
+		s.Served(t, name)
 	}
 	kill := func(name string) {
 		p := s.Part(t, name)
 		say("killing", name)
 		p.Kill(t)
 		p.Restart(t)
-		time.Sleep(300 * time.Millisecond)
+		s.Served(t, name)
 	}
 	time.Sleep(time.Second)
 	for _, service := range []string{"llm-gateway", "tools", "dialog"} {
