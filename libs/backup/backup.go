@@ -64,8 +64,8 @@ var _ Source = (*bus.Bus)(nil)
 func originals() string { return bus.ObjectStream(bus.Originals) }
 
 // before returns the streams that are read first, after those that are read once the originals are in the archive. Nothing in an
-// archive refers to what is not in it: sessions and request ids, which speak of turns, come before the turns, and the
-// documents' records between two readings of the originals, see Take.
+// archive refers to what is not in it: sessions and request ids, which speak of turns, come before the turns, the documents' records
+// between two readings of the originals, and the workspaces first and last, see Take.
 func before() []string {
 	return []string{bus.KeyValueStream(bus.Workspaces), bus.KeyValueStream(bus.Members), bus.KeyValueStream(bus.Keys)}
 }
@@ -92,8 +92,8 @@ type Options struct {
 }
 
 // Take writes an archive of everything. What was acknowledged before it began is in it, unless it was deleted since; of what
-// comes while it runs, some is. It is in no one's way: writers go on, and only the removal of replaced originals waits for a
-// moment. An archive without its manifest is none, so that whatever ends Take early leaves nothing that could be taken for one.
+// comes while it runs, some is. It comes to an end however much comes meanwhile, and is in no one's way: writers go on, and only the
+// removal of replaced originals waits for a moment. An archive without its manifest is none, so that whatever ends Take early leaves nothing that could be taken for one.
 func Take(ctx context.Context, from Source, to io.Writer, o Options) (Header, Manifest, error) {
 	header := Header{Format: Format, Version: o.Version, BeganAt: o.Clock().UTC(), Streams: Streams()}
 	var err error
@@ -139,7 +139,9 @@ func (t *taking) all() error {
 			return err
 		}
 	}
-	return nil
+	// Whatever was read may be of a workspace that was made meanwhile. One that was removed meanwhile stays in the archive, as some of
+	// what was in it has: restored without its workspace, that would be found by whoever makes another one of its name.
+	return t.some(bus.KeyValueStream(bus.Workspaces), func(m bus.Archived) bool { return !m.Removal() })
 }
 
 func (t *taking) documents() error {
@@ -156,8 +158,16 @@ func (t *taking) documents() error {
 
 // stream writes what a stream holds beyond what was written before.
 func (t *taking) stream(name string) error {
+	return t.some(name, func(bus.Archived) bool { return true })
+}
+
+// some is stream for the messages that are wanted.
+func (t *taking) some(name string, wanted func(bus.Archived) bool) error {
 	t.to.begin(name)
 	last, err := t.from.Dump(t.ctx, name, t.last[name], func(m bus.Archived) error {
+		if !wanted(m) {
+			return nil
+		}
 		flushed, err := t.to.message(m)
 		if flushed && t.told != nil {
 			t.told(t.to.part(name))

@@ -185,6 +185,58 @@ func TestRecordsHaveTheirOriginals(t *testing.T) {
 	}
 }
 
+// interrupted has something happen before streams of a backup are read.
+type interrupted struct {
+	*bus.Bus
+	before map[string]func()
+}
+
+func (i interrupted) Dump(ctx context.Context, stream string, after uint64, fn func(bus.Archived) error) (uint64, error) {
+	if happen := i.before[stream]; happen != nil {
+		happen()
+	}
+	return i.Bus.Dump(ctx, stream, after, fn)
+}
+
+// Workspaces come and go while a backup is taken: what is restored is in a workspace, so that nobody finds it in another one of its name.
+func TestRecordsHaveTheirWorkspaces(t *testing.T) {
+	t.Parallel()
+	from := bustest.New(t)
+	workspaces, sessions := table(t, from, bus.Workspaces), table(t, from, bus.Sessions)
+	put := func(to *bus.KV, key string) {
+		t.Helper()
+		if _, err := to.Put(t.Context(), key, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(workspaces, "old")
+	put(sessions, "old.s")
+	var out bytes.Buffer
+	source := interrupted{from, map[string]func(){
+		bus.KeyValueStream(bus.Sessions): func() {
+			put(workspaces, "new")
+			put(sessions, "new.s")
+		},
+		bus.Turns: func() {
+			if err := workspaces.Delete(t.Context(), "old"); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}}
+	if _, _, err := backup.Take(t.Context(), source, &out, backup.Options{Version: "test", Clock: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	restored := restore(t, out.Bytes())
+	want := []string{"new.s", "old.s"}
+	if got, err := table(t, restored, bus.Sessions).Keys(t.Context(), ""); err != nil || !cmp.Equal(slices.Sorted(slices.Values(got)), want) {
+		t.Errorf("sessions are %v, %v, want %v", got, err, want)
+	}
+	want = []string{"new", "old"}
+	if got, err := table(t, restored, bus.Workspaces).Keys(t.Context(), ""); err != nil || !cmp.Equal(slices.Sorted(slices.Values(got)), want) {
+		t.Errorf("workspaces are %v, %v, want %v", got, err, want)
+	}
+}
+
 // resealed makes an archive anew after a change of its content, checksums of the compressor included.
 func resealed(t *testing.T, archive []byte, change func([]byte) []byte) []byte {
 	t.Helper()

@@ -8,11 +8,8 @@ import (
 	"maps"
 	"time"
 
-	"github.com/failsafe-go/failsafe-go"
-	"github.com/failsafe-go/failsafe-go/retrypolicy"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // Archived is a message of a stream as a backup keeps it.
@@ -24,99 +21,14 @@ type Archived struct {
 	Time     time.Time
 }
 
+// Removal says that the message of a bucket takes its key away.
+func (m Archived) Removal() bool { return len(m.Header["KV-Operation"]) > 0 }
+
 // KeyValueStream and ObjectStream return the stream that is behind a bucket and an object store.
 func KeyValueStream(bucket string) string { return "KV_" + bucket }
 
 // ObjectStream is [KeyValueStream] for an object store.
 func ObjectStream(store string) string { return "OBJ_" + store }
-
-const (
-	// dumpBatch and dumpBytes bound what is read, and held in memory, at once.
-	dumpBatch = 512
-	dumpBytes = 4 * mib
-)
-
-// Dump calls fn for the messages of a stream after a sequence, in their order, and returns the sequence of the last one. It
-// ends when the stream's leader says that there are no more.
-//
-// Whatever the stream holds when it ends has been shown, and whatever was acknowledged before it began, unless it was deleted
-// since. That holds for the last value of a subject too, however often it is written meanwhile: a value goes away only
-// because a newer one stands further on. JetStream's own snapshot does not have this property: it ends at the sequence at
-// which it began, so that a key that is written while it runs is not in it at all.
-//
-// It makes no consumer and holds nothing up: fn may take as long as it likes.
-func (b *Bus) Dump(ctx context.Context, stream string, after uint64, fn func(Archived) error) (uint64, error) {
-	patient := failsafe.With(election()).WithContext(ctx)
-	for {
-		batch, err := patient.Get(func() ([]Archived, error) { return b.following(ctx, stream, after) })
-		if err != nil {
-			return after, wrap(ctx, err, "read "+stream)
-		}
-		if len(batch) == 0 {
-			return after, nil
-		}
-		for _, m := range batch {
-			if err := fn(m); err != nil {
-				return after, err
-			}
-			after = m.Sequence
-		}
-	}
-}
-
-// election returns how long a stream is waited for that nobody answers for: while its servers elect a new leader nobody does, or a
-// request that came just then is lost. The caller's own end ends it too.
-func election() failsafe.Policy[[]Archived] {
-	return retrypolicy.NewBuilder[[]Archived]().
-		HandleIf(func(_ []Archived, err error) bool { return err != nil && translate(err) == nil }).
-		WithBackoff(50*time.Millisecond, time.Second).
-		WithMaxRetries(-1).
-		WithMaxDuration(6 * requestTimeout).
-		ReturnLastFailure().
-		Build()
-}
-
-// following returns the next messages after a sequence, none when there are no more.
-func (b *Bus) following(ctx context.Context, stream string, after uint64) ([]Archived, error) {
-	batch, err := b.batch(ctx, stream, after+1)
-	if err != nil || len(batch) > 0 {
-		return batch, err
-	}
-	// A replica answered, which may be behind; its leader knows.
-	next, err := b.fromLeader(ctx, stream, map[string]any{"seq": after + 1, "next_by_subj": ">"})
-	if errors.Is(err, ErrNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return []Archived{next}, nil
-}
-
-// batch reads the messages from a sequence on, as many as fit.
-func (b *Bus) batch(ctx context.Context, stream string, from uint64) ([]Archived, error) {
-	bound, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	messages, err := jetstreamext.GetBatch(bound, b.js, stream, dumpBatch, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(dumpBytes))
-	if err != nil {
-		return nil, err
-	}
-	var out []Archived
-	for raw, err := range messages {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Archived{Subject: raw.Subject, Header: sentHeaders(raw.Header), Data: raw.Data, Sequence: raw.Sequence, Time: raw.Time})
-	}
-	// The iterator ends without a word when time runs out in its middle.
-	if err := bound.Err(); err != nil {
-		return nil, opaque{err}
-	}
-	return out, nil
-}
 
 // fromLeader asks a stream's leader for one message.
 func (b *Bus) fromLeader(ctx context.Context, stream string, question map[string]any) (Archived, error) {

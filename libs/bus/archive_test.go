@@ -139,17 +139,9 @@ func TestDumpShowsKeysThatAreWrittenMeanwhile(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var writers sync.WaitGroup
 	var written atomic.Int64
-	// While a dump runs each key is written some times, and not for ever: a reader that is slower than the writers, as on one
-	// processor, would never come to an end.
-	may := make(chan struct{}, 4*keys)
 	for w := range 2 {
 		writers.Go(func() {
-			for i := w; ; i += 2 {
-				select {
-				case <-may:
-				case <-ctx.Done():
-					return
-				}
+			for i := w; ctx.Err() == nil; i += 2 {
 				if _, err := table.Put(ctx, fmt.Sprintf("w.s%d", i%keys), []byte("1")); err == nil {
 					written.Add(1)
 				}
@@ -157,9 +149,6 @@ func TestDumpShowsKeysThatAreWrittenMeanwhile(t *testing.T) {
 		})
 	}
 	for range 20 {
-		for len(may) < cap(may) {
-			may <- struct{}{}
-		}
 		seen := map[string]bool{}
 		if _, err := b.Dump(t.Context(), bus.KeyValueStream(bus.Sessions), 0, func(m bus.Archived) error {
 			seen[m.Subject] = true
@@ -175,6 +164,90 @@ func TestDumpShowsKeysThatAreWrittenMeanwhile(t *testing.T) {
 	writers.Wait()
 	if written.Load() == 0 {
 		t.Error("nothing was written meanwhile")
+	}
+}
+
+// A dump ends although more is written for each message that it shows than it can ever read, and has all that was there before.
+func TestDumpEnds(t *testing.T) {
+	t.Parallel()
+	const things = 10
+	b := bustest.New(t)
+	table := kv(t, b, bus.Sessions)
+	objects, err := b.Objects(t.Context(), bus.Originals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	large := strings.Repeat("an original ", 20_000) // two chunks
+	generation := 0
+	writers := map[string]func(thing int) error{
+		bus.KeyValueStream(bus.Sessions): func(thing int) error {
+			_, err := table.Put(t.Context(), fmt.Sprintf("w.s%d", thing), []byte(fmt.Sprint(generation)))
+			return err
+		},
+		bus.ObjectStream(bus.Originals): func(thing int) error {
+			return objects.Put(t.Context(), fmt.Sprintf("w/d/h/%d", thing), strings.NewReader(large))
+		},
+		bus.Turns: func(thing int) error {
+			return b.Publish(t.Context(), bus.TurnSubject("w", "s", fmt.Sprintf("%d-%d", generation, thing)), "", []byte("turn"))
+		},
+		bus.Usage: func(thing int) error {
+			return b.Publish(t.Context(), bus.UsageSubject("w", "n", "d", fmt.Sprint(thing)), "", []byte(fmt.Sprint(generation)))
+		},
+	}
+	for stream, write := range writers {
+		generation = 0
+		for thing := range things {
+			if err := write(thing); err != nil {
+				t.Fatal(err)
+			}
+		}
+		to := bustest.New(t)
+		filler, err := to.Fill(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		last, err := b.Dump(t.Context(), stream, 0, func(m bus.Archived) error {
+			seen[m.Subject] = true
+			generation++
+			for n := range 2 {
+				if err := write((generation + n) % things); err != nil {
+					return err
+				}
+			}
+			return filler.Add(m)
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", stream, err)
+		}
+		if _, err := filler.Close(); err != nil {
+			t.Fatal(err)
+		}
+		switch stream {
+		case bus.ObjectStream(bus.Originals):
+			filled, err := to.Objects(t.Context(), bus.Originals)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for thing := range things {
+				if content := readObject(t, filled, fmt.Sprintf("w/d/h/%d", thing)); content != large {
+					t.Errorf("object %d has %d of %d bytes", thing, len(content), len(large))
+				}
+			}
+		case bus.Turns:
+			if last != things || len(seen) != things {
+				t.Errorf("it ended at turn %d with %d, %d were there", last, len(seen), things)
+			}
+		default:
+			if len(seen) != things {
+				t.Errorf("%s: %d of %d keys are in the dump", stream, len(seen), things)
+			}
+		}
+		// What came meanwhile is there for the next one, from where this one ended.
+		next := 0
+		if _, err := b.Dump(t.Context(), stream, last, func(bus.Archived) error { next++; return nil }); err != nil || next == 0 {
+			t.Errorf("%s: %d messages afterwards, %v", stream, next, err)
+		}
 	}
 }
 

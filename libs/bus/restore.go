@@ -72,7 +72,7 @@ func (b *Bus) Held(ctx context.Context) (bool, error) {
 			return false, nil
 		case err != nil:
 			return true, wrap(ctx, err, "look for a hold")
-		case len(m.Header["KV-Operation"]) == 0: // a release is a message with that header
+		case !m.Removal(): // a release is one
 			return true, nil
 		}
 		from = m.Sequence + 1
