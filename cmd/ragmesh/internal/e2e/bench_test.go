@@ -20,7 +20,7 @@ func TestBenchTurn(t *testing.T) {
 			tmp := t.TempDir()
 			args := append([]string{
 				"bench", "turn", "--json", "--model", "mock-len20,mock-len20-fail1", "--concurrency", "2", "--turns", "6", "--rounds", "2",
-				"--duration", "30s", "--warmup", "2", "--corpus", "5",
+				"--duration", "10m", "--warmup", "2", "--corpus", "5",
 			}, flags...)
 			cmd := exec.CommandContext(t.Context(), filepath.Join(e2e.Binaries(t), "ragmesh"), args...)
 			cmd.Env = append(cmd.Environ(), "TMPDIR="+tmp)

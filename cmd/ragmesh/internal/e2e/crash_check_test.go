@@ -21,7 +21,7 @@ import (
 
 // settleTime bounds how long what was acknowledged before a crash may take to be done after it. A job whose worker died is
 // free after its lease of twenty seconds; the rest is for a busy machine.
-const settleTime = 60 * time.Second
+const settleTime = 3 * time.Minute
 
 // check holds a running server against what it acknowledged.
 type check struct {

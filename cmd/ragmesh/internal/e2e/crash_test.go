@@ -13,8 +13,8 @@ import (
 
 const (
 	crashes = 6
-	// maxStart is how long a start after a crash may take.
-	maxStart = 10 * time.Second
+	// maxStart is how long a start after a crash may take: a second, and more on a busy machine.
+	maxStart = 30 * time.Second
 	// waitEvery is after how many kills all documents are waited for: a dead worker's jobs are free after their lease only.
 	waitEvery = 10
 )

@@ -163,9 +163,14 @@ func concurrent(t *testing.T, h Harness) {
 	if _, err := f.store.Prune(t.Context(), workspace, id, "0"); err != nil {
 		t.Fatal(err)
 	}
-	got := f.query("walrus", store.Filter{}).Stats
-	if want := writers*each + 1; got.Chunks != want || got.Frequency["walrus"] != want {
-		t.Errorf("statistics = %+v, want %d chunks with the word", got, want)
+	got, removed := f.query("walrus", store.Filter{}).Stats, 0
+	if _, ok := h.(Remembering); ok {
+		removed = writers
+	}
+	for what, n := range map[string]int{"are there": got.Chunks, "have the word": got.Frequency["walrus"]} {
+		if want := writers*each + 1; n < want || n > want+removed {
+			t.Errorf("%d chunks %s by the statistics, want %d and at most %d that were removed while they were written", n, what, want, removed)
+		}
 	}
 	for i := range writers {
 		f.expect(fmt.Sprintf("%d05", i), store.Filter{}, fmt.Sprintf("walrus number %d05", i))
