@@ -28,16 +28,23 @@ import (
 )
 
 // start runs eval on b, and stops it when the test ends.
-func start(t *testing.T, b *bus.Bus, dir string) evalv1connect.EvalServiceClient {
+func start(t *testing.T, b *bus.Bus, dir string, change ...func(*eval.Config)) evalv1connect.EvalServiceClient {
 	t.Helper()
-	client, stop := startUntil(t, b, dir)
+	client, stop := startUntil(t, b, dir, change...)
 	t.Cleanup(stop)
 	return client
 }
 
-func startUntil(t *testing.T, b *bus.Bus, dir string) (evalv1connect.EvalServiceClient, func()) {
+// patient makes it wait for what is on its way for as long as a busy machine may take.
+func patient(cfg *eval.Config) { cfg.Trace.Wait = time.Minute }
+
+func startUntil(t *testing.T, b *bus.Bus, dir string, change ...func(*eval.Config)) (evalv1connect.EvalServiceClient, func()) {
 	t.Helper()
-	s, err := eval.New(t.Context(), eval.Defaults(), eval.Deps{Telemetry: telemetry.Nop("eval"), Bus: b, Live: nil, DataDir: dir, Clock: time.Now})
+	cfg := eval.Defaults()
+	for _, c := range change {
+		c(&cfg)
+	}
+	s, err := eval.New(t.Context(), cfg, eval.Deps{Telemetry: telemetry.Nop("eval"), Bus: b, Live: nil, DataDir: dir, Clock: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,6 +88,21 @@ func record(t *testing.T, b *bus.Bus, workspace, question string) *dialogv1.Turn
 	return turn
 }
 
+// arrives waits until eval has a turn.
+func arrives(t *testing.T, client evalv1connect.EvalServiceClient, turn *dialogv1.Turn) {
+	t.Helper()
+	request := &evalv1.GetTraceRequest{Workspace: turn.GetWorkspace(), TurnId: turn.GetTurnId()}
+	for end := time.Now().Add(time.Minute); ; {
+		_, err := client.GetTrace(rpctest.As(t.Context(), turn.GetWorkspace()), request)
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal(err)
+		}
+	}
+}
+
 func spanBatch(at time.Time) *tracev1.TracesData {
 	return &tracev1.TracesData{ResourceSpans: []*tracev1.ResourceSpans{{ScopeSpans: []*tracev1.ScopeSpans{{Spans: []*tracev1.Span{{
 		TraceId: []byte(strings.Repeat("\x0f", 16)), SpanId: []byte("12345678"), Name: "Chat",
@@ -91,13 +113,16 @@ func spanBatch(at time.Time) *tracev1.TracesData {
 func TestTurnsAndSpansBecomeATrace(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
-	client := start(t, b, t.TempDir())
+	client := start(t, b, t.TempDir(), patient)
 	turn := record(t, b, "bank", "What does a card cost?")
 	publish(t, b, bus.SpanSubject("dialog"), "", spanBatch(turn.GetStartedAt().AsTime()))
 
-	got, err := client.GetTrace(rpctest.As(t.Context(), "bank"), &evalv1.GetTraceRequest{Workspace: "bank", TurnId: turn.GetTurnId()})
-	if err != nil {
-		t.Fatal(err)
+	var got *evalv1.GetTraceResponse
+	for end := time.Now().Add(time.Minute); len(got.GetSpans()) == 0 && time.Now().Before(end); { // spans are waited for for a second
+		var err error
+		if got, err = client.GetTrace(rpctest.As(t.Context(), "bank"), &evalv1.GetTraceRequest{Workspace: "bank", TurnId: turn.GetTurnId()}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if diff := cmp.Diff(turn, got.GetTurn(), protocmp.Transform()); diff != "" {
 		t.Errorf("turn (-want +got):\n%s", diff)
@@ -114,7 +139,7 @@ func TestTurnsAndSpansBecomeATrace(t *testing.T) {
 func TestListShowsWhatWasRecordedBefore(t *testing.T) {
 	t.Parallel()
 	b := bustest.New(t)
-	client := start(t, b, t.TempDir())
+	client := start(t, b, t.TempDir(), patient)
 	for range 5 {
 		want := record(t, b, "bank", "why?")
 		got, err := client.ListTraces(rpctest.As(t.Context(), "bank"), &evalv1.ListTracesRequest{Workspace: "bank", PageSize: 1})
@@ -129,9 +154,7 @@ func TestAnotherWorkspacesTurnIsNotFound(t *testing.T) {
 	b := bustest.New(t)
 	client := start(t, b, t.TempDir())
 	turn := record(t, b, "bank", "secret")
-	if _, err := client.GetTrace(rpctest.As(t.Context(), "bank"), &evalv1.GetTraceRequest{Workspace: "bank", TurnId: turn.GetTurnId()}); err != nil {
-		t.Fatal(err)
-	}
+	arrives(t, client, turn)
 	_, err := client.GetTrace(rpctest.As(t.Context(), "rival"), &evalv1.GetTraceRequest{Workspace: "rival", TurnId: turn.GetTurnId()})
 	if fault.ReasonOf(err) != fault.TurnNotFound {
 		t.Errorf("GetTrace = %v; want TURN_NOT_FOUND", err)
@@ -148,7 +171,7 @@ func TestPoisonHoldsUpNothingAndRestartLosesNothing(t *testing.T) {
 	if err := b.Publish(t.Context(), bus.TurnSubject("bank", "s1", "poison"), "poison", []byte("\xff\xff")); err != nil {
 		t.Fatal(err)
 	}
-	first, stop := startUntil(t, b, dir)
+	first, stop := startUntil(t, b, dir, patient)
 	before := record(t, b, "bank", "before")
 	ctx := rpctest.As(t.Context(), "bank")
 	if _, err := first.GetTrace(ctx, &evalv1.GetTraceRequest{Workspace: "bank", TurnId: before.GetTurnId()}); err != nil {
@@ -156,7 +179,7 @@ func TestPoisonHoldsUpNothingAndRestartLosesNothing(t *testing.T) {
 	}
 	stop()
 	meanwhile := record(t, b, "bank", "meanwhile")
-	second := start(t, b, dir)
+	second := start(t, b, dir, patient)
 	for _, turn := range []*dialogv1.Turn{before, meanwhile} {
 		if _, err := second.GetTrace(ctx, &evalv1.GetTraceRequest{Workspace: "bank", TurnId: turn.GetTurnId()}); err != nil {
 			t.Errorf("turn %q after the restart: %v", turn.GetQuestion(), err)
@@ -170,14 +193,11 @@ func TestDeletedSessionsTurnsGo(t *testing.T) {
 	client := start(t, b, t.TempDir())
 	turn := record(t, b, "bank", "private")
 	ctx := rpctest.As(t.Context(), "bank")
-	req := &evalv1.GetTraceRequest{Workspace: "bank", TurnId: turn.GetTurnId()}
-	if _, err := client.GetTrace(ctx, req); err != nil {
-		t.Fatal(err)
-	}
+	arrives(t, client, turn)
 	publish(t, b, bus.EventSubject("audit", "bank"), "", &eventv1.Audited{
 		Workspace: "bank", Action: "session.delete", Target: "s1", Allowed: true, At: timestamppb.Now(),
 	})
-	for end := time.Now().Add(10 * time.Second); ; {
+	for end := time.Now().Add(time.Minute); ; {
 		list, err := client.ListTraces(ctx, &evalv1.ListTracesRequest{Workspace: "bank"})
 		if err == nil && len(list.GetTraces()) == 0 {
 			break
