@@ -54,7 +54,7 @@ type ClientOptions struct {
 	MaxBytes int
 
 	// For tests; zero means the defaults above.
-	pingAfter, pingTimeout time.Duration
+	dialTimeout, pingAfter, pingTimeout time.Duration
 }
 
 // Conn is what a generated client constructor takes:
@@ -83,6 +83,9 @@ func Dial(t Target, o ClientOptions) Conn {
 	}
 	if o.MaxBytes <= 0 {
 		o.MaxBytes = maxResponseBytes
+	}
+	if o.dialTimeout <= 0 {
+		o.dialTimeout = dialTimeout
 	}
 	if o.pingAfter <= 0 {
 		o.pingAfter = pingAfter
@@ -140,7 +143,7 @@ func transport(t Target, o ClientOptions) *http.Transport {
 		protocols.SetUnencryptedHTTP2(true)
 	}
 	return &http.Transport{
-		DialContext:         (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
+		DialContext:         (&net.Dialer{Timeout: o.dialTimeout, KeepAlive: 15 * time.Second}).DialContext,
 		Protocols:           protocols,
 		TLSHandshakeTimeout: 5 * time.Second,
 		IdleConnTimeout:     idleTimeout,

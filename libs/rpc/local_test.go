@@ -65,10 +65,10 @@ func dial(t *testing.T, serve way, o ServerOptions, handler func(...connect.Hand
 	mux.Handle("/test.v1.Talk/", handler(mux.HandlerOptions()...))
 	server := NewServer(mux, o)
 	target, served := serve(t, server)
-	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1})
+	c := Dial(target, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli"), Retries: -1})
 	t.Cleanup(func() {
 		c.Close()
-		if err := errors.Join(server.Shutdown(soon(t, 20*time.Second)), <-served); err != nil {
+		if err := errors.Join(server.Shutdown(soon(t, time.Minute)), <-served); err != nil {
 			t.Error(err)
 		}
 	})
@@ -367,7 +367,7 @@ func TestTheServerIsGone(t *testing.T) {
 		if _, err := client.CallUnary(t.Context(), connect.NewRequest(&text{})); err != nil {
 			t.Fatal(err)
 		}
-		if err := server.Shutdown(soon(t, 20*time.Second)); err != nil {
+		if err := server.Shutdown(soon(t, time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		_, err := client.CallUnary(t.Context(), connect.NewRequest(&text{}))
@@ -440,7 +440,7 @@ func TestNobodyServesYet(t *testing.T) {
 	if err := await(t, ended); err != nil {
 		t.Error(err)
 	}
-	if err := errors.Join(server.Shutdown(soon(t, 10*time.Second)), await(t, served)); err != nil {
+	if err := errors.Join(server.Shutdown(soon(t, time.Minute)), await(t, served)); err != nil {
 		t.Error(err)
 	}
 }
@@ -459,7 +459,7 @@ func TestAPanicOutsideOfHandlers(t *testing.T) {
 	c := Dial(local.Target("x"), ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1})
 	_, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).ListModels(t.Context(), &llmv1.ListModelsRequest{})
 	wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
-	if err := errors.Join(server.Shutdown(soon(t, 10*time.Second)), await(t, served)); err != nil {
+	if err := errors.Join(server.Shutdown(soon(t, time.Minute)), await(t, served)); err != nil {
 		t.Error(err)
 	}
 	if got := log.String(); !strings.Contains(got, "the door") || !strings.Contains(got, "local_test.go") {

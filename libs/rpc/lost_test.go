@@ -43,7 +43,7 @@ func TestResetIsUnavailable(t *testing.T) {
 		}
 	}()
 	call := func(ctx context.Context, retries int) error {
-		c := Dial(Target{URL: "http://" + l.Addr().String()}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Audience: "tools", Retries: retries})
+		c := Dial(Target{URL: "http://" + l.Addr().String()}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("dialog"), Audience: "tools", Retries: retries})
 		defer c.Close()
 		_, err := toolsv1connect.NewToolsServiceClient(c.HTTP, c.URL, c.Options...).ListTools(ctx, &toolsv1.ListToolsRequest{Workspace: "default"})
 		return err
@@ -88,7 +88,7 @@ func TestAProxyBreaksOff(t *testing.T) {
 			proxy.Config.Protocols = protocols
 			proxy.Start()
 			t.Cleanup(proxy.Close)
-			c := Dial(Target{URL: proxy.URL}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Retries: -1})
+			c := Dial(Target{URL: proxy.URL}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("dialog"), Retries: -1})
 			t.Cleanup(c.Close)
 			_, err := toolsv1connect.NewToolsServiceClient(c.HTTP, c.URL, c.Options...).ListTools(t.Context(), &toolsv1.ListToolsRequest{Workspace: "default"})
 			wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)

@@ -16,7 +16,7 @@ func TestPoolSpreadsCalls(t *testing.T) {
 	r := newReplicas(t)
 	r.start(t)
 	r.start(t)
-	c := Dial(Target{URL: "http://" + r.addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	c := Dial(Target{URL: "http://" + r.addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(c.Close)
 	client := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)
 	for range 8 * poolSize {

@@ -22,9 +22,24 @@ import (
 type replicas struct {
 	addr string
 
-	mu   sync.Mutex
-	up   []string
-	next int
+	mu    sync.Mutex
+	up    []string
+	next  int
+	given map[string]int64 // connections, by server
+}
+
+// turnstile is a listener that counts who has come in.
+type turnstile struct {
+	net.Listener
+	accepted atomic.Int64
+}
+
+func (l *turnstile) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return c, err
 }
 
 func newReplicas(t *testing.T) *replicas {
@@ -33,7 +48,7 @@ func newReplicas(t *testing.T) *replicas {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &replicas{addr: l.Addr().String()}
+	r := &replicas{addr: l.Addr().String(), given: map[string]int64{}}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -51,7 +66,11 @@ func (r *replicas) pass(client net.Conn) {
 	defer client.Close()
 	r.mu.Lock() // until it is connected, so that nobody stops meanwhile
 	r.next++
-	server, err := net.Dial("tcp", r.up[r.next%len(r.up)])
+	addr := r.up[r.next%len(r.up)]
+	server, err := net.Dial("tcp", addr)
+	if err == nil {
+		r.given[addr]++
+	}
 	r.mu.Unlock()
 	if err != nil {
 		_ = client.(*net.TCPConn).SetLinger(0)
@@ -71,7 +90,12 @@ func (r *replicas) pass(client net.Conn) {
 // start adds a server, stop takes it away: connections come for some time more.
 func (r *replicas) start(t *testing.T) (stop func()) {
 	t.Helper()
-	addr, server, _ := edge(t, &gateway{
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &turnstile{Listener: tcp}
+	addr, server, _ := edgeOn(t, l, &gateway{
 		generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
 			for range 5 {
 				if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
@@ -98,8 +122,12 @@ func (r *replicas) start(t *testing.T) (stop func()) {
 				break
 			}
 		}
+		given := r.given[addr]
 		r.mu.Unlock()
-		time.Sleep(100 * time.Millisecond) // for a connection that was given away just before
+		for end := time.Now().Add(time.Minute); l.accepted.Load() < given && time.Now().Before(end); time.Sleep(time.Millisecond) {
+			// What was given away just before comes in yet.
+		}
+		time.Sleep(100 * time.Millisecond)
 		if err := server.Shutdown(soon(t, 30*time.Second)); err != nil {
 			t.Error(err)
 		}
@@ -134,7 +162,7 @@ func TestARollFailsNoRequest(t *testing.T) {
 		})
 	}
 	for range 4 {
-		c := Dial(Target{URL: "http://" + r.addr}, ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1})
+		c := Dial(Target{URL: "http://" + r.addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli"), Retries: -1})
 		t.Cleanup(c.Close)
 		client := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)
 		for range 4 {

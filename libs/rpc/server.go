@@ -46,6 +46,8 @@ type ServerOptions struct {
 	IdleTimeout time.Duration
 	// MaxHeaderBytes bounds a request's headers. Default 64 KiB.
 	MaxHeaderBytes int
+
+	afterClose time.Duration // for tests; see the constant
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
@@ -67,6 +69,9 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	if o.MaxHeaderBytes <= 0 {
 		o.MaxHeaderBytes = 64 << 10
 	}
+	if o.afterClose <= 0 {
+		o.afterClose = afterClose
+	}
 	return o
 }
 
@@ -79,6 +84,7 @@ type Server struct {
 	local    *exchanges   // without connections
 	limit    int
 	body     time.Duration
+	notice   time.Duration // for handlers whose connections are gone
 	errors   *connect.ErrorWriter
 	rejected prometheus.Counter
 
@@ -105,7 +111,7 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	o = o.withDefaults()
 	t := mux.telemetry
 	s := &Server{
-		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout,
+		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout, notice: o.afterClose,
 		errors:   connect.NewErrorWriter(),
 		local:    newExchanges(),
 		draining: make(chan struct{}), stopped: make(chan struct{}),
@@ -204,7 +210,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	err = errors.Join(fmt.Errorf("shut down with %d requests in flight: %w", s.inFlight.Load(), err), s.http.Close(), s.late.Close())
 	s.local.close()
 	// The handlers' contexts have ended with their connections; what they use may be closed next.
-	for deadline := time.Now().Add(afterClose); s.inFlight.Load() > 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(s.notice); s.inFlight.Load() > 0 && time.Now().Before(deadline); {
 		time.Sleep(afterClose / 100)
 	}
 	return err

@@ -27,19 +27,24 @@ import (
 // edge serves a gateway without tokens on TCP and returns its address.
 func edge(t *testing.T, g *gateway, o ServerOptions) (string, *Server, *telemetry.Telemetry) {
 	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return edgeOn(t, l, g, o)
+}
+
+func edgeOn(t *testing.T, l net.Listener, g *gateway, o ServerOptions) (string, *Server, *telemetry.Telemetry) {
+	t.Helper()
 	tel := telemetry.Nop("dialog")
 	mux := NewMux(MuxOptions{Telemetry: tel, Edge: true})
 	mux.Handle(llmv1connect.NewLLMServiceHandler(g, mux.HandlerOptions()...))
 	mux.Handle("/plain", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "plain") }))
 	server := NewServer(mux, o)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := errors.Join(server.Shutdown(ctx), <-served); err != nil {
 			t.Error(err)
@@ -60,7 +65,7 @@ func TestProtocols(t *testing.T) {
 	}}, ServerOptions{})
 	h1 := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(h1.CloseIdleConnections)
-	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(h2.Close)
 	for name, test := range map[string]struct {
 		http    connect.HTTPClient
@@ -196,7 +201,7 @@ func TestOverload(t *testing.T) {
 		<-release
 		return nil
 	}}, ServerOptions{MaxInFlight: 2})
-	c := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	c := Dial(Target{URL: "http://" + addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(c.Close)
 	client := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...)
 	ended := make(chan error, 2)
@@ -265,9 +270,9 @@ func TestOverload(t *testing.T) {
 // A body that does not come is given up; an answer that takes longer than the body is not.
 func TestBodyTimeout(t *testing.T) {
 	t.Parallel()
-	const limit = 500 * time.Millisecond
+	const limit, messages = 2 * time.Second, 2 // each followed by as long as a body may take
 	addr, _, _ := edge(t, &gateway{generate: func(ctx context.Context, _ *llmv1.GenerateRequest, s *connect.ServerStream[llmv1.GenerateResponse]) error {
-		for range 4 {
+		for range messages {
 			if err := s.Send(&llmv1.GenerateResponse{}); err != nil {
 				return err
 			}
@@ -281,7 +286,7 @@ func TestBodyTimeout(t *testing.T) {
 	}}, ServerOptions{BodyTimeout: limit})
 	h1 := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(h1.CloseIdleConnections)
-	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	h2 := Dial(Target{URL: "http://" + addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(h2.Close)
 	for name, client := range map[string]llmv1connect.LLMServiceClient{
 		"HTTP/1.1": llmv1connect.NewLLMServiceClient(h1, "http://"+addr),
@@ -289,7 +294,7 @@ func TestBodyTimeout(t *testing.T) {
 	} {
 		t.Run("long answer over "+name, func(t *testing.T) {
 			t.Parallel()
-			if n, err := drain(t.Context(), client, generateOf("bank")); err != nil || n != 4 {
+			if n, err := drain(t.Context(), client, generateOf("bank")); err != nil || n != messages {
 				t.Errorf("%d messages, %v", n, err)
 			}
 		})

@@ -29,9 +29,9 @@ func serveStream(t *testing.T, serve way, generate func(context.Context, *connec
 		}
 		return generate(ctx, s)
 	}}, mux.HandlerOptions()...))
-	server := NewServer(mux, ServerOptions{})
+	server := NewServer(mux, ServerOptions{afterClose: time.Minute}) // a busy machine's handlers notice late
 	target, served := serve(t, server)
-	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli")})
+	c := Dial(target, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli")})
 	t.Cleanup(c.Close)
 	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
 	if err != nil {
@@ -73,7 +73,7 @@ func testShutdown(t *testing.T, serve way) {
 			return s.Send(&llmv1.GenerateResponse{})
 		})
 		down := make(chan error, 1)
-		go func() { down <- server.Shutdown(soon(t, 10*time.Second)) }()
+		go func() { down <- server.Shutdown(soon(t, time.Minute)) }()
 		<-server.draining
 		close(finish)
 		if err := errors.Join(<-ended, <-down, <-served); err != nil {
@@ -114,7 +114,7 @@ func testShutdown(t *testing.T, serve way) {
 				return ctx.Err()
 			}
 		})
-		if err := server.Shutdown(soon(t, 10*time.Second)); err != nil {
+		if err := server.Shutdown(soon(t, time.Minute)); err != nil {
 			t.Error(err)
 		}
 		wantFault(t, <-ended, fault.Unavailable, fault.Draining)
@@ -153,7 +153,7 @@ func TestHungPeer(t *testing.T) {
 	t.Cleanup(func() { _ = server.Shutdown(soon(t, time.Millisecond)) })
 
 	target := Target{URL: "http://" + l.Addr().String()}
-	c := Dial(target, ClientOptions{Telemetry: telemetry.Nop("cli"), pingAfter: 500 * time.Millisecond, pingTimeout: 3 * time.Second})
+	c := Dial(target, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli"), pingAfter: 500 * time.Millisecond, pingTimeout: 3 * time.Second})
 	t.Cleanup(c.Close)
 	stream, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Generate(t.Context(), generateOf("bank"))
 	if err != nil {
@@ -237,7 +237,7 @@ func TestNobodyThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Signer: signer, Audience: identity.Gateway})
+	c := Dial(Target{URL: "http://" + addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("dialog"), Signer: signer, Audience: identity.Gateway})
 	t.Cleanup(c.Close)
 	_, err = llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(asAlice(t.Context()), embedOf("bank"))
 	f := wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)

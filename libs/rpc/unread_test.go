@@ -172,7 +172,7 @@ func TestDrainingServesAndThenRefusesPolitely(t *testing.T) {
 	}()
 	<-running
 	down := make(chan error, 1)
-	go func() { down <- server.Shutdown(soon(t, 8*time.Second)) }()
+	go func() { down <- server.Shutdown(soon(t, 16*time.Second)) }()
 	<-server.draining
 	ask := func(http2 bool) error {
 		option := connect.WithProtoJSON()
@@ -214,7 +214,7 @@ func TestDrainingServesAndThenRefusesPolitely(t *testing.T) {
 	if err := <-down; err != nil {
 		t.Error(err)
 	}
-	c := Dial(Target{URL: "http://" + addr}, ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1})
+	c := Dial(Target{URL: "http://" + addr}, ClientOptions{dialTimeout: time.Minute, Telemetry: telemetry.Nop("cli"), Retries: -1})
 	t.Cleanup(c.Close)
 	_, err := llmv1connect.NewLLMServiceClient(c.HTTP, c.URL, c.Options...).Embed(t.Context(), embedOf("bank"))
 	wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
