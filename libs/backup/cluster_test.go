@@ -53,7 +53,7 @@ func cluster(t *testing.T) string {
 		}
 		addresses = append(addresses, s.ClientURL())
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		peers, leaders := 0, 0
 		for _, s := range servers {
 			peers = max(peers, len(s.JetStreamClusterPeers()))
@@ -78,7 +78,7 @@ func clustered(t *testing.T, addresses string, passive bool) *bus.Bus {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	if err := b.Up(ctx); err != nil {
 		t.Fatal(err)
@@ -88,7 +88,7 @@ func clustered(t *testing.T, addresses string, passive bool) *bus.Bus {
 	}
 	for {
 		// A request that came before its leader was elected is not answered.
-		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
 		err := b.EnsureTopology(attempt)
 		cancel()
 		if err == nil {
@@ -199,7 +199,7 @@ func TestCluster(t *testing.T) {
 	to := clustered(t, cluster(t), true)
 	ctx := t.Context()
 	// A cluster that has just begun leaves requests unanswered, and takes its own servers for away; running it again is what people do.
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(200 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
 		err := checked.Into(ctx, to, nil)
 		if err == nil {
 			break

@@ -374,7 +374,7 @@ func TestPassiveLeavesStreamsAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), wait)
 	defer cancel()
 	if err := b.Up(ctx); err != nil {
 		t.Fatal(err)

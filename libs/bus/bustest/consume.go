@@ -190,7 +190,7 @@ func consumeDrains(t *testing.T, b *bus.Bus) {
 	started, finish := make(chan struct{}, 2), make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
-		ended <- b.Consume(ctx, bus.Consumer{Stream: bus.Jobs, Durable: "worker", MaxInFlight: 2, Drain: 100 * time.Millisecond},
+		ended <- b.Consume(ctx, bus.Consumer{Stream: bus.Jobs, Durable: "worker", MaxInFlight: 2, Drain: 3 * time.Second},
 			func(ctx context.Context, m bus.Message) error {
 				started <- struct{}{}
 				if string(m.Data) == "0" {
