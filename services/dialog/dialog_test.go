@@ -450,7 +450,7 @@ func TestDeadlineOfTheCaller(t *testing.T) {
 		}
 		return errors.New("gone")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second) // of which a tenth is kept for the end
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // of which a tenth is kept for the end
 	defer cancel()
 	h, err := m.try(ctx, &dialogv1.ChatRequest{Question: limitQuestion})
 	if err != nil {

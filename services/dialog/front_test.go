@@ -297,7 +297,7 @@ func TestLargeBodies(t *testing.T) { //nolint:paralleltest // it looks at the me
 func TestSlowAndLongHeaders(t *testing.T) {
 	t.Parallel()
 	m := newMesh(t)
-	server := rpc.NewServer(m.mux, rpc.ServerOptions{ReadHeaderTimeout: 2 * time.Second, BodyTimeout: 2 * time.Second, IdleTimeout: time.Second})
+	server := rpc.NewServer(m.mux, rpc.ServerOptions{ReadHeaderTimeout: 5 * time.Second, BodyTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -346,8 +346,8 @@ func TestSlowAndLongHeaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			_ = c.SetDeadline(time.Now().Add(30 * time.Second)) // far from what it takes
-			go func() { _, _ = io.WriteString(c, tc.send) }()   // the server may close before it has read all
+			_ = c.SetDeadline(time.Now().Add(time.Minute))    // far from what it takes
+			go func() { _, _ = io.WriteString(c, tc.send) }() // the server may close before it has read all
 			got, err := io.ReadAll(bufio.NewReader(c))
 			if errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("the connection stays open; so far it says %q", got)

@@ -219,7 +219,7 @@ input_schema:
     pair: {type: string, pattern: "^[A-Z]{6}$"}
 url: `+rates.URL+`/rates/{pair}
 auth: {bearer: {env: RATES_TOKEN}}
-timeout: 2s
+timeout: 20s
 egress: ["`+u.Host+`", 127.0.0.0/8]
 response:
   path: $.data
@@ -241,7 +241,7 @@ response:
 	for _, tool := range list.GetTools() {
 		names = append(names, tool.GetName()+" "+tool.GetKind()+" "+tool.GetTimeout().AsDuration().String())
 	}
-	if diff := cmp.Diff([]string{"calculator builtin 1s", "current_time builtin 1s", "exchange_rate http 2s"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"calculator builtin 1s", "current_time builtin 1s", "exchange_rate http 20s"}, names); diff != "" {
 		t.Errorf("tools (-want +got):\n%s", diff)
 	}
 	if tool := list.GetTools()[2]; tool.GetDescription()["zh"] == "" || tool.GetInputSchema().AsMap()["type"] != "object" {

@@ -29,7 +29,7 @@ func TestTurnsAreMeasured(t *testing.T) {
 		return turn.Found{Passages: []turn.Passage{{ChunkID: "c", DocumentID: "d", Title: "T", Text: fact, End: uint64(len(fact))}}}, nil
 	}}
 	n := 0
-	a, err := turn.New(turn.Defaults(), turn.Deps{
+	a, err := turn.New(patient(), turn.Deps{
 		Retriever: p, Tools: p, Model: p, Store: p, Planner: p, Now: time.Now, Revision: "rev", Registry: registry,
 		NewID:  func() string { n++; return "id-" + strconv.Itoa(n) },
 		Tracer: noop.NewTracerProvider().Tracer(""), Log: func(context.Context) zerolog.Logger { return zerolog.Nop() },

@@ -41,7 +41,7 @@ func says(text string) func(context.Context, turn.Generate) (turn.Stream, error)
 // rewrites asks a follow-up and returns the standalone question, the stage that made it and the degradations.
 func rewrites(t *testing.T, p *peers, known models, by, question string) (string, map[string]any, turn.Turn) {
 	t.Helper()
-	cfg := turn.Defaults()
+	cfg := patient()
 	cfg.FollowUp.By = by
 	cfg.Budget.Rewrite = time.Minute
 	if by == "slow" {
@@ -170,7 +170,7 @@ func TestRewriteEndsWithItsCaller(t *testing.T) {
 		close(ended)
 		return nil, ctx.Err()
 	})
-	cfg := turn.Defaults()
+	cfg := patient()
 	cfg.FollowUp.By, cfg.Budget.Rewrite = turn.ByModel, time.Minute
 	a, err := turn.New(cfg, turn.Deps{
 		Retriever: p, Tools: p, Model: p, Models: models(func(string) (bool, error) { return true, nil }), Store: p, Planner: p, Now: time.Now,
