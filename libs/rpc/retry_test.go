@@ -146,7 +146,7 @@ func TestABurstIsRepeated(t *testing.T) {
 	var ended sync.WaitGroup
 	for range callers {
 		ended.Go(func() {
-			ctx, cancel := context.WithTimeout(asAlice(t.Context()), 20*time.Second)
+			ctx, cancel := context.WithTimeout(asAlice(t.Context()), time.Minute)
 			defer cancel()
 			if _, err := client.Embed(ctx, embedOf("bank")); err != nil {
 				t.Errorf("the caller sees %v", err)
