@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,6 +23,7 @@ type vitals struct {
 	services []string
 	descs    map[string]vitalDescs // by service
 	asked    chan struct{}         // capacity 1: the report under way
+	hangs    atomic.Bool           // it has not come in time
 }
 
 type vitalDescs struct{ ready, live, component *prometheus.Desc }
@@ -78,23 +80,49 @@ func (v *vitals) Collect(out chan<- prometheus.Metric) {
 
 // report asks for the readiness report; it gives up, and says so, on one that hangs.
 func (v *vitals) report() (health.Report, bool) {
-	select {
-	case v.asked <- struct{}{}:
-	default:
-		return health.Report{}, false // an earlier one still hangs
+	if !v.turn() {
+		return health.Report{}, false
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), vitalsTimeout)
 	done := make(chan health.Report, 1)
 	go func() { // hangs with the service; at most one does
 		defer cancel()
-		done <- v.state.Report(ctx)
-		<-v.asked
+		r := v.state.Report(ctx)
+		v.hangs.Store(false)
+		<-v.asked // before the report is there: whoever has it may ask again
+		done <- r
 	}()
 	select {
 	case r := <-done:
 		return r, true
 	case <-ctx.Done():
+	}
+	select {
+	case r := <-done: // whose end ends ctx too
+		return r, true
+	default:
+		v.hangs.Store(true)
 		return health.Report{}, false
+	}
+}
+
+// turn waits while somebody else asks, such as another Prometheus, but not for what is known to hang.
+func (v *vitals) turn() bool {
+	select {
+	case v.asked <- struct{}{}:
+		return true
+	default:
+	}
+	if v.hangs.Load() {
+		return false
+	}
+	late := time.NewTimer(vitalsTimeout)
+	defer late.Stop()
+	select {
+	case v.asked <- struct{}{}:
+		return true
+	case <-late.C:
+		return false
 	}
 }
 

@@ -2,7 +2,9 @@ package process_test
 
 import (
 	"context"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -58,6 +60,36 @@ ragmesh_dialog_health_ready{ragmesh_service="dialog"} 0
 `), "ragmesh_dialog_health_ready"); err != nil {
 		t.Error(err)
 	}
+}
+
+// Several that scrape at once, and one that scrapes again at once, see the same: it is ready.
+func TestScrapesAtOnce(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	state := health.NewState(health.StateOptions{}, func(context.Context) []health.Component {
+		runtime.Gosched()
+		return []health.Component{{Name: "keys", Ready: true}}
+	})
+	if err := process.RegisterVitals(registry, state, nil, "eval"); err != nil {
+		t.Fatal(err)
+	}
+	state.Started()
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				if err := testutil.GatherAndCompare(registry, strings.NewReader(`
+# HELP ragmesh_eval_health_ready 1 while /health/ready answers 200.
+# TYPE ragmesh_eval_health_ready gauge
+ragmesh_eval_health_ready{ragmesh_service="eval"} 1
+`), "ragmesh_eval_health_ready"); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 // A service that hangs shows as not ready, and its other metrics can be scraped all the same.
