@@ -89,7 +89,8 @@ func TestFollowUpsByModel(t *testing.T) {
 		return better, true
 	})
 	dir := t.TempDir()
-	write(t, dir, "dialog.yaml", "turn: {follow_up: {by: model}, budget: {rewrite: 30s}}\n")
+	// However busy the machine, no stage is late: without its session a turn has nothing to rewrite its question by.
+	write(t, dir, "dialog.yaml", "turn: {follow_up: {by: model}, budget: {turn: 5m, plan: 10s, rewrite: 30s, retrieve: 1m, tools: 1m, first_token: 1m, idle: 1m, save: 10s}}\n")
 	write(t, dir, "llm-gateway.yaml", "default_model: m\nmodels: {m: {targets: [{provider: p, model: mock-len4}]}}\nproviders: {p: {type: openai, base_url: "+url+"}}\n")
 	s := up(t, dir)
 	first, err := s.turn(t.Context(), "What is the gold card?", "")
@@ -117,15 +118,23 @@ func TestFollowUpsByModel(t *testing.T) {
 
 	mode.Store("hang")
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	type end struct {
+		turn *dialogv1.Turn
+		err  error
+	}
+	ended := make(chan end, 1)
 	go func() {
-		_, err := s.turn(ctx, "Is it free?", first.GetSessionId())
-		ended <- err
+		turn, err := s.turn(ctx, "Is it free?", first.GetSessionId())
+		ended <- end{turn, err}
 	}()
-	<-asked
+	select {
+	case <-asked:
+	case e := <-ended:
+		t.Fatalf("the provider was not asked: %v, %v", e.err, e.turn)
+	}
 	cancel()
 	<-left
-	if err := <-ended; err == nil {
+	if e := <-ended; e.err == nil {
 		t.Error("the turn completed though its caller went away")
 	}
 }
