@@ -30,7 +30,7 @@ type Provider struct {
 	Context         int           `yaml:"context" doc:"For ollama: context that models are loaded with; longer prompts are cut without a word. Tokens, up to 10000000; 0 for Ollama's own default, which is short."`
 	LegacyMaxTokens bool          `yaml:"legacy_max_tokens" doc:"For openai and azure: send max_tokens instead of max_completion_tokens, for older servers."`
 	PlainFloats     bool          `yaml:"plain_floats" doc:"Ask for vectors as numbers, for servers that can't send them in base64."`
-	WithoutTools    bool          `yaml:"without_tools" doc:"For openai and azure: requests with tools are refused here, for servers that would ignore the tools; the next target may have them."`
+	WithoutTools    bool          `yaml:"without_tools" doc:"For openai and azure: requests with tools are refused here, for servers that would ignore the tools; the next target may have them. Earlier calls in a conversation that asks for none now are told as text."`
 	WithoutSchema   bool          `yaml:"without_schema" doc:"The same of requests for an answer that keeps to a JSON Schema."`
 	MaxConnections  int           `yaml:"max_connections" doc:"Connections to the provider. Count, up to 1024; 64 when 0."`
 	Concurrent      int           `yaml:"concurrent" doc:"Its answers under way; more wait in a line that workspaces and keys share fairly. Count, up to 10000; max_connections when 0."`

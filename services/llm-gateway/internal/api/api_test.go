@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -278,6 +279,47 @@ func TestATargetThatCanNotIsPassedOver(t *testing.T) {
 	}
 	if got := text(t, w.send(t, secret, "POST", "/v1/chat/completions", strings.Replace(streamed, `"gpt"`, `"plain"`, 1))); !strings.Contains(got, "days.") {
 		t.Errorf("without either: %s", got)
+	}
+}
+
+// A target that has no tools is told of what was called earlier as text. Others get the conversation as it came.
+func TestEarlierCallsAreTextForATargetWithoutTools(t *testing.T) {
+	plain, _ := answering(t)
+	p, err := openai.New(openai.Config{BaseURL: plain.URL, MaxConnections: 8, WithoutTools: true}, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	able, q := answering(t)
+	w := open(t, map[string][]route.Target{"plain": {target("a", p)}, "gpt": {target("b", q)}})
+	const body = `{"model":"gpt","messages":[{"role":"user","content":"Weather?"},
+		{"role":"assistant","content":null,"tool_calls":[{"id":"c1","type":"function","function":{"name":"weather","arguments":"{\"city\":\"Oslo\"}"}}]},
+		{"role":"tool","tool_call_id":"c1","content":"rain"},{"role":"user","content":"Say it shorter."}],"seed":7}`
+	for _, ask := range []string{body, strings.Replace(body, `"gpt"`, `"plain"`, 1)} {
+		if resp := w.send(t, secret, "POST", "/v1/chat/completions", strings.Replace(ask, `"seed"`, `"stream":true,"seed"`, 1)); !strings.Contains(text(t, resp), "days.") {
+			t.Errorf("it answers %s", resp.Status)
+		}
+	}
+	messages := func(s *openaitest.Server) []any {
+		t.Helper()
+		sent := s.Requests()[0].Body
+		if sent["seed"] != 7.0 {
+			t.Errorf("a parameter was changed: %v", sent)
+		}
+		out, _ := sent["messages"].([]any)
+		return out
+	}
+	want := []any{
+		map[string]any{"role": "user", "content": "Weather?"},
+		map[string]any{"role": "assistant", "content": `[called weather (c1) with {"city":"Oslo"}]`},
+		map[string]any{"role": "user", "content": "[weather (c1) returned]\nrain"},
+		map[string]any{"role": "user", "content": "Say it shorter."},
+	}
+	if diff := cmp.Diff(want, messages(plain)); diff != "" {
+		t.Errorf("without tools (-want +got):\n%s", diff)
+	}
+	if got := fmt.Sprint(messages(able)); !strings.Contains(got, "tool_call_id:c1") || !strings.Contains(got, "tool_calls:") {
+		t.Errorf("with tools: %s", got)
 	}
 }
 

@@ -41,11 +41,14 @@ type chat struct {
 	session string
 	// tools and schema say that there are tools, and that the answer is to keep to a JSON Schema.
 	tools, schema bool
+	// calls says that the conversation holds calls of tools.
+	calls bool
 	// others are the parameters that only a provider of OpenAI's format can be handed, by their names.
 	others []string
 
 	at struct {
 		model, options, usage scan.Span // values
+		messages              scan.Span
 		limit                 scan.Span // the name max_completion_tokens
 		end                   int       // the closing brace
 	}
@@ -66,7 +69,6 @@ func read(body []byte) (*chat, error) {
 		return nil, refusal.Invalid("", "We could not parse the JSON body of your request: it is not UTF-8.")
 	}
 	seen := make([][]byte, 0, 16)
-	var messages scan.Span
 	err := scan.Object(body, func(key []byte, name, value scan.Span) error {
 		for _, k := range seen {
 			if bytes.Equal(k, key) {
@@ -77,7 +79,7 @@ func read(body []byte) (*chat, error) {
 			return refusal.Invalid("", "More than %d parameters.", maxMembers)
 		}
 		if string(key) == "messages" {
-			messages = value
+			c.at.messages = value
 			return nil
 		}
 		return c.member(string(key), name, value)
@@ -89,14 +91,14 @@ func read(body []byte) (*chat, error) {
 	switch {
 	case c.model == "":
 		return nil, refusal.Invalid("model", "you must provide a model parameter")
-	case messages.To == 0:
+	case c.at.messages.To == 0:
 		return nil, refusal.Invalid("messages", "Missing required parameter: 'messages'.")
 	case !c.stream && c.at.options.To > 0 && !scan.Null(c.at.options.Of(body)):
 		return nil, refusal.Invalid("stream_options", "The 'stream_options' parameter is only allowed when 'stream' is enabled.")
 	case c.legacy && c.at.limit.To > 0:
 		return nil, refusal.Invalid("max_tokens", "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.")
 	}
-	return c, unreadable(c.measure(messages))
+	return c, unreadable(c.measure(c.at.messages))
 }
 
 // unreadable says of what is no JSON what OpenAI says of it.
@@ -211,7 +213,7 @@ func (c *chat) options(value scan.Span) error {
 	})
 }
 
-// measure estimates how many tokens the messages have.
+// measure estimates how many tokens the messages have, and sees whether there are calls of tools among them.
 func (c *chat) measure(messages scan.Span) error {
 	v := messages.Of(c.body)
 	if v[0] != '[' {
@@ -226,6 +228,7 @@ func (c *chat) measure(messages scan.Span) error {
 		count++
 		m := message.Of(v)
 		return scan.Object(m, func(key []byte, _, value scan.Span) error {
+			c.calls = c.calls || memberAboutCalls(string(key), value.Of(m))
 			switch content := value.Of(m); {
 			case string(key) == "content" && content[0] == '[':
 				return c.parts(content, &size)
@@ -281,17 +284,20 @@ type edit struct {
 	text string
 }
 
-// in returns the request as a provider wants it: its own name of the model, and the usage at the end of a stream. Nothing else
-// is touched.
+// in returns the request as a provider wants it: its own name of the model, the usage at the end of a stream, and for one without
+// tools earlier calls as text. Nothing else is touched.
 func (c *chat) in(model string, w provider.Wire) []byte {
 	quoted, _ := json.Marshal(model) // strings marshal
-	edits := make([]edit, 1, 3)
+	edits := make([]edit, 1, 4)
 	edits[0] = edit{c.at.model, string(quoted)}
 	if c.stream && !c.withUsage {
 		edits = append(edits, c.askForUsage())
 	}
 	if w.LegacyMaxTokens && c.at.limit.To > 0 {
 		edits = append(edits, edit{c.at.limit, `"max_tokens"`})
+	}
+	if w.PlainCalls && c.calls {
+		edits = append(edits, edit{c.at.messages, c.plain()})
 	}
 	slices.SortFunc(edits, func(a, b edit) int { return a.at.From - b.at.From })
 	out, from := make([]byte, 0, len(c.body)+len(quoted)+64), 0

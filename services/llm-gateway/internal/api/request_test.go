@@ -55,6 +55,39 @@ func TestReadTellsToolsAndSchemas(t *testing.T) {
 	}
 }
 
+// Earlier calls become text for who has no tools, in either of the forms that OpenAI had, and every other message stays as it came.
+func TestEarlierCallsAsText(t *testing.T) {
+	t.Parallel()
+	const call = `{"id":"c1","type":"function","function":{"name":"f","arguments":"{}"}}`
+	for in, want := range map[string]string{
+		`{"role":"user", "content":"x","name":"n"}`:                                               ``,
+		`{"role":"assistant","content":"x","tool_calls":null,"function_call":null}`:               ``,
+		`{"role":"assistant","content":[{"type":"text","text":"x"}],"tool_calls":[` + call + `]}`: `{"role":"assistant","content":"x\n\n[called f (c1) with {}]"}`,
+		`{"role":"assistant","tool_calls":[` + call + `]},{"role":"tool","tool_call_id":"c1","content":"1"},{"role":"tool","tool_call_id":"c2","content":[{"type":"text","text":"2"}]},{"role":"user","content":"<x>"}`: `{"role":"assistant","content":"[called f (c1) with {}]"},` +
+			`{"role":"user","content":"[f (c1) returned]\n1\n\n[call c2 returned]\n2"},{"role":"user","content":"<x>"}`,
+		`{"role":"assistant","content":null,"function_call":{"name":"f","arguments":"{}"}},{"role":"function","name":"f","content":"1"}`: `{"role":"assistant","content":"[called f with {}]"},{"role":"user","content":"[f returned]\n1"}`,
+		`{"role":"assistant","content":7,"tool_calls":[` + call + `]}`:                                                                   `{"role":"assistant","content":7,"tool_calls":[` + call + `]}`,
+	} {
+		body := `{"model":"m","messages":[` + in + `],"stop":"x"}`
+		c, err := read([]byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.calls != (want != "") {
+			t.Errorf("%s holds calls: %v", in, c.calls)
+		}
+		if want == "" {
+			want = in
+		}
+		if got := string(c.in("m", provider.Wire{PlainCalls: true})); got != `{"model":"m","messages":[`+want+`],"stop":"x"}` {
+			t.Errorf("%s\nbecame %s", in, got)
+		}
+		if got := string(c.in("m", provider.Wire{})); got != body {
+			t.Errorf("with tools %s\nbecame %s", in, got)
+		}
+	}
+}
+
 func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	const messages = `"messages":[{"role":"user","content":"x"}]`

@@ -151,10 +151,8 @@ func messages(r provider.Request) ([]llms.MessageContent, error) {
 	}
 	var system []string
 	var out []llms.MessageContent
-	for _, m := range r.Messages {
+	for _, m := range ask.Plain(r.Messages) {
 		switch {
-		case len(m.Calls) > 0 || m.Role == ask.ToolResult:
-			return nil, exchange.Cannot("providers of type bedrock take no conversation with calls of tools; give the model a target of another type")
 		case strings.TrimSpace(m.Content) == "":
 		case m.Role == ask.System:
 			system = append(system, m.Content)

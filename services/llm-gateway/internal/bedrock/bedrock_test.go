@@ -174,7 +174,6 @@ func TestWhatItCannotDoIsRefusedUnasked(t *testing.T) {
 	for _, change := range []func(*provider.Request){
 		func(r *provider.Request) { r.Tools = []provider.Tool{{Name: "f"}} },
 		func(r *provider.Request) { r.Schema = &provider.Schema{JSON: json.RawMessage(`{}`)} },
-		func(r *provider.Request) { r.Messages = providertest.History() },
 	} {
 		r := providertest.Request()
 		change(&r)
@@ -184,6 +183,20 @@ func TestWhatItCannotDoIsRefusedUnasked(t *testing.T) {
 	}
 	if n := len(s.Requests()); n != 0 {
 		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// Calls of tools from earlier in a conversation are told as text.
+func TestEarlierCallsAreText(t *testing.T) {
+	t.Parallel()
+	r := providertest.Request()
+	r.Messages = providertest.History()
+	out, err := messages(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(out); !strings.Contains(got, "[called weather (call_a) with") || !strings.Contains(got, "[weather (call_a) returned]") {
+		t.Errorf("messages are %s", got)
 	}
 }
 

@@ -28,7 +28,8 @@ type Config struct {
 	AzureVersion string
 	// LegacyMaxTokens sends max_tokens instead of max_completion_tokens, which older servers ignore.
 	LegacyMaxTokens bool
-	// WithoutTools and WithoutSchema are servers that would ignore tools or a JSON Schema.
+	// WithoutTools and WithoutSchema are servers that would ignore tools or a JSON Schema. To one without tools, earlier calls in a
+	// conversation are told as text.
 	WithoutTools, WithoutSchema bool
 	// MaxConnections bounds connections to the server.
 	MaxConnections int

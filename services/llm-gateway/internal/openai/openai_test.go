@@ -4,6 +4,7 @@ import (
 	stdcmp "cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -194,6 +195,23 @@ func TestWhatAServerCannotDoIsRefusedUnasked(t *testing.T) {
 	}
 	if n := len(s.Requests()); n != 0 {
 		t.Errorf("it was asked %d times", n)
+	}
+}
+
+// A server without tools is told of earlier calls as text, and others as they were.
+func TestEarlierCallsAreText(t *testing.T) {
+	t.Parallel()
+	for without, want := range map[bool]bool{true: false, false: true} {
+		s := openaitest.Serve(t, openaitest.Open(), openaitest.Text("Five days."), openaitest.Finish("stop"), openaitest.Usage(12, 2), openaitest.Done())
+		r := providertest.Request()
+		r.Messages = providertest.History()
+		if _, err := open(t, s.URL, Config{WithoutTools: without}).Generate(t.Context(), r, func(provider.Piece) error { return nil }); err != nil {
+			t.Fatal(err)
+		}
+		body := fmt.Sprint(s.Requests()[0].Body)
+		if got := strings.Contains(body, "tool_call"); got != want {
+			t.Errorf("without tools %v: %s", without, body)
+		}
 	}
 }
 

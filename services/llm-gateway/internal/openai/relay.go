@@ -30,7 +30,7 @@ func (p *Provider) Relay(ctx context.Context, r provider.RelayRequest, to provid
 	if err := p.able(r.Model, r.Tools, r.Schema); err != nil {
 		return provider.Result{}, err
 	}
-	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens})
+	body := r.Body(provider.Wire{LegacyMaxTokens: p.cfg.LegacyMaxTokens, PlainCalls: p.cfg.WithoutTools})
 	answer, err := p.server.Post(ctx, p.path(r.Model, "/chat/completions"), "*/*", body)
 	if err != nil {
 		return provider.Result{}, explained(err)

@@ -87,8 +87,12 @@ func (p *Provider) request(r provider.Request) ([]byte, error) {
 	if err := p.able(r.Model, len(r.Tools) > 0, r.Schema != nil); err != nil {
 		return nil, err
 	}
+	said := r.Messages
+	if p.cfg.WithoutTools {
+		said = ask.Plain(said)
+	}
 	out := request{
-		Model: r.Model, Messages: messages(r.Messages), Stream: true, StreamOptions: streamOptions{IncludeUsage: true},
+		Model: r.Model, Messages: messages(said), Stream: true, StreamOptions: streamOptions{IncludeUsage: true},
 		Temperature: r.Temperature, TopP: r.TopP, Stop: r.Stop[:min(len(r.Stop), maxStop)],
 	}
 	if p.cfg.LegacyMaxTokens {

@@ -30,6 +30,8 @@ type RelayRequest struct {
 type Wire struct {
 	// LegacyMaxTokens is for servers that know max_tokens only.
 	LegacyMaxTokens bool
+	// PlainCalls is for servers that know nothing of tools: what was called earlier in the conversation, and what came of it, is text.
+	PlainCalls bool
 }
 
 // RelaySink takes an answer as it comes. An error ends it.
