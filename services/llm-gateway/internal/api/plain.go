@@ -38,8 +38,8 @@ func (c *chat) plain() string {
 	}
 	_ = scan.Array(v, func(at scan.Span) error { // it was read before
 		raw := at.Of(v)
-		var m called
-		if !aboutCalls(raw) || json.Unmarshal(raw, &m) != nil {
+		m, ok := calledIn(raw)
+		if !ok {
 			tell()
 			put(raw)
 			return nil
@@ -65,6 +65,12 @@ func (c *chat) plain() string {
 	})
 	tell()
 	return "[" + string(out) + "]"
+}
+
+// calledIn reads a message that has to do with calls.
+func calledIn(raw []byte) (m called, ok bool) {
+	ok = aboutCalls(raw) && json.Unmarshal(raw, &m) == nil
+	return m, ok
 }
 
 // calls are those of a message.
