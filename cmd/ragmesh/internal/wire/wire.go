@@ -221,6 +221,10 @@ func (w *wiring) add(p *part) {
 	})
 }
 
+// ensureFor is how long a start waits for streams and buckets. NATS is in this process and ready: only a busy machine keeps it from
+// answering.
+const ensureFor = time.Minute
+
 // connect gives a service its connection to NATS, its telemetry and its clients of the others.
 func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 	log := telemetry.Threshold(w.o.Log, p.level)
@@ -245,7 +249,9 @@ func (w *wiring) connect(ctx context.Context, p *part) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := env.Bus.EnsureTopology(ctx); err != nil {
+	bound, cancel := context.WithTimeout(ctx, ensureFor)
+	defer cancel()
+	if err := env.Bus.EnsureTopology(bound); err != nil {
 		return err
 	}
 	env.Telemetry, err = telemetry.New(ctx, telemetry.Options{

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,28 +159,28 @@ func TestWhatIsNoFailureOfTheTarget(t *testing.T) {
 func TestRetryAfterIsForEverybody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		asked := 0
+		var asked atomic.Int64
 		limited := fault.New(fault.Exhausted, fault.ProviderRateLimited, "no").WithRetryAfter(4 * time.Second)
 		p := plays{"b": works(0)}
 		p["a"] = func(ctx context.Context, try *route.Try) (provider.Result, error) {
-			if asked++; asked == 1 {
+			if asked.Add(1) == 1 {
 				return provider.Result{}, limited
 			}
 			return works(0)(ctx, try)
 		}
 		two := routed(t, defaults(), named("a", "b")...)
 		for i := range 3 {
-			if who, took, err := call(t.Context(), two, "", route.CallOptions{}, p); who != "b" || took != 0 || asked != 1 {
-				t.Errorf("request %d: %q after %s, %v; a was asked %d times", i, who, took, err, asked)
+			if who, took, err := call(t.Context(), two, "", route.CallOptions{}, p); who != "b" || took != 0 || asked.Load() != 1 {
+				t.Errorf("request %d: %q after %s, %v; a was asked %d times", i, who, took, err, asked.Load())
 			}
 		}
-		asked = 0
+		asked.Store(0)
 		one := routed(t, defaults(), named("a")...)
 		_, first, err := call(t.Context(), one, "", route.CallOptions{}, p)
-		if err != nil || first != 4200*time.Millisecond || asked != 2 {
-			t.Errorf("the only target: %v after %s, asked %d times", err, first, asked)
+		if err != nil || first != 4200*time.Millisecond || asked.Load() != 2 {
+			t.Errorf("the only target: %v after %s, asked %d times", err, first, asked.Load())
 		}
-		asked = 0
+		asked.Store(0)
 		var group sync.WaitGroup
 		one = routed(t, defaults(), named("a")...)
 		for range 5 {
@@ -191,18 +192,18 @@ func TestRetryAfterIsForEverybody(t *testing.T) {
 			synctest.Wait()
 		}
 		group.Wait()
-		if asked != 6 {
-			t.Errorf("asked %d times, want once too early, then each once", asked)
+		if asked.Load() != 6 {
+			t.Errorf("asked %d times, want once too early, then each once", asked.Load())
 		}
-		asked = 0
+		asked.Store(0)
 		one = routed(t, defaults(), named("a")...)
 		limited = limited.WithRetryAfter(time.Hour)
 		_, took, err := call(t.Context(), one, "", route.CallOptions{}, p)
 		if f := fault.As(err); f == nil || f.RetryAfter != time.Hour || took != 0 {
 			t.Errorf("too long to wait for: %v after %s", err, took)
 		}
-		if _, took, err = call(t.Context(), one, "", route.CallOptions{}, p); fault.ReasonOf(err) != fault.ProviderRateLimited || asked != 1 || took != 0 {
-			t.Errorf("who comes next: %v after %s, asked %d times", err, took, asked)
+		if _, took, err = call(t.Context(), one, "", route.CallOptions{}, p); fault.ReasonOf(err) != fault.ProviderRateLimited || asked.Load() != 1 || took != 0 {
+			t.Errorf("who comes next: %v after %s, asked %d times", err, took, asked.Load())
 		}
 	})
 }
