@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"sync"
+
+	"github.com/ragmesh/ragmesh/libs/stack"
 )
 
 // localAddr is where calls come from that no connection brought.
@@ -58,6 +60,7 @@ func (s *Server) do(r *http.Request) (*http.Response, error) {
 	}
 	stay := context.AfterFunc(r.Context(), func() { x.fail(r.Context().Err()) })
 	go func() {
+		stack.Grow()
 		defer s.local.leave(x)
 		defer stay()
 		handler := s.serve

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ragmesh/ragmesh/libs/fault"
+	"github.com/ragmesh/ragmesh/libs/stack"
 )
 
 // The services that do a turn's stages.
@@ -159,6 +160,7 @@ func within[T any](ctx context.Context, calls *sync.WaitGroup, budget time.Durat
 	done := make(chan result, 1)
 	calls.Add(1)
 	go func() {
+		stack.Grow()
 		defer calls.Done()
 		defer cancel()
 		var res result
