@@ -98,7 +98,7 @@ func Dial(t Target, o ClientOptions) Conn {
 		URL:  strings.TrimSuffix(t.URL, "/"),
 		Options: []connect.ClientOption{
 			connect.WithGRPC(),
-			connect.WithInterceptors(clientInterceptors(o)...),
+			connect.WithInterceptors(clientInterceptors(t, o)...),
 			connect.WithReadMaxBytes(o.MaxBytes),
 			// Responses come uncompressed: between services, processor time is dearer than bytes.
 			connect.WithAcceptCompression("gzip", nil, nil),
@@ -109,12 +109,17 @@ func Dial(t Target, o ClientOptions) Conn {
 // clientInterceptors is the order in which a call passes through, outermost first:
 //
 //  1. faults: the caller sees *fault.Error only
-//  2. trace: one span for the call with all its attempts; W3C context to the service
+//  2. trace: one span for the call with all its attempts, unless the service is in this process; W3C context to the service
 //  3. retry: unary calls that may be repeated, unavailable only, within the deadline and a budget
 //  4. sign, or the API key: a fresh token for each attempt
 //  5. lost: a connection or a service that went away is unavailable, whatever Connect calls it
-func clientInterceptors(o ClientOptions) []connect.Interceptor {
-	order := []connect.Interceptor{faults{}, newTrace(o.Telemetry, true)}
+func clientInterceptors(t Target, o ClientOptions) []connect.Interceptor {
+	order := []connect.Interceptor{faults{}}
+	if t.Local != nil {
+		order = append(order, carry{by: o.Telemetry.Propagator})
+	} else {
+		order = append(order, newTrace(o.Telemetry, true))
+	}
 	if o.Retries > 0 {
 		order = append(order, newRetry(o.Telemetry, o.Audience, o.Retries))
 	}

@@ -167,11 +167,15 @@ func TestInterceptorOrder(t *testing.T) {
 	}, edge); diff != "" {
 		t.Errorf("edge (-want +got):\n%s", diff)
 	}
-	client := typesOf(clientInterceptors(ClientOptions{Telemetry: telemetry.Nop("dialog"), Audience: "x", Retries: 2, Signer: &identity.Signer{}}))
+	client := typesOf(clientInterceptors(Target{}, ClientOptions{Telemetry: telemetry.Nop("dialog"), Audience: "x", Retries: 2, Signer: &identity.Signer{}}))
 	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "*rpc.retry", "*rpc.sign", "rpc.lost"}, client); diff != "" {
 		t.Errorf("client (-want +got):\n%s", diff)
 	}
-	outside := typesOf(clientInterceptors(ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1, APIKey: "rmb_x"}))
+	local := typesOf(clientInterceptors(NewLocal().Target("x"), ClientOptions{Telemetry: telemetry.Nop("dialog"), Audience: "x", Retries: 2, Signer: &identity.Signer{}}))
+	if diff := cmp.Diff([]string{"rpc.faults", "rpc.carry", "*rpc.retry", "*rpc.sign", "rpc.lost"}, local); diff != "" {
+		t.Errorf("client in the same process (-want +got):\n%s", diff)
+	}
+	outside := typesOf(clientInterceptors(Target{}, ClientOptions{Telemetry: telemetry.Nop("cli"), Retries: -1, APIKey: "rmb_x"}))
 	if diff := cmp.Diff([]string{"rpc.faults", "*otelconnect.Interceptor", "rpc.apiKey", "rpc.lost"}, outside); diff != "" {
 		t.Errorf("client outside (-want +got):\n%s", diff)
 	}
@@ -387,6 +391,9 @@ func TestTraces(t *testing.T) {
 			continued := ended[0].SpanContext().TraceID() == span.SpanContext().TraceID()
 			if continued == edge {
 				t.Errorf("trace continued: %t", continued)
+			}
+			if direct := ended[0].Parent().SpanID() == span.SpanContext().SpanID(); direct == edge {
+				t.Errorf("child of who called: %t", direct)
 			}
 			if edge && len(ended[0].Links()) != 1 {
 				t.Errorf("%d links", len(ended[0].Links()))

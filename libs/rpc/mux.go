@@ -13,7 +13,6 @@ import (
 	"connectrpc.com/connect"
 	"connectrpc.com/grpchealth"
 	"connectrpc.com/grpcreflect"
-	"connectrpc.com/otelconnect"
 	"connectrpc.com/validate"
 
 	"github.com/ragmesh/ragmesh/libs/identity"
@@ -105,23 +104,6 @@ func serverInterceptors(o MuxOptions) []connect.Interceptor {
 	}
 	order = append(order, o.Extra...)
 	return append(order, validate.NewInterceptor(validate.WithoutErrorDetails()))
-}
-
-// newTrace makes spans only: the metrics of access carry ragmesh's names. Messages get no events of their own, which on a
-// stream would be one per token.
-func newTrace(t *telemetry.Telemetry, trustCaller bool) connect.Interceptor {
-	options := []otelconnect.Option{
-		otelconnect.WithTracerProvider(t.Tracer), otelconnect.WithPropagator(t.Propagator), otelconnect.WithoutMetrics(),
-	}
-	if trustCaller {
-		options = append(options, otelconnect.WithTrustRemote())
-	}
-	i, err := otelconnect.NewInterceptor(options...)
-	if err != nil {
-		// Only instruments can fail, and there are none.
-		panic("rpc: make trace interceptor: " + err.Error())
-	}
-	return i
 }
 
 // HandlerOptions are what every generated handler constructor takes.
