@@ -169,7 +169,7 @@ func readCandidate(reader bleveindex.IndexReader, key string) (store.Candidate, 
 func (s *scan) read(h hit) (store.Candidate, error) {
 	var about, terms []byte
 	body := ""
-	if err := s.segments[h.segment].VisitDocument(h.number, func(field string, _ byte, value []byte, _ []uint64) bool {
+	if err := s.segments[h.segment].VisitDocument(uint64(h.number), func(field string, _ byte, value []byte, _ []uint64) bool {
 		switch field { // the value is the visit's
 		case fieldMeta:
 			about = slices.Clone(value)

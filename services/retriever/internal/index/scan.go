@@ -1,11 +1,9 @@
 package index
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2"
@@ -121,23 +119,11 @@ func (s *scan) dict(n int, field string) (segment.TermDictionary, error) {
 	return d, nil
 }
 
-// hit is a chunk that was found.
-type hit struct {
-	key   string
-	score float32
-	// Where it lies, in the scan's state of the index.
-	segment int
-	number  uint64
-}
-
-// maxTies bounds the chunks whose keys are read because they score as the last of the best does: by their keys, those that are
-// chosen don't depend on where an index's history has put them.
-const maxTies = 5_000
-
 // best returns the best live chunks that a query's filter admits and that are not hidden, and whether it passed over others
 // because they are not live.
 func (s *scan) best(ctx context.Context, q store.Query, sums *sums) (found []hit, passed bool, err error) {
-	ties := 0
+	b := best{query: q, waiting: sums.waiting[:0], keyOf: func(p place) ([]byte, error) { return s.segments[p.segment].DocID(uint64(p.number)) }}
+	defer func() { sums.waiting = b.waiting }()
 	for n, seg := range s.segments {
 		admitted, err := s.admitted(n, q.Filter)
 		if err != nil {
@@ -147,51 +133,18 @@ func (s *scan) best(ctx context.Context, q store.Query, sums *sums) (found []hit
 			return nil, false, err
 		}
 		for _, number := range sums.touched {
-			score := sums.scores[number]
-			if len(found) == q.Limit {
-				switch last := found[q.Limit-1].score; {
-				case score < last:
-					continue
-				case score == last:
-					if ties++; ties > maxTies {
-						continue
-					}
-				}
-			}
 			if admitted != nil && !admitted.Contains(number) {
 				continue
 			}
-			key, err := seg.DocID(uint64(number))
-			if err != nil {
-				return nil, false, fmt.Errorf("read key: %w", err)
+			if err := b.offer(place{score: sums.scores[number], segment: n, number: number}); err != nil {
+				return nil, false, err
 			}
-			h := hit{key: string(key), score: score, segment: n, number: uint64(number)}
-			documentID, hash, _ := splitKey(h.key)
-			if q.Hidden != nil && q.Hidden(documentID) {
-				continue
-			}
-			if q.Live(documentID) != hash {
-				passed = true
-				continue
-			}
-			found = place(found, h, q.Limit)
 		}
 	}
-	return found, passed, nil
-}
-
-// place puts a hit among the best.
-func place(found []hit, h hit, limit int) []hit {
-	at, _ := slices.BinarySearchFunc(found, h, func(a, b hit) int {
-		return cmp.Or(-cmp.Compare(a.score, b.score), cmp.Compare(a.key, b.key))
-	})
-	if at == limit {
-		return found
+	if err := b.choose(); err != nil {
+		return nil, false, err
 	}
-	if len(found) == limit {
-		found = found[:limit-1]
-	}
-	return slices.Insert(found, at, h)
+	return b.found, b.passed, nil
 }
 
 // add sums up what the chunks of a segment have of the query's terms.
@@ -317,6 +270,7 @@ func after(value string) []byte {
 type sums struct {
 	scores  []float32 // 0 but for the touched
 	touched []uint32
+	waiting []place // see best; here only to be used again
 }
 
 // of makes the sums ready for a segment of so many.
