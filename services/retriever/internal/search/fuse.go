@@ -14,6 +14,7 @@ func (s Strategy) fuse(passages []Passage) []Passage {
 	kept := passages[:0]
 	top := 0.0
 	for _, p := range passages {
+		p.explain()
 		if p.Embedded {
 			p.Parts["cosine"] = p.Cosine
 		}

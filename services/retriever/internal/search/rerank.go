@@ -107,6 +107,7 @@ func lexical(ctx context.Context, scorer *rank.Scorer, passages []Passage) bool 
 	}
 	scale := windowWeight * passages[0].Score / most
 	for i := range passages {
+		passages[i].explain()
 		passages[i].Parts["window"] = best[i] * scale
 		passages[i].Score += best[i] * scale
 	}

@@ -89,6 +89,20 @@ type Passage struct {
 	// Parts say how the score came about and add up to it; "cosine" stands beside them, the similarity to the query as it was
 	// measured.
 	Parts map[string]float64
+
+	words rank.Score // what the words alone score
+	lead  float64    // what they gain because the passage opens its document
+}
+
+// explain makes the parts of a passage that its words have found. Most passages are never shown, and need none.
+func (p *Passage) explain() {
+	if p.Parts != nil {
+		return
+	}
+	p.Parts = map[string]float64{"bm25": p.words.BM25, "pairs": p.words.Pairs}
+	if p.lead > 0 {
+		p.Parts["lead"] = p.lead
+	}
 }
 
 // Degradation says what a search left out and why.
@@ -154,19 +168,18 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 	}
 	scorer := rank.NewScorer(ask.Rank, found.Stats)
 	passages := make([]Passage, 0, len(found.Found))
-	for _, c := range found.Found {
+	for i := range found.Found {
+		c := &found.Found[i]
 		if bounded.Err() != nil {
 			out.Degradations = append(out.Degradations,
 				late(fmt.Sprintf("%d of %d candidates were scored in time", len(passages), len(found.Found))))
 			break
 		}
-		score := scorer.Score(c.Terms)
-		p := Passage{Candidate: c, Score: score.Total(), Parts: map[string]float64{"bm25": score.BM25, "pairs": score.Pairs}}
+		words, lead := scorer.Score(c.Terms), 0.0
 		if c.Ordinal == 0 && ask.Rank.Covers(c.Title) {
-			p.Parts["lead"] = leadWeight * p.Score
-			p.Score += p.Parts["lead"]
+			lead = leadWeight * words.Total()
 		}
-		passages = append(passages, p)
+		passages = append(passages, Passage{Candidate: *c, Score: words.Total() + lead, words: words, lead: lead})
 	}
 	// What was hidden meanwhile is not shown any more: whoever takes a document away from readers can rely on it.
 	if hidden := s.manifest.Hidden(r.Workspace, r.Reader); hidden != nil {
@@ -186,6 +199,9 @@ func (s *Searcher) search(ctx context.Context, r Request) (Result, error) {
 		return Result{}, err
 	}
 	out.Passages = joinNeighbours(passages, top, strategy.PerDocument)
+	for i := range out.Passages {
+		out.Passages[i].explain()
+	}
 	return out, nil
 }
 
@@ -268,14 +284,15 @@ func joinNeighbours(passages []Passage, top, each int) []Passage {
 	out := make([]Passage, 0, min(top, len(passages)))
 	of := map[string]int{}
 next:
-	for _, p := range passages {
+	for n := range passages {
+		p := &passages[n]
 		for i := range out {
 			if out[i].DocumentID == p.DocumentID && join(&out[i], p) {
 				continue next
 			}
 		}
 		if len(out) < top && (each == 0 || of[p.DocumentID] < each) {
-			out = append(out, p)
+			out = append(out, *p)
 			of[p.DocumentID]++
 		}
 	}
@@ -283,7 +300,7 @@ next:
 }
 
 // join extends p by its neighbour q if their ranges overlap and the whole is not too large.
-func join(p *Passage, q Passage) bool {
+func join(p, q *Passage) bool {
 	start, end := min(p.Start, q.Start), max(p.End, q.End)
 	if p.Hash != q.Hash || q.Start >= p.End || p.Start >= q.End || end-start > maxPassage {
 		return false
