@@ -50,6 +50,9 @@ type Deps struct {
 	// Revision is the configuration's.
 	Revision string
 	Clock    func() time.Time
+	// Alone says that no other process can be dialog beside this one, as where NATS lets nobody in from outside: turns need not be
+	// found from elsewhere.
+	Alone bool
 	// Retriever, Tools, LLM and Eval are the services behind the edge.
 	Retriever, Tools, LLM, Eval librpc.Conn
 }
@@ -97,10 +100,14 @@ func New(ctx context.Context, cfg Config, deps Deps) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read intents: %w", err)
 	}
+	var others turn.Switchboard
+	if !deps.Alone {
+		others = store.NewSwitchboard(deps.Bus)
+	}
 	model := peer.NewModel(deps.LLM, deps.Clock)
 	if s.answerer, err = turn.New(cfg.Turn, turn.Deps{
 		Retriever: peer.NewRetriever(deps.Retriever), Tools: peer.NewTools(deps.Tools, deps.Clock), Model: model, Models: model,
-		Store: s.store, Switchboard: store.NewSwitchboard(deps.Bus), Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
+		Store: s.store, Switchboard: others, Planner: planner, NewID: newID, Now: deps.Clock, Revision: deps.Revision, Limits: cfg.Limits,
 		Tracer: t.Tracer.Tracer("github.com/ragmesh/ragmesh/services/dialog"), Registry: t.Registry, Log: t.Logger,
 	}); err != nil {
 		return nil, err

@@ -61,6 +61,7 @@ func buildDialog(ctx context.Context, env *process.Env, cfg config.Loaded[dialog
 	return dialog.New(ctx, cfg.Value, dialog.Deps{
 		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, Verifier: env.Verifier, DataDir: env.DataDir,
 		Revision: cfg.Revision, Clock: time.Now,
+		Alone:     true, // its NATS has no port
 		Retriever: env.Dial("", identity.Retriever), Tools: env.Dial("", identity.Tools),
 		LLM: env.Dial("", identity.Gateway), Eval: env.Dial("", identity.Eval),
 	})
