@@ -240,7 +240,11 @@ func (m *Model) Generate(ctx context.Context, g turn.Generate) (turn.Stream, err
 		request.History = append(request.History, &llmv1.Message{Role: role, Content: h.Text})
 	}
 	for _, s := range g.Sources {
-		request.Sources = append(request.Sources, record.Source(s))
+		source := record.Source(s)
+		if p := source.GetPassage(); p != nil { // no model is shown how it was found, and where on a page it stands
+			p.ScoreParts, p.Pages = nil, nil
+		}
+		request.Sources = append(request.Sources, source)
 	}
 	s, err := m.client.Generate(ctx, request)
 	if err != nil {

@@ -159,7 +159,12 @@ func exampleBlocks(e Example) []string {
 
 // userMessage is the last message: the sources' blocks as data, then the question.
 func userMessage(question string, blocks []string, language string) string {
+	length := len("<sources></sources>Question: ") + len(question) + 16
+	for _, s := range blocks {
+		length += len(s)
+	}
 	var b strings.Builder
+	b.Grow(length)
 	b.WriteString("<sources>\n")
 	for _, s := range blocks {
 		b.WriteString(s)
@@ -177,6 +182,7 @@ func userMessage(question string, blocks []string, language string) string {
 // block is one source between its delimiters.
 func block(s ask.Source) string {
 	var b strings.Builder
+	b.Grow(len(s.Text) + 2*maxAttribute)
 	b.WriteString(`<source n="` + strconv.Itoa(s.Number) + `"`)
 	if s.Tool != nil {
 		b.WriteString(` tool="` + attribute(s.Tool.Name) + `"`)
