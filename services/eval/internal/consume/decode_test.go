@@ -1,6 +1,7 @@
 package consume
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -9,6 +10,7 @@ import (
 	commonv1 "go.opentelemetry.io/proto/otlp/common/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	tracev1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -62,6 +64,31 @@ func TestDecodeTurnKeepsTheRecordAndWhatListsNeed(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("turn (-want +got):\n%s", diff)
+	}
+}
+
+// A message may come in pieces, which are one message together; what is unknown stands beside.
+func TestDecodeTurnPutsARecordTogether(t *testing.T) {
+	t.Parallel()
+	later := encode(t, &eventv1.TurnRecorded{Turn: &dialogv1.Turn{Answer: "12 euros"}})
+	unknown := protowire.AppendVarint(protowire.AppendTag(nil, 99, protowire.VarintType), 1)
+	for name, data := range map[string][]byte{
+		"in two pieces":        slices.Concat(recorded(t, nil), later),
+		"before what is new":   slices.Concat(recorded(t, func(t *dialogv1.Turn) { t.Answer = "12 euros" }), unknown),
+		"after what is new":    slices.Concat(unknown, recorded(t, func(t *dialogv1.Turn) { t.Answer = "12 euros" })),
+		"of all kinds at once": slices.Concat(unknown, recorded(t, nil), unknown, later),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := decodeTurn(subject, data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var record dialogv1.Turn
+			if err := proto.Unmarshal(got.Record, &record); err != nil || record.GetQuestion() != "What does a card cost?" || record.GetAnswer() != "12 euros" {
+				t.Errorf("record = %v, %v", &record, err)
+			}
+		})
 	}
 }
 

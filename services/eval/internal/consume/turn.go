@@ -7,8 +7,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	dialogv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/dialog/v1"
 	eventv1 "github.com/ragmesh/ragmesh/proto/gen/ragmesh/event/v1"
 	"github.com/ragmesh/ragmesh/services/eval/internal/store"
 )
@@ -52,7 +54,7 @@ func decodeTurn(subject string, data []byte) (store.Turn, error) {
 	if t.GetCompletedAt().IsValid() {
 		duration = max(0, t.GetCompletedAt().AsTime().Sub(started))
 	}
-	record, err := proto.Marshal(t)
+	record, err := recordOf(data, t)
 	if err != nil {
 		return store.Turn{}, fmt.Errorf("encode turn %s: %w", t.GetTurnId(), err)
 	}
@@ -69,6 +71,19 @@ func decodeTurn(subject string, data []byte) (store.Turn, error) {
 	}
 	return turn, nil
 }
+
+// recordOf returns a turn's encoding: as it stands in the event, which holds nothing else.
+func recordOf(event []byte, t *dialogv1.Turn) ([]byte, error) {
+	if field, kind, n := protowire.ConsumeTag(event); n > 0 && field == turnField && kind == protowire.BytesType {
+		if record, m := protowire.ConsumeBytes(event[n:]); m == len(event)-n {
+			return record, nil
+		}
+	}
+	return proto.Marshal(t) // in pieces, or beside what a later build has added
+}
+
+// turnField is the number of the turn in a TurnRecorded.
+const turnField = 1
 
 // representable says whether t fits into Unix nanoseconds, which end in 2262.
 func representable(t time.Time) bool { return t.Year() >= 1970 && t.Year() < 2262 }
