@@ -47,12 +47,6 @@ func (t *Template) Render(r ask.Request, today time.Time, budget Budget) (Render
 	language := r.AnswerLanguage()
 	l := t.locales[language]
 	v := vars{Workspace: r.Workspace, Date: today.UTC().Format(time.DateOnly), Vars: values}.in(language)
-	var examples []ask.Message
-	for _, e := range l.examples {
-		examples = append(examples,
-			ask.Message{Role: ask.User, Content: userMessage(e.Question, exampleBlocks(e), language)},
-			ask.Message{Role: ask.Assistant, Content: strings.TrimSpace(e.Answer)})
-	}
 	// The instructions may name the number of sources, which depends on what the instructions leave room for. Their size
 	// hardly does, so measure them with all sources.
 	widest, err := execute(l.system, v.with(len(r.Sources)))
@@ -61,7 +55,7 @@ func (t *Template) Render(r ask.Request, today time.Time, budget Budget) (Render
 	}
 	added := instructions(r.Instructions, language)
 	widest += added
-	fixed := size(widest) + size(userMessage(r.Question, nil, language)) + total(examples)
+	fixed := size(widest) + size(userMessage(r.Question, nil, language)) + total(l.examples)
 	room := budget.Total - fixed
 	if room < 0 {
 		return Rendered{}, fault.New(fault.Invalid, fault.PromptTooLarge,
@@ -69,11 +63,14 @@ func (t *Template) Render(r ask.Request, today time.Time, budget Budget) (Render
 	}
 	sources, blocks, used := fitSources(r.Sources, min(budget.Context, room))
 	history := fitHistory(r.History, min(budget.History, room-used))
-	system, err := execute(l.system, v.with(len(sources)))
-	if err != nil {
-		return Rendered{}, err
+	system := widest
+	if len(sources) < len(r.Sources) {
+		if system, err = execute(l.system, v.with(len(sources))); err != nil {
+			return Rendered{}, err
+		}
+		system += added
 	}
-	messages := append([]ask.Message{{Role: ask.System, Content: system + added}}, examples...)
+	messages := append([]ask.Message{{Role: ask.System, Content: system}}, l.examples...)
 	messages = append(messages, history...)
 	messages = append(messages, ask.Message{Role: ask.User, Content: userMessage(r.Question, blocks, language)})
 	return Rendered{Messages: messages, Sources: sources, Hash: hash(messages), Tokens: total(messages)}, nil
@@ -150,11 +147,19 @@ var citation = regexp.MustCompile(` ?\[\d{1,4}\]`)
 // withoutCitations takes the markers out of an earlier answer: their numbers name that answer's sources, not this one's.
 func withoutCitations(s string) string { return citation.ReplaceAllString(s, "") }
 
-func exampleBlocks(e Example) []string {
-	if strings.TrimSpace(e.Context) == "" {
-		return nil
+// conversation is what worked examples are in a prompt.
+func conversation(examples []Example, language string) []ask.Message {
+	out := make([]ask.Message, 0, 2*len(examples))
+	for _, e := range examples {
+		var blocks []string
+		if strings.TrimSpace(e.Context) != "" {
+			blocks = []string{block(ask.Source{Number: 1, Text: e.Context})}
+		}
+		out = append(out,
+			ask.Message{Role: ask.User, Content: userMessage(e.Question, blocks, language)},
+			ask.Message{Role: ask.Assistant, Content: strings.TrimSpace(e.Answer)})
 	}
-	return []string{block(ask.Source{Number: 1, Text: e.Context})}
+	return out
 }
 
 // userMessage is the last message: the sources' blocks as data, then the question.

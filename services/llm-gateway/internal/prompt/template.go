@@ -30,7 +30,7 @@ type Template struct {
 
 type locale struct {
 	system   *template.Template
-	examples []Example
+	examples []ask.Message
 }
 
 // Validate checks the file, for the loader, which adds the place. What it includes is checked when all files are known.
@@ -93,5 +93,5 @@ func compileLocale(f File, language string, partials map[string]*template.Templa
 			return locale{}, config.Invalid(fmt.Sprintf("%s[%d]", key, i), "needs a question and an answer")
 		}
 	}
-	return locale{system: system, examples: examples}, nil
+	return locale{system: system, examples: conversation(examples, language)}, nil
 }
