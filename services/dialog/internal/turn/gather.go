@@ -39,6 +39,12 @@ func (g gathered) tools(failed bool) []ToolResult {
 func (r *run) gather(ctx context.Context) gathered {
 	var out gathered
 	p := r.turn.Plan
+	if len(p.Calls) == 0 { // nearly always
+		if p.Retrieve {
+			out.passages, out.refused, out.searchFailed = r.search(ctx)
+		}
+		return out
+	}
 	out.results = make([]ToolResult, len(p.Calls))
 	var group sync.WaitGroup
 	if p.Retrieve {
