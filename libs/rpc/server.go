@@ -47,7 +47,7 @@ type ServerOptions struct {
 	// MaxHeaderBytes bounds a request's headers. Default 64 KiB.
 	MaxHeaderBytes int
 
-	afterClose time.Duration // for tests; see the constant
+	afterClose, maxLinger time.Duration // for tests; see the constants
 }
 
 func (o ServerOptions) withDefaults() ServerOptions {
@@ -72,6 +72,9 @@ func (o ServerOptions) withDefaults() ServerOptions {
 	if o.afterClose <= 0 {
 		o.afterClose = afterClose
 	}
+	if o.maxLinger <= 0 {
+		o.maxLinger = maxLinger
+	}
 	return o
 }
 
@@ -85,6 +88,7 @@ type Server struct {
 	limit    int
 	body     time.Duration
 	notice   time.Duration // for handlers whose connections are gone
+	linger   time.Duration // at most, for HTTP/1.1
 	errors   *connect.ErrorWriter
 	rejected prometheus.Counter
 
@@ -111,7 +115,7 @@ func NewServer(mux *Mux, o ServerOptions) *Server {
 	o = o.withDefaults()
 	t := mux.telemetry
 	s := &Server{
-		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout, notice: o.afterClose,
+		mux: mux, limit: o.MaxInFlight, body: o.BodyTimeout, notice: o.afterClose, linger: o.maxLinger,
 		errors:   connect.NewErrorWriter(),
 		local:    newExchanges(),
 		draining: make(chan struct{}), stopped: make(chan struct{}),
@@ -196,7 +200,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = s.late.Close() // what it says is short
 		close(s.stopped)
 	})
-	s.linger(ctx)
+	s.await(ctx)
 	err := s.http.Shutdown(ctx)
 	if err == nil {
 		err = s.late.Shutdown(ctx)
@@ -216,10 +220,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// linger gives clients with idle HTTP/1.1 connections some time to use them once more and be told that it was the last time:
+// await gives clients with idle HTTP/1.1 connections some time to use them once more and be told that it was the last time:
 // a connection that is closed while a request is on its way takes the request with it, and HTTP/1.1 can't say beforehand.
-func (s *Server) linger(ctx context.Context) {
-	end := time.NewTimer(share(ctx, 20, maxLinger))
+func (s *Server) await(ctx context.Context) {
+	end := time.NewTimer(share(ctx, 20, s.linger))
 	defer end.Stop()
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
