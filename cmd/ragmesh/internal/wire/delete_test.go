@@ -53,7 +53,7 @@ func TestDeletedWorkspaceLeavesNothing(t *testing.T) {
 			t.Errorf("Up = %v", err)
 		}
 	}()
-	c, err := client.New(client.Options{Server: "http://" + (<-started).String()})
+	c, err := client.New(client.Options{Server: "http://" + awaited(t, started, done).String()})
 	if err != nil {
 		t.Fatal(err)
 	}

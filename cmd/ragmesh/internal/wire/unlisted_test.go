@@ -43,7 +43,7 @@ func TestUnlistedCallers(t *testing.T) {
 			t.Errorf("Up = %v", err)
 		}
 	}()
-	server := "http://" + (<-started).String()
+	server := "http://" + awaited(t, started, done).String()
 	c, err := client.New(client.Options{Server: server, APIKey: bootstrap})
 	if err != nil {
 		t.Fatal(err)

@@ -39,6 +39,20 @@ func options(t *testing.T) wire.Options {
 	}
 }
 
+// awaited returns the address that Up serves at once it has started. An Up that has ended instead is left in done for whoever waits
+// for its end.
+func awaited(t *testing.T, started <-chan net.Addr, done chan error) net.Addr {
+	t.Helper()
+	select {
+	case addr := <-started:
+		return addr
+	case err := <-done:
+		done <- err
+		t.Fatalf("Up = %v", err)
+		return nil
+	}
+}
+
 func TestUpServesProbesAndStopsCleanly(t *testing.T) {
 	t.Parallel()
 	o := options(t)

@@ -179,8 +179,9 @@ type child struct {
 	waited chan struct{}
 }
 
-// startTimeout is how long a child may take to say that it is there.
-const startTimeout = 30 * time.Second
+// startTimeout is how long a child may take to say that it is there, on a machine that is very busy. One that fails holds its document
+// up for longer.
+const startTimeout = 2 * time.Minute
 
 // start starts a child and tells it the settings. It gets nothing of this process's environment but what programs need to run:
 // no secret is where hostile documents are read.
