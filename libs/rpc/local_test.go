@@ -372,6 +372,12 @@ func TestTheServerIsGone(t *testing.T) {
 		}
 		_, err := client.CallUnary(t.Context(), connect.NewRequest(&text{}))
 		wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
+		// Of a connection that ends under a call nobody knows what has arrived. There is one at most: the first call's, when the client
+		// has not read yet that the server closed it.
+		if overTCP := strings.HasSuffix(t.Name(), "/TCP"); overTCP && !unsent(err) {
+			_, err = client.CallUnary(t.Context(), connect.NewRequest(&text{}))
+			wantFault(t, err, fault.Unavailable, fault.ServiceUnavailable)
+		}
 		if !unsent(err) {
 			t.Errorf("%v: nobody says that it can be repeated", err)
 		}

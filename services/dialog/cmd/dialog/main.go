@@ -25,7 +25,7 @@ func build(ctx context.Context, env *process.Env, cfg config.Loaded[dialog.Confi
 	peers := cfg.Value.Peers
 	return dialog.New(ctx, cfg.Value, dialog.Deps{
 		Telemetry: env.Telemetry, Bus: env.Bus, Live: env.Live, Verifier: env.Verifier, DataDir: env.DataDir,
-		Revision: cfg.Revision, Clock: time.Now,
+		Revision: cfg.Revision, Clock: time.Now, Alone: false,
 		Retriever: env.Dial(peers.Retriever, identity.Retriever), Tools: env.Dial(peers.Tools, identity.Tools),
 		LLM: env.Dial(peers.LLM, identity.Gateway), Eval: env.Dial(peers.Eval, identity.Eval),
 	})
