@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	flags.IntVar(&o.rounds, "rounds", 5, "turns that each has")
 	flags.DurationVar(&o.turn, "turn", 700*time.Millisecond, "how long a turn lasts about")
 	flags.DurationVar(&o.alongside, "alongside", 10*time.Second, "how long queries run alone, and alongside ingestion")
-	flags.IntVar(&o.chunks, "chunks", 0, "in place of everything else, time queries alongside the ingestion of so many passages (100000 take half an hour and more); -alongside says for how long they are timed alone")
+	flags.IntVar(&o.chunks, "chunks", 0, "in place of everything else, time queries alongside the ingestion of so many passages (100000 take 20 minutes and more); -alongside says for how long they are timed alone")
 	flags.DurationVar(&o.every, "every", 50*time.Millisecond, "with -chunks, how often a query is asked")
 	if err := flags.Parse(args); err != nil {
 		return err
