@@ -37,21 +37,14 @@ func (g gathered) tools(failed bool) []ToolResult {
 
 // gather asks the retriever and the tools at the same time and waits for both, each within its budget.
 func (r *run) gather(ctx context.Context) gathered {
-	var out gathered
 	p := r.turn.Plan
-	if len(p.Calls) == 0 { // nearly always
-		if p.Retrieve {
-			out.passages, out.refused, out.searchFailed = r.search(ctx)
-		}
-		return out
-	}
-	out.results = make([]ToolResult, len(p.Calls))
+	out := gathered{results: make([]ToolResult, len(p.Calls))}
 	var group sync.WaitGroup
-	if p.Retrieve {
-		group.Go(func() { out.passages, out.refused, out.searchFailed = r.search(ctx) })
-	}
 	for i, call := range p.Calls {
 		group.Go(func() { out.results[i] = r.call(ctx, call) })
+	}
+	if p.Retrieve {
+		out.passages, out.refused, out.searchFailed = r.search(ctx)
 	}
 	group.Wait() // each is bounded by its budget and the grace after it
 	return out
