@@ -71,7 +71,7 @@ func (r *run) session(ctx context.Context) ([]Turn, error) {
 		if known, err = a.isAsked(ctx, r.q, cfg.Budget.Plan); ctx.Err() != nil {
 			return nil, ctx.Err()
 		} else if err != nil {
-			return nil, fault.Wrap(err, fault.Unavailable, fault.StoreUnavailable, "the session has just been begun and can't be reached yet; try again shortly").WithRetryAfter(time.Second)
+			return nil, fault.Wrap(err, fault.Unavailable, fault.StoreUnavailable, "whether there is this session can't be told just now; try again shortly").WithRetryAfter(time.Second)
 		}
 	}
 	switch {

@@ -101,7 +101,7 @@ func (a *Answerer) Stop(ctx context.Context, workspace, id, user string) (found 
 func caller(workspace, user string) string { return workspace + "\x00" + user }
 
 // isAsked reports whether another turn of the same user's session runs, here or elsewhere: the session is not written yet. An error
-// means that another process knows of such a session and does not say whose it is within the time.
+// means that this can't be told: another process does not answer within the time, or NATS is away.
 func (a *Answerer) isAsked(ctx context.Context, q Question, atMost time.Duration) (bool, error) {
 	a.mu.Lock()
 	for _, u := range a.turns {
